@@ -1,0 +1,183 @@
+//! Addresses of etcd: lists of `host:port`.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use crate::names;
+
+/// One endpoint, in a form that compares: lower-cased, without a trailing dot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// DNS name, IPv4 address, or IPv6 address without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// Why a text is no list of endpoints; the text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Nothing there.
+    #[error("must name at least one endpoint as \"host:port\"")]
+    Empty,
+    /// A Markdown link, as a copy from a rendered page leaves behind.
+    #[error("{0:?} is a Markdown link; write the plain \"host:port\"")]
+    Link(String),
+    /// A URL.
+    #[error("{0:?} has a URL scheme; write \"host:port\" without it")]
+    Scheme(String),
+    /// No port.
+    #[error("{0:?} has no port; write \"host:port\", for example \"{0}:2379\"")]
+    NoPort(String),
+    /// A port that is none.
+    #[error("{0:?} has no valid port; use a number from 1 to 65535")]
+    Port(String),
+    /// A host that is none.
+    #[error("{0:?} has no valid host; use a DNS name or an IP address")]
+    Host(String),
+    /// The same endpoint again.
+    #[error("{0:?} is listed twice; name each endpoint once")]
+    Duplicate(String),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Parses `host:port[,host:port…]`.
+///
+/// # Errors
+/// The first thing that is wrong with the list.
+pub fn parse(list: &str) -> Result<Vec<Endpoint>, AddressError> {
+    let mut endpoints = Vec::new();
+    if list.trim().is_empty() {
+        return Err(AddressError::Empty);
+    }
+    for text in list.split(',') {
+        let endpoint = parse_endpoint(text)?;
+        if endpoints.contains(&endpoint) {
+            return Err(AddressError::Duplicate(text.to_owned()));
+        }
+        endpoints.push(endpoint);
+    }
+    Ok(endpoints)
+}
+
+fn parse_endpoint(text: &str) -> Result<Endpoint, AddressError> {
+    let owned = || text.to_owned();
+    if text.contains(['[', '(']) && text.contains("](") {
+        return Err(AddressError::Link(owned()));
+    }
+    if text.contains("://") {
+        return Err(AddressError::Scheme(owned()));
+    }
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, rest)) if host.parse::<Ipv6Addr>().is_ok() => {
+            (host, rest.strip_prefix(':').ok_or_else(|| AddressError::NoPort(owned()))?)
+        }
+        Some(_) => return Err(AddressError::Host(owned())),
+        None => {
+            let (host, port) = text.rsplit_once(':').ok_or_else(|| AddressError::NoPort(owned()))?;
+            let host = host.strip_suffix('.').unwrap_or(host);
+            if !is_host(host) {
+                return Err(AddressError::Host(owned()));
+            }
+            (host, port)
+        }
+    };
+    let digits = port.bytes().all(|c| c.is_ascii_digit());
+    match port.parse() {
+        Ok(port) if port > 0 && digits => Ok(Endpoint { host: host.to_ascii_lowercase(), port }),
+        _ => Err(AddressError::Port(owned())),
+    }
+}
+
+/// Whether the text is a DNS name or an IPv4 address.
+fn is_host(text: &str) -> bool {
+    let label = |label: &str| names::is_dns_label(&label.to_ascii_lowercase().replace('_', "a"));
+    let numeric = text.bytes().all(|c| c.is_ascii_digit() || c == b'.');
+    text.len() <= 253
+        && text.split('.').all(label)
+        && (!numeric || text.parse::<std::net::Ipv4Addr>().is_ok())
+}
+
+/// Address of a managed etcd: the one spelling of its client Service that pods are given.
+pub fn managed_etcd(cluster: &str, namespace: &str) -> String {
+    format!("{}.{namespace}.svc:{}", names::etcd_client(cluster), crate::defaults::ETCD_CLIENT_PORT)
+}
+
+/// Whether the address is the managed etcd's client Service, in any DNS spelling.
+pub fn is_managed_etcd(address: &str, cluster: &str, namespace: &str) -> bool {
+    let service = names::etcd_client(cluster);
+    let qualified = format!("{service}.{namespace}");
+    parse(address).is_ok_and(|endpoints| match endpoints.as_slice() {
+        [Endpoint { host, port }] => {
+            i32::from(*port) == crate::defaults::ETCD_CLIENT_PORT
+                && (*host == service
+                    || *host == qualified
+                    || *host == format!("{qualified}.svc")
+                    || host.starts_with(&format!("{qualified}.svc.")))
+        }
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted() {
+        for (text, canonical) in [
+            ("etcd.example.com:2379", vec!["etcd.example.com:2379"]),
+            ("ETCD.:2379", vec!["etcd:2379"]),
+            ("10.0.0.1:2379,[fd00::1]:2379", vec!["10.0.0.1:2379", "[fd00::1]:2379"]),
+        ] {
+            let endpoints: Vec<String> = parse(text).unwrap().iter().map(ToString::to_string).collect();
+            assert_eq!(endpoints, canonical);
+        }
+    }
+
+    #[test]
+    fn rejected() {
+        for (text, problem) in [
+            ("", "at least one"),
+            ("etcd", "no port"),
+            ("etcd:0", "valid port"),
+            ("etcd:+1", "valid port"),
+            ("etcd:65536", "valid port"),
+            (":2379", "valid host"),
+            ("et cd:2379", "valid host"),
+            ("300.1.1.1:2379", "valid host"),
+            ("http://etcd:2379", "URL scheme"),
+            ("[etcd:2379](http://etcd:2379)", "Markdown link"),
+            ("[fd00::1]", "no port"),
+            ("[etcd]:2379", "valid host"),
+            ("a:1,A:1", "twice"),
+            ("a:1,", "no port"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(problem), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn spellings_of_the_managed_etcd() {
+        for spelling in
+            ["c-etcd-client", "c-etcd-client.n", "c-etcd-client.n.svc", "C-etcd-client.n.svc.cluster.local."]
+        {
+            assert!(is_managed_etcd(&format!("{spelling}:2379"), "c", "n"), "{spelling}");
+        }
+        for other in
+            ["c-etcd-client.m.svc:2379", "c-etcd-client.n.svc:2380", "c-etcd-client.n.svc:2379,b:2379"]
+        {
+            assert!(!is_managed_etcd(other, "c", "n"), "{other}");
+        }
+    }
+}

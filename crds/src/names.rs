@@ -1,0 +1,211 @@
+//! Names of everything that is made from a cluster.
+//!
+//! Frozen: a released name never changes, or objects would be made twice. The golden tests below hold it in place.
+//! Objects are looked up by labels, never by rebuilding a name.
+
+use sha2::{Digest, Sha256};
+
+/// Longest base: `-pg` keeps a StatefulSet's name within 52 characters, `-pg-headless` a Service's within 63.
+const MAX_BASE: usize = 49;
+/// Characters of the hash that ends a base which is no DNS label as it stands.
+const HASH: usize = 8;
+
+/// Name of the TopoServer and its StatefulSet.
+pub fn etcd(cluster: &str) -> String {
+    format!("{cluster}-etcd")
+}
+
+/// Name of the Service through which etcd's members find each other.
+pub fn etcd_peer(cluster: &str) -> String {
+    format!("{cluster}-etcd-peer")
+}
+
+/// Name of the Service through which etcd is reached.
+pub fn etcd_client(cluster: &str) -> String {
+    format!("{cluster}-etcd-client")
+}
+
+/// Name of the MultiAdmin and its Service.
+pub fn admin(cluster: &str) -> String {
+    format!("{cluster}-admin")
+}
+
+/// Name of the MultiAdmin's Deployment.
+pub fn multiadmin(cluster: &str) -> String {
+    format!("{cluster}-multiadmin")
+}
+
+/// Name of the MultiOrch.
+pub fn orch(cluster: &str) -> String {
+    format!("{cluster}-orch")
+}
+
+/// Name of the orchestrators' StatefulSet in a cell.
+pub fn multiorch(cluster: &str, cell: &str) -> String {
+    base(&[cluster, "multiorch", cell])
+}
+
+/// Name of a MultiCell.
+pub fn cell(cluster: &str, cell: &str) -> String {
+    base(&[cluster, cell])
+}
+
+/// Name of a gateway's Deployment and Service.
+pub fn multigateway(cluster: &str, cell: &str) -> String {
+    base(&[cluster, "multigateway", cell])
+}
+
+/// Name of the Secret with a database's password.
+pub fn password(cluster: &str, database: &str) -> String {
+    base(&[cluster, database]) + "-password"
+}
+
+/// Name of the Secret with what a client needs to connect to a database.
+pub fn connection(cluster: &str, database: &str) -> String {
+    base(&[cluster, database]) + "-connection"
+}
+
+/// What identifies a shard.
+#[expect(
+    clippy::struct_field_names,
+    reason = "a shard is known by its key range, which the API calls `shard`"
+)]
+#[derive(Clone, Copy, Debug)]
+pub struct Shard<'a> {
+    /// Name of the cluster.
+    pub cluster: &'a str,
+    /// Name of the database.
+    pub database: &'a str,
+    /// Name of the table group.
+    pub table_group: &'a str,
+    /// Key range.
+    pub shard: &'a str,
+}
+
+impl Shard<'_> {
+    /// Name of the MultiShard and its PodDisruptionBudget.
+    pub fn name(&self) -> String {
+        base(&[self.cluster, self.database, self.table_group, self.shard])
+    }
+
+    /// Name of the ConfigMap with `pg_hba.conf`.
+    pub fn pg_hba(&self) -> String {
+        self.name() + "-pg-hba"
+    }
+
+    /// Name of the claim of the backup volume.
+    pub fn backup(&self) -> String {
+        self.name() + "-backup"
+    }
+
+    /// Name of a pool's StatefulSet.
+    pub fn pool(&self, pool: &str) -> String {
+        self.pool_base(pool) + "-pg"
+    }
+
+    /// Name of a pool's headless Service.
+    pub fn pool_headless(&self, pool: &str) -> String {
+        self.pool_base(pool) + "-pg-headless"
+    }
+
+    /// What a pooler's `--service-id` starts with; the pod's ordinal ends it. It identifies a member of the shard
+    /// for as long as its data lives, in a length that leaves room for the longest cell name.
+    pub fn pooler_service_id(&self, pool: &str) -> String {
+        hash(&[self.database, self.table_group, self.shard, pool])
+    }
+
+    fn pool_base(&self, pool: &str) -> String {
+        base(&[self.cluster, self.database, self.table_group, self.shard, pool])
+    }
+}
+
+/// The parts joined, where that is a DNS label of at most [`MAX_BASE`] characters; else lower-cased, sanitised, cut
+/// and ended by a hash of the exact parts.
+pub fn base(parts: &[&str]) -> String {
+    let joined = parts.join("-");
+    if joined.len() <= MAX_BASE && is_dns_label(&joined) {
+        return joined;
+    }
+    let sanitised: String =
+        joined.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let cut = &sanitised[..sanitised.len().min(MAX_BASE - HASH - 1)];
+    format!("{}-{}", cut.trim_end_matches('-'), hash(parts))
+}
+
+/// Whether the text is an RFC 1123 label.
+pub fn is_dns_label(text: &str) -> bool {
+    let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let bytes = text.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && bytes.iter().all(|c| alphanumeric(*c) || *c == b'-')
+        && bytes.first().is_some_and(|c| alphanumeric(*c))
+        && bytes.last().is_some_and(|c| alphanumeric(*c))
+}
+
+/// Eight base32 characters of SHA-256 over the length-prefixed parts.
+fn hash(parts: &[&str]) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    let bits = digest.finalize()[..5].iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+    (0..HASH).rev().map(|i| char::from(ALPHABET[(bits >> (5 * i) & 31) as usize])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: Shard<'_> = Shard {
+        cluster: "example-multigres-cluster",
+        database: "users_db",
+        table_group: "default",
+        shard: "0-inf",
+    };
+
+    #[test]
+    fn golden() {
+        for (name, golden) in [
+            (etcd("c"), "c-etcd"),
+            (etcd_peer("c"), "c-etcd-peer"),
+            (etcd_client("c"), "c-etcd-client"),
+            (admin("c"), "c-admin"),
+            (multiadmin("c"), "c-multiadmin"),
+            (orch("c"), "c-orch"),
+            (multiorch("c", "us-east-1"), "c-multiorch-us-east-1"),
+            (cell("c", "us-east-1"), "c-us-east-1"),
+            (multigateway("c", "us-east-1"), "c-multigateway-us-east-1"),
+            (password("c", "orders"), "c-orders-password"),
+            (password("c", "users_db"), "c-users-db-rw3tg4lc-password"),
+            (connection("c", "users_db"), "c-users-db-rw3tg4lc-connection"),
+            (SAMPLE.name(), "example-multigres-cluster-users-db-defau-xpli4j72"),
+            (SAMPLE.pool("us-east-1-primary"), "example-multigres-cluster-users-db-defau-4iytxity-pg"),
+            (
+                SAMPLE.pool_headless("us-east-1-primary"),
+                "example-multigres-cluster-users-db-defau-4iytxity-pg-headless",
+            ),
+            (SAMPLE.pg_hba(), "example-multigres-cluster-users-db-defau-xpli4j72-pg-hba"),
+            (SAMPLE.backup(), "example-multigres-cluster-users-db-defau-xpli4j72-backup"),
+            (SAMPLE.pooler_service_id("us-east-1-primary"), "ke5e55qe"),
+        ] {
+            assert_eq!(name, golden);
+        }
+    }
+
+    #[test]
+    fn parts_are_not_confused() {
+        assert_ne!(base(&["a_b", "c"]), base(&["a", "b_c"]));
+        assert_ne!(base(&["c", "US"]), base(&["c", "us"]));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_base_is_a_short_label(parts in proptest::collection::vec("[a-z][-a-zA-Z0-9_]{0,40}", 1..5)) {
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            let name = base(&parts);
+            proptest::prop_assert!(is_dns_label(&name) && name.len() <= MAX_BASE, "{}", name);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Kubernetes quantities, compared by value: `2048Mi` = `2Gi`.
+//!
+//! The grammar is that of `k8s.io/apimachinery/pkg/api/resource`, accepted exactly, since what is admitted must be
+//! accepted by the API server later on. (The published crates for it read through `f64` and accept `nan`.)
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserializer, Error, Visitor};
+use serde::{Deserialize, Serialize};
+
+/// A quantity as its author wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Quantity(pub String);
+
+/// The value of a quantity in billionths, the smallest unit that Kubernetes knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nanos(pub i128);
+
+impl Quantity {
+    /// The value, or nothing where the text is no quantity.
+    pub fn value(&self) -> Option<Nanos> {
+        parse(&self.0)
+    }
+}
+
+impl From<&str> for Quantity {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<&Quantity> for k8s_openapi::apimachinery::pkg::api::resource::Quantity {
+    fn from(quantity: &Quantity) -> Self {
+        Self(quantity.0.clone())
+    }
+}
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StringOrInteger;
+        impl Visitor<'_> for StringOrInteger {
+            type Value = Quantity;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a quantity such as \"500m\", \"2Gi\" or 1")
+            }
+            fn visit_i64<E: Error>(self, v: i64) -> Result<Quantity, E> {
+                Ok(Quantity(v.to_string()))
+            }
+            fn visit_u64<E: Error>(self, v: u64) -> Result<Quantity, E> {
+                Ok(Quantity(v.to_string()))
+            }
+            fn visit_str<E: Error>(self, v: &str) -> Result<Quantity, E> {
+                Ok(Quantity(v.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(StringOrInteger)
+    }
+}
+
+impl JsonSchema for Quantity {
+    fn schema_name() -> Cow<'static, str> {
+        "Quantity".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}] })
+    }
+}
+
+/// Parses `<signedNumber><suffix>`, rounding up what is finer than a billionth and capping what is larger than
+/// `i64`, as Kubernetes does.
+pub fn parse(text: &str) -> Option<Nanos> {
+    let (negative, unsigned) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if fraction.contains('.') || (whole.is_empty() && fraction.is_empty()) {
+        return None;
+    }
+    let digits = format!("{whole}{fraction}");
+    let scale = Scale::of_suffix(suffix)?.shifted_right(i32::try_from(fraction.len()).ok()?)?;
+    let nanos = scale.nanos(digits.trim_start_matches('0'));
+    Some(Nanos(if negative { -nanos } else { nanos }))
+}
+
+/// The factor that a suffix stands for: `1024^binary · 10^decimal`.
+#[derive(Clone, Copy)]
+struct Scale {
+    binary: u32,
+    decimal: i32,
+}
+
+/// Kubernetes caps quantities at `i64::MAX` units.
+const CAP: i128 = i64::MAX as i128 * NANOS_PER_UNIT;
+const NANOS_PER_UNIT: i128 = 1_000_000_000;
+
+impl Scale {
+    fn of_suffix(suffix: &str) -> Option<Self> {
+        const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+        const DECIMAL: [(&str, i32); 10] = [
+            ("n", -9),
+            ("u", -6),
+            ("m", -3),
+            ("", 0),
+            ("k", 3),
+            ("M", 6),
+            ("G", 9),
+            ("T", 12),
+            ("P", 15),
+            ("E", 18),
+        ];
+        if let Some(power) = BINARY.iter().position(|known| *known == suffix) {
+            return Some(Self { binary: u32::try_from(power).ok()? + 1, decimal: 0 });
+        }
+        if let Some((_, decimal)) = DECIMAL.iter().find(|(known, _)| *known == suffix) {
+            return Some(Self { binary: 0, decimal: *decimal });
+        }
+        let exponent = suffix.strip_prefix(['e', 'E'])?;
+        Some(Self { binary: 0, decimal: exponent.parse::<i32>().ok()? })
+    }
+
+    fn shifted_right(self, places: i32) -> Option<Self> {
+        Some(Self { decimal: self.decimal.checked_sub(places)?, ..self })
+    }
+
+    /// `digits` (without leading zeros) times this factor, in billionths.
+    fn nanos(self, digits: &str) -> i128 {
+        if digits.is_empty() {
+            return 0;
+        }
+        // 30 digits and more are beyond the cap however they are scaled down to it, unless the exponent is as low.
+        let exponent = self.decimal.saturating_add(9);
+        let magnitude = i64::try_from(digits.len()).unwrap_or(i64::MAX) + i64::from(exponent);
+        if magnitude > 30 {
+            return CAP;
+        }
+        if magnitude < -18 {
+            return 1;
+        }
+        let factor = 1024_i128.pow(self.binary);
+        let (kept, dropped) = digits.split_at(digits.len().min(28));
+        let Ok(mantissa) = kept.parse::<i128>() else { return CAP };
+        let exponent = exponent + i32::try_from(dropped.len()).unwrap_or(0);
+        let inexact = dropped.bytes().any(|digit| digit != b'0');
+        let scaled = match mantissa.checked_mul(factor) {
+            None => return CAP,
+            Some(product) if exponent >= 0 => {
+                10_i128.checked_pow(exponent.unsigned_abs()).and_then(|power| product.checked_mul(power))
+            }
+            Some(product) => match 10_i128.checked_pow(exponent.unsigned_abs()) {
+                Some(divisor) => Some(product / divisor + i128::from(product % divisor != 0 || inexact)),
+                None => Some(1),
+            },
+        };
+        scaled.map_or(CAP, |nanos| nanos.min(CAP))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values() {
+        for (text, nanos) in [
+            ("0", 0),
+            ("1", NANOS_PER_UNIT),
+            ("+1", NANOS_PER_UNIT),
+            ("-1", -NANOS_PER_UNIT),
+            ("500m", NANOS_PER_UNIT / 2),
+            (".5", NANOS_PER_UNIT / 2),
+            ("5.", 5 * NANOS_PER_UNIT),
+            ("1.5Gi", 1536 * 1024 * 1024 * NANOS_PER_UNIT),
+            ("2048Mi", 2 * 1024 * 1024 * 1024 * NANOS_PER_UNIT),
+            ("1e3", 1000 * NANOS_PER_UNIT),
+            ("1E-3", NANOS_PER_UNIT / 1000),
+            ("1E", 1_000_000_000_000_000_000 * NANOS_PER_UNIT),
+            ("0.1n", 1),
+            ("9223372036854775808", CAP),
+            ("100Ei", CAP),
+            ("1e400", CAP),
+            ("0e400", 0),
+        ] {
+            assert_eq!(parse(text), Some(Nanos(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn not_quantities() {
+        for text in [
+            "", "-", "+", ".", "Gi", "1Gb", "1 Gi", "1.2.3", "0x10", "nan", "inf", "1e", "1e1.5", "--1",
+            "1Ki1",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_answered(text in ".*") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn binary_and_plain_spellings_are_equal(mebibytes in 0_i64..1_000_000) {
+            let bytes = (mebibytes * 1024 * 1024).to_string();
+            proptest::prop_assert_eq!(parse(&format!("{mebibytes}Mi")), parse(&bytes));
+        }
+    }
+}

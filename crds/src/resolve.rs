@@ -1,0 +1,10 @@
+//! From an admitted cluster to its children: every default applied, everything inherited filled in.
+//!
+//! Pure and total: admission, the controllers, `validate` and `render` call the same functions, on manifests of any
+//! content.
+
+mod children;
+mod pools;
+
+pub use children::{Children, children, global_topology, topology_is_managed};
+pub use pools::{ContainerRef, MemberRef, Origin, PoolSource, TableGroupSource, key_ranges, table_groups};

@@ -1,0 +1,600 @@
+//! `MultigresCluster`: the one manifest that a user writes.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::*;
+use super::status::MultigresClusterStatus;
+
+/// A horizontally scaled PostgreSQL: cells with gateways, databases with shards, and the topology they share.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "multigres.com",
+    version = "v1alpha1",
+    kind = "MultigresCluster",
+    plural = "multigresclusters",
+    shortname = "mgc",
+    category = "multigres",
+    namespaced,
+    status = "MultigresClusterStatus",
+    derive = "PartialEq",
+    doc = "A horizontally scaled PostgreSQL: cells with gateways, databases with shards, and the topology they share.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(
+        name = "Progressing",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Progressing')].status",
+        priority = 1
+    ),
+    printcolumn(name = "Paused", type_ = "boolean", json_path = ".spec.paused", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct MultigresClusterSpec {
+    /// The topology server of the whole cluster.
+    pub global_topo_server: GlobalTopoServer,
+    /// The admin server. Made with defaults when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<AdminSection>,
+    /// The orchestrator, which elects primaries. Made with defaults when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orchestrator: Option<OrchestratorSection>,
+    /// The cells: failure domains, each with a gateway of its own.
+    pub cells: CellsSection,
+    /// The databases and their shards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub databases: Option<DatabasesSection>,
+    /// Where backups are kept, unless a database says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<Backup>,
+    /// Secrets with registry credentials, in the same namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// When the kubelet pulls images. Kubernetes' own default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// What becomes of data, backup and etcd volumes. Retained when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim_retention_policy: Option<RetentionPolicy>,
+    /// While true, neither the cluster nor a database, table group or pool of it can be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_protection: Option<bool>,
+    /// While true, the operator writes nothing and children may be edited by hand (break-glass).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+    /// A new value replaces every pod of the cluster, safely and one at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted_at: Option<Time>,
+}
+
+/// The topology server of the whole cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GlobalTopoServer {
+    /// Whether the operator makes an etcd. True when absent, unless `external` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<bool>,
+    /// The key prefix of this cluster's topology, for example `/multigres/global`. Cannot be changed.
+    #[schemars(length(min = 1, max = 200))]
+    #[x_kube(validation = ("self == oldSelf", "rootPath cannot be changed: the topology would be lost"))]
+    pub root_path: String,
+    /// The etcd that the operator makes while `managed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_spec: Option<ManagedTopoServerSpec>,
+    /// An etcd that exists already. While set, the operator makes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalTopoServer>,
+}
+
+/// The etcd that the operator makes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagedTopoServerSpec {
+    /// Image of etcd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// Members of etcd: 1, 3, 5 or 7. 3 when absent. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 7), extend("enum" = [1, 3, 5, 7]))]
+    #[x_kube(validation = ("self == oldSelf", "replicas cannot be changed: a change of etcd's membership is not implemented"))]
+    pub replicas: Option<i32>,
+    /// The volume of each member. 10Gi, `ReadWriteOnce`, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_volume_claim_template: Option<VolumeClaimTemplate>,
+    /// CPU and memory of each member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Where the members may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// Labels of the pods, beside the operator's own.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub pod_labels: StringMap,
+    /// Annotations of the pods.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub pod_annotations: StringMap,
+    /// Service account of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
+}
+
+/// An etcd that exists already.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExternalTopoServer {
+    /// `host:port` of each endpoint, separated by commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub address: Option<String>,
+    /// Client certificates, where etcd wants them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TopologyTls>,
+}
+
+/// The admin server: whether it is managed, and its template.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AdminSection {
+    /// Whether the operator makes a MultiAdmin. True when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<bool>,
+    /// Template of the MultiAdmin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<AdminTemplate>,
+}
+
+/// Template of the MultiAdmin.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdminTemplate {
+    /// Image of multiadmin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// Number of pods. 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10))]
+    pub replicas: Option<i32>,
+    /// CPU and memory of each pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Where the pods may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// Labels of the pods, beside the operator's own.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub pod_labels: StringMap,
+    /// Annotations of the pods.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub pod_annotations: StringMap,
+    /// Service account of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
+}
+
+/// The orchestrator: whether it is managed, and its template.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OrchestratorSection {
+    /// Whether the operator makes a MultiOrch. True when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<bool>,
+    /// Template of the MultiOrch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<OrchestratorTemplate>,
+}
+
+/// Template of the MultiOrch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OrchestratorTemplate {
+    /// Image of multiorch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// Number of pods in each cell. 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 3))]
+    pub replicas: Option<i32>,
+    /// CPU and memory of each pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// Where the pods may run; the cell's placement where this is silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// Labels of the pods, beside the operator's own.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub pod_labels: StringMap,
+    /// Annotations of the pods.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub pod_annotations: StringMap,
+    /// Service account of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
+}
+
+/// The cells of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CellsSection {
+    /// Whether the operator makes MultiCells from the templates. True when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<bool>,
+    /// Image of the gateways, unless a cell has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub multi_gateway_image: Option<String>,
+    /// One template per cell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
+    pub templates: Vec<CellTemplate>,
+}
+
+/// Template of a MultiCell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CellTemplate {
+    /// Name of the cell, unique in the cluster.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// What the cell is made of.
+    #[serde(default)]
+    pub spec: CellTemplateSpec,
+}
+
+/// What a cell is made of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CellTemplateSpec {
+    /// The gateway, through which PostgreSQL clients connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multi_gateway: Option<GatewayTemplate>,
+    /// A topology server of the cell's own. The global one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topo_server: Option<CellTopoServer>,
+    /// Where the cell's pods may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// Labels of the gateway's pods, beside the operator's own.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub pod_labels: StringMap,
+    /// Annotations of the gateway's pods.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub pod_annotations: StringMap,
+    /// Service account of the gateway's pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
+}
+
+/// Template of a cell's gateway.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GatewayTemplate {
+    /// Image of multigateway; `cells.multiGatewayImage` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// Number of gateway pods. 2 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: Option<i32>,
+    /// CPU and memory of each gateway pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// How the gateway is exposed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<GatewayService>,
+    /// TLS for PostgreSQL clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<GatewayTls>,
+}
+
+/// A cell's own topology server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CellTopoServer {
+    /// An etcd that exists already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<CellExternalTopoServer>,
+}
+
+/// An etcd that exists already and serves one cell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CellExternalTopoServer {
+    /// `host:port` of each endpoint, separated by commas.
+    #[schemars(length(max = 2048))]
+    pub address: String,
+    /// The key prefix of this cell's topology.
+    #[schemars(length(max = 200))]
+    pub root_path: String,
+    /// Client certificates, where etcd wants them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TopologyTls>,
+}
+
+/// The databases of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct DatabasesSection {
+    /// Whether the operator makes MultiShards from the templates. True when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<bool>,
+    /// Images of every database, unless it has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<DatabaseImages>,
+    /// One template per database.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
+    pub templates: Vec<DatabaseTemplate>,
+}
+
+/// Images of the containers of a pooler pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseImages {
+    /// Image with PostgreSQL, pgBackRest and pgctld.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub postgres: Option<String>,
+    /// Image of multipooler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub multi_pooler: Option<String>,
+    /// Image of multipooler, as one of the proposal's samples spells it. Never both spellings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub multipooler: Option<String>,
+    /// Image of the Prometheus exporter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub postgres_exporter: Option<String>,
+}
+
+impl DatabaseImages {
+    /// The pooler's image under either spelling.
+    pub fn pooler(&self) -> Option<&String> {
+        self.multi_pooler.as_ref().or(self.multipooler.as_ref())
+    }
+}
+
+/// Template of a database.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DatabaseTemplate {
+    /// Name of the database, an unquoted PostgreSQL identifier, unique in the cluster.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// What the database is made of.
+    pub spec: DatabaseTemplateSpec,
+}
+
+/// What a database is made of: exactly one of `pools` and `tableGroups`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseTemplateSpec {
+    /// Images of this database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<DatabaseImages>,
+    /// How many copies of a commit are needed. `AT_LEAST_2` when absent. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durability_policy: Option<DurabilityPolicy>,
+    /// The password of the superuser `postgres`. A random one is generated when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretKeyReference>,
+    /// Where backups of this database are kept. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<Backup>,
+    /// The Prometheus exporter beside each PostgreSQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres_exporter: Option<PostgresExporter>,
+    /// The short form: one table group `default` with one shard, its pools by cell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub pools: Vec<CellPools>,
+    /// The full form: table groups, each cut into shards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
+    pub table_groups: Vec<TableGroup>,
+}
+
+/// The Prometheus exporter beside each PostgreSQL.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PostgresExporter {
+    /// Whether it runs. False when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Image of the exporter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// CPU and memory of the exporter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+}
+
+/// The pools of one cell in the short form. Both are primary-eligible, since MultiOrch elects.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CellPools {
+    /// The cell that the pools run in.
+    #[schemars(length(max = 63))]
+    pub cell: String,
+    /// The pool in which the primary is preferred; in exactly one entry of a database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<Member>,
+    /// A pool of replicas. What it leaves out, except `replicas`, it inherits from `primary` of this entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<Member>,
+}
+
+/// A pool of the short form.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// Number of instances. 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: Option<i32>,
+    /// The data volume of each instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_volume_claim_template: Option<VolumeClaimTemplate>,
+    /// The PostgreSQL container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<Container>,
+    /// The pooler container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multi_pooler: Option<Container>,
+    /// The pooler container, as one of the proposal's samples spells it. Never both spellings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multipooler: Option<Container>,
+    /// Where the instances may run; the cell's placement where this is silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// Labels of the pods, beside the operator's own.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub pod_labels: StringMap,
+    /// Annotations of the pods.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub pod_annotations: StringMap,
+    /// Service account of the pods, for example for access to S3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
+}
+
+impl Member {
+    /// The pooler container under either spelling.
+    pub fn pooler(&self) -> Option<&Container> {
+        self.multi_pooler.as_ref().or(self.multipooler.as_ref())
+    }
+}
+
+/// A table group of the full form.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TableGroup {
+    /// Name of the table group, unique in the database.
+    #[schemars(length(max = 25))]
+    pub name: String,
+    /// How the table group is cut into shards.
+    pub partitioning: Partitioning,
+    /// What each shard is made of.
+    pub shard_template: ShardTemplate,
+}
+
+/// How a table group is cut into shards.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct Partitioning {
+    /// Number of shards, of equal key ranges. Cannot be changed.
+    #[schemars(range(min = 1, max = 64))]
+    #[x_kube(validation = ("self == oldSelf", "shards cannot be changed: resharding is not implemented"))]
+    pub shards: i32,
+}
+
+/// What each shard of a table group is made of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ShardTemplate {
+    /// The pools of each shard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub pools: Vec<Pool>,
+}
+
+/// What a pool is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "variant docs would replace the enum by a `oneOf` in the schema")]
+pub enum PoolType {
+    #[default]
+    Replica,
+    ReadOnly,
+}
+
+impl PoolType {
+    /// The API's spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Replica => "replica",
+            Self::ReadOnly => "readOnly",
+        }
+    }
+}
+
+/// A pool of the full form.
+///
+/// The fields of [`Member`] are repeated, not flattened: `serde` loses the path of an error inside a flattened
+/// struct, and the schema is the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pool {
+    /// Name of the pool, unique in the shard. `<cell>-<type>` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub name: Option<String>,
+    /// `replica` (primary-eligible) or `readOnly`.
+    #[serde(rename = "type")]
+    pub type_: PoolType,
+    /// The cell that the pool runs in.
+    #[schemars(length(max = 63))]
+    pub cell: String,
+    /// Number of instances in each shard. 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: Option<i32>,
+    /// The data volume of each instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_volume_claim_template: Option<VolumeClaimTemplate>,
+    /// The PostgreSQL container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<Container>,
+    /// The pooler container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multi_pooler: Option<Container>,
+    /// The pooler container, as one of the proposal's samples spells it. Never both spellings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multipooler: Option<Container>,
+    /// Where the instances may run; the cell's placement where this is silent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// Labels of the pods, beside the operator's own.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub pod_labels: StringMap,
+    /// Annotations of the pods.
+    #[serde(default, skip_serializing_if = "StringMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub pod_annotations: StringMap,
+    /// Service account of the pods, for example for access to S3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
+}
+
+impl Pool {
+    /// The pool's name, or what stands for it when it has none.
+    pub fn resolved_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| format!("{}-{}", self.cell, self.type_.as_str()))
+    }
+}
