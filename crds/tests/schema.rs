@@ -1,5 +1,7 @@
 //! What the API server and GitOps tools rely on in the generated definitions.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps,
 };
