@@ -1,1 +1,18 @@
-//! placeholder
+//! Real Kubernetes control planes on loopback, for integration tests and the demo.
+//!
+//! Admission, server-side apply, garbage collection and the built-in controllers are best tested against themselves.
+//! A [`ControlPlane`] runs etcd, the API server and, as asked for, the controllers as child processes of the test;
+//! no container runtime, no root rights and no installed cluster are needed. Several may run side by side.
+
+pub mod audit;
+pub mod binaries;
+mod components;
+mod control_plane;
+mod kubeconfig;
+mod kubectl;
+mod pki;
+mod process;
+mod state;
+
+pub use control_plane::{ControlPlane, Options};
+pub use kubectl::{Kubectl, KubectlOutput};

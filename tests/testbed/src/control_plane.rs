@@ -1,0 +1,234 @@
+//! Starting a control plane and reaching it.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::{Api, ObjectMeta, PostParams};
+use kube::runtime::wait::await_condition;
+use kube::{Client, Resource};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::audit::AuditLog;
+use crate::binaries::{ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KUBECTL, KWOK, Tool};
+use crate::components::{self, ADMIN};
+use crate::kubeconfig::{Cluster, client_config};
+use crate::kubectl::Kubectl;
+use crate::process::{ProcessEnded, ProcessGroup};
+use crate::state::State;
+
+/// Longer than any start on a busy machine; a start that hangs is reported, not waited for for ever.
+const READY_TIMEOUT: Duration = Duration::from_mins(2);
+const PROBE_INTERVAL: Duration = Duration::from_millis(50);
+/// A port that was free when asked for may be taken before the API server listens on it.
+const START_ATTEMPTS: usize = 5;
+const TOKEN_LIFETIME_SECONDS: i64 = 24 * 60 * 60;
+
+/// What a control plane consists of.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Run the built-in controllers: garbage collection, namespaces, stateful sets and the like.
+    pub controllers: bool,
+    /// Keep everything in this directory instead of one that is removed upon drop.
+    pub dir: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { controllers: true, dir: None }
+    }
+}
+
+/// A running control plane; dropping it ends its processes and removes its temporary directory.
+pub struct ControlPlane {
+    // In the order in which they are to be dropped: no process may write to a directory that is being removed.
+    processes: ProcessGroup,
+    state: State,
+    cluster: Cluster,
+    kubeconfig: PathBuf,
+    config: kube::Config,
+}
+
+impl ControlPlane {
+    /// Starts a control plane and waits until it can be used.
+    ///
+    /// The first start on a machine builds the programs, which takes minutes.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let tools = options.tools();
+        tokio::task::spawn_blocking(move || tools.iter().try_for_each(|tool| tool.path().map(drop)))
+            .await??;
+        for _ in 1..START_ATTEMPTS {
+            match Self::try_start(&options).await {
+                Err(error) if port_was_taken(&error) => {}
+                result => return result,
+            }
+        }
+        Self::try_start(&options).await
+    }
+
+    async fn try_start(options: &Options) -> anyhow::Result<Self> {
+        let state = options.dir.as_deref().map_or_else(State::temporary, State::kept)?;
+        let port = free_port()?;
+        let server = format!("https://127.0.0.1:{port}");
+        components::write_inputs(&state, &server)?;
+        let authority = std::fs::read_to_string(state.pki("ca.crt"))?;
+        let kubeconfig = state.kubeconfig(ADMIN);
+        let config = client_config(&kubeconfig).await?;
+
+        let mut processes = ProcessGroup::new(state.to_remove())?;
+        processes.spawn(ETCD.name(), components::etcd(&state)?, state.log(ETCD.name()))?;
+        processes.spawn(
+            KUBE_APISERVER.name(),
+            components::apiserver(&state, port)?,
+            state.log(KUBE_APISERVER.name()),
+        )?;
+        let mut starting =
+            Self { processes, state, cluster: Cluster { server, authority }, kubeconfig, config };
+        starting.wait_for(KUBE_APISERVER.name(), apiserver_is_ready(starting.client())).await?;
+        if options.controllers {
+            starting.start_controllers().await?;
+        }
+        Ok(starting)
+    }
+
+    async fn start_controllers(&mut self) -> anyhow::Result<()> {
+        let name = KUBE_CONTROLLER_MANAGER.name();
+        self.processes.spawn(name, components::controller_manager(&self.state)?, self.state.log(name))?;
+        // No pod can be created in a namespace before this one exists.
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), "default");
+        let exists = |account: Option<&ServiceAccount>| account.is_some();
+        let created = async move { Ok(await_condition(accounts, "default", exists).await.map(drop)?) };
+        self.wait_for(name, created).await
+    }
+
+    /// Waits for what `process` is to bring about, as long as all processes run.
+    async fn wait_for(
+        &mut self,
+        process: &str,
+        outcome: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        let timed_out = tokio::select! {
+            result = outcome => return result,
+            error = self.processes.first_end() => return Err(error),
+            () = tokio::time::sleep(READY_TIMEOUT) => READY_TIMEOUT,
+        };
+        Err(anyhow!(
+            "{process} was not ready after {timed_out:?}; the end of its log:\n{}",
+            self.processes.last_lines(process)
+        ))
+    }
+
+    /// A new client with all rights; a client may not be used beyond the runtime in which it was made.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    pub fn client(&self) -> Client {
+        #[expect(clippy::expect_used, reason = "the certificates in the configuration are the testbed's own")]
+        Client::try_from(self.config.clone()).expect("the testbed's client configuration is valid")
+    }
+
+    /// A kubeconfig with all rights.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The directory that holds the control plane's state and logs.
+    pub fn dir(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// The URL of the API server.
+    pub fn server_url(&self) -> &str {
+        &self.cluster.server
+    }
+
+    /// `kubectl` with all rights.
+    pub fn kubectl(&self) -> Kubectl {
+        self.kubectl_as(&self.kubeconfig)
+    }
+
+    /// `kubectl` as the user of a kubeconfig.
+    pub fn kubectl_as(&self, kubeconfig: &Path) -> Kubectl {
+        Kubectl::new(kubeconfig.to_owned(), self.dir().join("home").join("kubectl"))
+    }
+
+    /// What was asked of the API server, and by whom.
+    pub fn audit_log(&self) -> AuditLog {
+        AuditLog::new(self.state.log("audit"))
+    }
+
+    /// The process ids of the control plane's processes.
+    pub fn pids(&self) -> Vec<u32> {
+        self.processes.pids()
+    }
+
+    /// A kubeconfig of a service account, valid for a day. The account and its namespace are created if need be.
+    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> anyhow::Result<PathBuf> {
+        let client = self.client();
+        create_if_absent(&Api::<Namespace>::all(client.clone()), named(namespace)).await?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);
+        create_if_absent(&accounts, named(name)).await?;
+
+        let request = TokenRequest {
+            spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_LIFETIME_SECONDS), ..Default::default() },
+            ..Default::default()
+        };
+        let issued = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+        let token = issued.status.context("the API server issued no token")?.token;
+        let path = self.state.kubeconfig(&format!("{namespace}.{name}"));
+        self.cluster.write_with_token(&path, &token)?;
+        Ok(path)
+    }
+}
+
+impl Options {
+    fn tools(&self) -> Vec<&'static Tool> {
+        let mut tools = vec![&ETCD, &KUBE_APISERVER, &KUBECTL];
+        if self.controllers {
+            tools.push(&KUBE_CONTROLLER_MANAGER);
+        }
+        tools
+    }
+}
+
+/// A port nobody listens on at the moment.
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
+}
+
+fn port_was_taken(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ProcessEnded>().is_some_and(ProcessEnded::port_was_taken)
+}
+
+/// Refused connections and failing checks are what a starting API server answers with.
+async fn apiserver_is_ready(client: Client) -> anyhow::Result<()> {
+    loop {
+        let request = kube::core::Request::new("/readyz").list(&kube::api::ListParams::default())?;
+        if client.request_text(request).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(PROBE_INTERVAL).await;
+    }
+}
+
+async fn create_if_absent<K>(api: &Api<K>, object: K) -> kube::Result<()>
+where
+    K: Resource + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+{
+    match api.create(&PostParams::default(), &object).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+fn named<K: Resource<DynamicType = ()> + Default>(name: &str) -> K {
+    let mut object = K::default();
+    *object.meta_mut() = ObjectMeta { name: Some(name.to_owned()), ..Default::default() };
+    object
+}
