@@ -17,8 +17,12 @@ use crate::state::State;
 /// A socket in the working directory: one port less to be taken, and no API server can reach another's database.
 const ETCD_SOCKET: &str = "unix://etcd.sock:0";
 
-/// The user that may do everything.
+/// The user tests act as.
 pub const ADMIN: &str = "admin";
+/// The testbed's own servants have all rights too, but names of their own, so that the audit log tells them apart.
+pub const FAKE_KUBELETS: &str = "fake-kubelets";
+/// The user that provisions volumes.
+pub const PROVISIONER: &str = "volume-provisioner";
 const CONTROLLER_MANAGER_USER: &str = "system:kube-controller-manager";
 const SCHEDULER_USER: &str = "system:kube-scheduler";
 
@@ -41,9 +45,15 @@ pub fn write_inputs(state: &State, server: &str) -> anyhow::Result<()> {
     write_audit_policy(state)?;
 
     let cluster = Cluster { server: server.to_owned(), authority: ca.certificate };
-    for (user, groups) in
-        [(ADMIN, ["system:masters"].as_slice()), (CONTROLLER_MANAGER_USER, &[]), (SCHEDULER_USER, &[])]
-    {
+    let all_rights = ["system:masters"].as_slice();
+    let users = [
+        (ADMIN, all_rights),
+        (FAKE_KUBELETS, all_rights),
+        (PROVISIONER, all_rights),
+        (CONTROLLER_MANAGER_USER, &[]),
+        (SCHEDULER_USER, &[]),
+    ];
+    for (user, groups) in users {
         cluster.write_with_certificate(&state.kubeconfig(user), &authority.client(user, groups)?)?;
     }
     Ok(())

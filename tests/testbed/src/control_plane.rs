@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Api, ObjectMeta, PostParams};
@@ -15,11 +16,13 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::audit::AuditLog;
 use crate::binaries::{ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KUBECTL, KWOK, Tool};
-use crate::components::{self, ADMIN};
+use crate::components::{self, ADMIN, PROVISIONER};
+use crate::fake_nodes::{self, PodReadiness};
 use crate::kubeconfig::{Cluster, client_config};
 use crate::kubectl::Kubectl;
 use crate::process::{ProcessEnded, ProcessGroup};
 use crate::state::State;
+use crate::volumes::{self, Provisioner};
 
 /// Longer than any start on a busy machine; a start that hangs is reported, not waited for for ever.
 const READY_TIMEOUT: Duration = Duration::from_mins(2);
@@ -31,21 +34,28 @@ const TOKEN_LIFETIME_SECONDS: i64 = 24 * 60 * 60;
 /// What a control plane consists of.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Run the built-in controllers: garbage collection, namespaces, stateful sets and the like.
+    /// Run the built-in controllers (garbage collection, namespaces, stateful sets and the like), and provision
+    /// volumes for claims of the default storage class.
     pub controllers: bool,
+    /// How many fake nodes to create, `fake-1` in zone `zone1` and so on. With any, there is a scheduler.
+    pub fake_nodes: usize,
+    /// What becomes of pods on fake nodes.
+    pub pod_readiness: PodReadiness,
     /// Keep everything in this directory instead of one that is removed upon drop.
     pub dir: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { controllers: true, dir: None }
+        Self { controllers: true, fake_nodes: 0, pod_readiness: PodReadiness::Automatic, dir: None }
     }
 }
 
 /// A running control plane; dropping it ends its processes and removes its temporary directory.
 pub struct ControlPlane {
-    // In the order in which they are to be dropped: no process may write to a directory that is being removed.
+    // In the order in which they are to be dropped: no client may outlive the API server, and no process may write
+    // to a directory that is being removed.
+    provisioner: Option<Provisioner>,
     processes: ProcessGroup,
     state: State,
     cluster: Cluster,
@@ -58,6 +68,9 @@ impl ControlPlane {
     ///
     /// The first start on a machine builds the programs, which takes minutes.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
+        if options.fake_nodes > 0 && !options.controllers {
+            bail!("fake nodes need the controllers, which let pods be scheduled to them");
+        }
         let tools = options.tools();
         tokio::task::spawn_blocking(move || tools.iter().try_for_each(|tool| tool.path().map(drop)))
             .await??;
@@ -79,36 +92,47 @@ impl ControlPlane {
         let kubeconfig = state.kubeconfig(ADMIN);
         let config = client_config(&kubeconfig).await?;
 
-        let mut processes = ProcessGroup::new(state.to_remove())?;
-        processes.spawn(ETCD.name(), components::etcd(&state)?, state.log(ETCD.name()))?;
-        processes.spawn(
-            KUBE_APISERVER.name(),
-            components::apiserver(&state, port)?,
-            state.log(KUBE_APISERVER.name()),
-        )?;
-        let mut starting =
-            Self { processes, state, cluster: Cluster { server, authority }, kubeconfig, config };
-        starting.wait_for(KUBE_APISERVER.name(), apiserver_is_ready(starting.client())).await?;
+        let processes = ProcessGroup::new(state.to_remove())?;
+        let cluster = Cluster { server, authority };
+        let mut starting = Self { provisioner: None, processes, state, cluster, kubeconfig, config };
+        starting.start_apiserver(port).await?;
         if options.controllers {
             starting.start_controllers().await?;
+        }
+        if options.fake_nodes > 0 {
+            starting.start_nodes(options).await?;
         }
         Ok(starting)
     }
 
-    async fn start_controllers(&mut self) -> anyhow::Result<()> {
-        let name = KUBE_CONTROLLER_MANAGER.name();
-        self.processes.spawn(name, components::controller_manager(&self.state)?, self.state.log(name))?;
-        // No pod can be created in a namespace before this one exists.
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), "default");
-        let exists = |account: Option<&ServiceAccount>| account.is_some();
-        let created = async move { Ok(await_condition(accounts, "default", exists).await.map(drop)?) };
-        self.wait_for(name, created).await
+    async fn start_apiserver(&mut self, port: u16) -> anyhow::Result<()> {
+        self.spawn(&ETCD, components::etcd(&self.state)?)?;
+        self.spawn(&KUBE_APISERVER, components::apiserver(&self.state, port)?)?;
+        self.wait_for(&KUBE_APISERVER, is_ready(self.client())).await
     }
 
-    /// Waits for what `process` is to bring about, as long as all processes run.
+    async fn start_controllers(&mut self) -> anyhow::Result<()> {
+        self.spawn(&KUBE_CONTROLLER_MANAGER, components::controller_manager(&self.state)?)?;
+        volumes::create_storage_class(self.client()).await?;
+        let provisioner = client_config(&self.state.kubeconfig(PROVISIONER)).await?;
+        self.provisioner = Some(Provisioner::start(provisioner)?);
+        self.wait_for(&KUBE_CONTROLLER_MANAGER, default_account_exists(self.client())).await
+    }
+
+    async fn start_nodes(&mut self, options: &Options) -> anyhow::Result<()> {
+        self.spawn(&KUBE_SCHEDULER, components::scheduler(&self.state)?)?;
+        self.spawn(&KWOK, fake_nodes::kubelets(&self.state, options.pod_readiness)?)?;
+        self.wait_for(&KWOK, fake_nodes::create(self.client(), options.fake_nodes)).await
+    }
+
+    fn spawn(&mut self, tool: &Tool, command: Command) -> anyhow::Result<()> {
+        self.processes.spawn(tool.name(), command, self.state.log(tool.name()))
+    }
+
+    /// Waits for what a process is to bring about, as long as all processes run.
     async fn wait_for(
         &mut self,
-        process: &str,
+        tool: &Tool,
         outcome: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
         let timed_out = tokio::select! {
@@ -117,8 +141,9 @@ impl ControlPlane {
             () = tokio::time::sleep(READY_TIMEOUT) => READY_TIMEOUT,
         };
         Err(anyhow!(
-            "{process} was not ready after {timed_out:?}; the end of its log:\n{}",
-            self.processes.last_lines(process)
+            "{} was not ready after {timed_out:?}; the end of its log:\n{}",
+            tool.name(),
+            self.processes.last_lines(tool.name())
         ))
     }
 
@@ -192,6 +217,9 @@ impl Options {
         if self.controllers {
             tools.push(&KUBE_CONTROLLER_MANAGER);
         }
+        if self.fake_nodes > 0 {
+            tools.extend([&KUBE_SCHEDULER, &KWOK]);
+        }
         tools
     }
 }
@@ -207,7 +235,7 @@ fn port_was_taken(error: &anyhow::Error) -> bool {
 }
 
 /// Refused connections and failing checks are what a starting API server answers with.
-async fn apiserver_is_ready(client: Client) -> anyhow::Result<()> {
+async fn is_ready(client: Client) -> anyhow::Result<()> {
     loop {
         let request = kube::core::Request::new("/readyz").list(&kube::api::ListParams::default())?;
         if client.request_text(request).await.is_ok() {
@@ -215,6 +243,13 @@ async fn apiserver_is_ready(client: Client) -> anyhow::Result<()> {
         }
         tokio::time::sleep(PROBE_INTERVAL).await;
     }
+}
+
+/// No pod can be created in a namespace before it has this account.
+async fn default_account_exists(client: Client) -> anyhow::Result<()> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client, "default");
+    await_condition(accounts, "default", |account: Option<&ServiceAccount>| account.is_some()).await?;
+    Ok(())
 }
 
 async fn create_if_absent<K>(api: &Api<K>, object: K) -> kube::Result<()>

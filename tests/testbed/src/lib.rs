@@ -8,11 +8,18 @@ pub mod audit;
 pub mod binaries;
 mod components;
 mod control_plane;
+pub mod detached;
+mod fake_nodes;
 mod kubeconfig;
 mod kubectl;
 mod pki;
+mod pods;
 mod process;
 mod state;
+mod volumes;
 
 pub use control_plane::{ControlPlane, Options};
+pub use fake_nodes::PodReadiness;
 pub use kubectl::{Kubectl, KubectlOutput};
+pub use pods::set_pod_ready;
+pub use volumes::STORAGE_CLASS;

@@ -24,7 +24,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 const SUPERVISOR: &str = r#"
 cat >/dev/null
 setsid sh -c '
-    kill -KILL -- "-$1"
+    kill -s KILL -- "-$1"
     for attempt in 1 2 3 4 5; do
         rm -rf -- "$2" && break
         sleep 1

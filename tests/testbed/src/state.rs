@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// What is in the directory; only this is ever removed from one that somebody else chose.
+/// Where everything is within a directory that somebody else chose, so that nothing else in it is touched.
+const ROOT: &str = "control-plane";
+
 const SUBDIRECTORIES: [&str; 5] = ["etcd", "home", "logs", "pki", "kubeconfigs"];
 
 /// The files of one control plane.
@@ -25,8 +27,9 @@ impl State {
     /// A directory that stays. What an earlier control plane left in it is removed.
     pub fn kept(path: &Path) -> io::Result<Self> {
         Self::clear(path)?;
-        fs::create_dir_all(path)?;
-        Self::prepare(path.canonicalize()?, None)
+        let root = path.join(ROOT);
+        fs::create_dir_all(&root)?;
+        Self::prepare(root.canonicalize()?, None)
     }
 
     fn prepare(path: PathBuf, temporary: Option<TempDir>) -> io::Result<Self> {
@@ -38,9 +41,7 @@ impl State {
 
     /// Removes what a control plane wrote to `path`, and `path` itself if nothing else is in it.
     pub fn clear(path: &Path) -> io::Result<()> {
-        for subdirectory in SUBDIRECTORIES {
-            absent_is_fine(fs::remove_dir_all(path.join(subdirectory)))?;
-        }
+        absent_is_fine(fs::remove_dir_all(path.join(ROOT)))?;
         match fs::remove_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
             result => absent_is_fine(result),
@@ -73,7 +74,8 @@ impl State {
     }
 }
 
-fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+/// Removing what is not there is no failure.
+pub fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,

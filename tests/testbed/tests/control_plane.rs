@@ -1,15 +1,55 @@
-//! Control planes start, serve and are reachable in every way the harness offers.
+//! A control plane is reachable in every way the harness offers.
 
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ObjectMeta, PostParams};
 use testbed::{ControlPlane, Options};
 
+fn namespace(name: &str) -> Namespace {
+    Namespace { metadata: ObjectMeta { name: Some(name.into()), ..Default::default() }, ..Default::default() }
+}
+
 #[tokio::test]
-async fn starts() -> anyhow::Result<()> {
-    let started = std::time::Instant::now();
-    let control_plane = ControlPlane::start(Options::default()).await?;
-    eprintln!("{:?}", started.elapsed());
-    let out = control_plane.kubectl().must(["get", "ns,sa", "-A"]).await?;
-    eprintln!("{out} {:?}", control_plane.audit_log().entries()?.last());
-    let sa = control_plane.service_account_kubeconfig("x", "y").await?;
-    eprintln!("{:?}", control_plane.kubectl_as(&sa).must(["auth", "whoami"]).await?);
+async fn two_run_side_by_side() -> anyhow::Result<()> {
+    let bare = Options { controllers: false, ..Options::default() };
+    let (one, other) = tokio::try_join!(ControlPlane::start(bare.clone()), ControlPlane::start(bare))?;
+    assert_ne!(one.server_url(), other.server_url());
+
+    Api::all(one.client()).create(&PostParams::default(), &namespace("only-here")).await?;
+    assert!(Api::<Namespace>::all(one.client()).get_opt("only-here").await?.is_some());
+    assert!(Api::<Namespace>::all(other.client()).get_opt("only-here").await?.is_none());
     Ok(())
+}
+
+#[tokio::test]
+async fn users_reach_it_and_leave_a_trail() -> anyhow::Result<()> {
+    let control_plane = ControlPlane::start(Options { controllers: false, ..Options::default() }).await?;
+    let user = "system:serviceaccount:team:deployer";
+    let kubeconfig = control_plane.service_account_kubeconfig("team", "deployer").await?;
+    let deployer = control_plane.kubectl_as(&kubeconfig);
+
+    assert!(deployer.must(["auth", "whoami"]).await?.contains(user));
+
+    let before = control_plane.audit_log().marker()?;
+    let refused = deployer.run(["create", "namespace", "another"]).await?;
+    assert!(!refused.status.success());
+    assert!(refused.stderr.contains("forbidden"), "{}", refused.stderr);
+
+    let applied = control_plane
+        .kubectl()
+        .must_with_stdin(["apply", "-f", "-"], &serde_json::to_string(&namespace("another"))?)
+        .await?;
+    assert_eq!(applied, "namespace/another created\n");
+    assert!(control_plane.kubectl().must(["get", "nonsense"]).await.is_err());
+
+    let writes = control_plane.audit_log().writes_since(before, user)?;
+    let [write] = writes.as_slice() else { panic!("one write was expected: {writes:?}") };
+    assert_eq!((write.verb.as_str(), write.resource.as_str(), write.code), ("create", "namespaces", 403));
+    assert!(write.user_agent.starts_with("kubectl"), "{}", write.user_agent);
+    Ok(())
+}
+
+#[tokio::test]
+async fn fake_nodes_need_controllers() {
+    let options = Options { controllers: false, fake_nodes: 1, ..Options::default() };
+    assert!(ControlPlane::start(options).await.is_err());
 }
