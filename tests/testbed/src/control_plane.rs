@@ -7,11 +7,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use futures::future::try_join_all;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ObjectMeta, PostParams};
+use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::await_condition;
-use kube::{Client, Resource};
+use kube::{Client, Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::audit::AuditLog;
@@ -37,6 +40,9 @@ pub struct Options {
     /// Run the built-in controllers (garbage collection, namespaces, stateful sets and the like), and provision
     /// volumes for claims of the default storage class.
     pub controllers: bool,
+    /// Custom resources to define before the controllers start. The garbage collector notices later ones only when
+    /// it looks for new resources, which it does every 30 s.
+    pub crds: Vec<CustomResourceDefinition>,
     /// How many fake nodes to create, `fake-1` in zone `zone1` and so on. With any, there is a scheduler.
     pub fake_nodes: usize,
     /// What becomes of pods on fake nodes.
@@ -47,7 +53,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { controllers: true, fake_nodes: 0, pod_readiness: PodReadiness::Automatic, dir: None }
+        Self {
+            controllers: true,
+            crds: Vec::new(),
+            fake_nodes: 0,
+            pod_readiness: PodReadiness::Automatic,
+            dir: None,
+        }
     }
 }
 
@@ -96,6 +108,7 @@ impl ControlPlane {
         let cluster = Cluster { server, authority };
         let mut starting = Self { provisioner: None, processes, state, cluster, kubeconfig, config };
         starting.start_apiserver(port).await?;
+        starting.wait_for(&KUBE_APISERVER, define(starting.client(), &options.crds)).await?;
         if options.controllers {
             starting.start_controllers().await?;
         }
@@ -243,6 +256,17 @@ async fn is_ready(client: Client) -> anyhow::Result<()> {
         }
         tokio::time::sleep(PROBE_INTERVAL).await;
     }
+}
+
+async fn define(client: Client, crds: &[CustomResourceDefinition]) -> anyhow::Result<()> {
+    let api = Api::all(client);
+    try_join_all(crds.iter().map(async |crd| {
+        api.create(&PostParams::default(), crd).await?;
+        await_condition(api.clone(), &crd.name_any(), is_crd_established()).await?;
+        anyhow::Ok(())
+    }))
+    .await?;
+    Ok(())
 }
 
 /// No pod can be created in a namespace before it has this account.

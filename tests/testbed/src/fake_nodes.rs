@@ -54,6 +54,8 @@ pub fn kubelets(state: &State, readiness: PodReadiness) -> anyhow::Result<Comman
         "--manage-all-nodes=true",
         "--node-ip=127.0.0.1",
         "--cidr=10.244.0.1/16",
+        // Without leases the nodes would be taken for lost after a minute.
+        "--node-lease-duration-seconds=40",
     ]);
     if readiness == PodReadiness::ByHand {
         let stages = state.path().join("home").join("stages.yaml");
@@ -66,14 +68,10 @@ pub fn kubelets(state: &State, readiness: PodReadiness) -> anyhow::Result<Comman
 /// Creates nodes, each in a zone of its own, and waits until pods can be scheduled to them.
 pub async fn create(client: kube::Client, count: usize) -> anyhow::Result<()> {
     let nodes: Api<Node> = Api::all(client);
-    try_join_all((1..=count).map(|number| {
-        let nodes = nodes.clone();
-        async move {
-            let node = node(number);
-            nodes.create(&PostParams::default(), &node).await?;
-            await_condition(nodes, &name(number), is_schedulable).await?;
-            anyhow::Ok(())
-        }
+    try_join_all((1..=count).map(async |number| {
+        nodes.create(&PostParams::default(), &node(number)).await?;
+        await_condition(nodes.clone(), &name(number), is_schedulable).await?;
+        anyhow::Ok(())
     }))
     .await?;
     Ok(())

@@ -143,3 +143,24 @@ impl Member {
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_a_member_is_reported_with_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut group = ProcessGroup::new(None).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo bind: address already in use; exit 3"]);
+        group.spawn("server", command, dir.path().join("log")).unwrap();
+
+        let error = group.first_end().await;
+        assert_eq!(
+            error.to_string(),
+            "server ended with exit status: 3; the end of its log:\nbind: address already in use"
+        );
+        assert!(error.downcast_ref::<ProcessEnded>().unwrap().port_was_taken());
+    }
+}

@@ -1,7 +1,13 @@
 //! A control plane is reachable in every way the harness offers.
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ObjectMeta, PostParams};
+use anyhow::Context;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Resource;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ObjectMeta, PostParams};
+use kube::runtime::conditions::is_deleted;
+use kube::runtime::wait::await_condition;
+use serde_json::json;
 use testbed::{ControlPlane, Options};
 
 fn namespace(name: &str) -> Namespace {
@@ -45,6 +51,42 @@ async fn users_reach_it_and_leave_a_trail() -> anyhow::Result<()> {
     let [write] = writes.as_slice() else { panic!("one write was expected: {writes:?}") };
     assert_eq!((write.verb.as_str(), write.resource.as_str(), write.code), ("create", "namespaces", 403));
     assert!(write.user_agent.starts_with("kubectl"), "{}", write.user_agent);
+    Ok(())
+}
+
+fn widgets() -> serde_json::Result<CustomResourceDefinition> {
+    serde_json::from_value(json!({
+        "metadata": { "name": "widgets.example.com" },
+        "spec": {
+            "group": "example.com",
+            "names": { "kind": "Widget", "plural": "widgets" },
+            "scope": "Namespaced",
+            "versions": [{
+                "name": "v1",
+                "served": true,
+                "storage": true,
+                "schema": { "openAPIV3Schema": { "type": "object" } },
+            }],
+        },
+    }))
+}
+
+#[tokio::test]
+async fn what_a_custom_resource_owns_goes_with_it() -> anyhow::Result<()> {
+    let control_plane = ControlPlane::start(Options { crds: vec![widgets()?], ..Options::default() }).await?;
+    let client = control_plane.client();
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("example.com", "v1", "Widget"));
+    let widgets: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &kind);
+    let widget = widgets.create(&PostParams::default(), &DynamicObject::new("widget", &kind)).await?;
+
+    let mut child = ConfigMap::default();
+    child.metadata.name = Some("child".into());
+    child.metadata.owner_references = widget.controller_owner_ref(&kind).map(|owner| vec![owner]);
+    let children: Api<ConfigMap> = Api::namespaced(client, "default");
+    let child = children.create(&PostParams::default(), &child).await?;
+
+    widgets.delete("widget", &DeleteParams::default()).await?;
+    await_condition(children, "child", is_deleted(&child.metadata.uid.context("it has a uid")?)).await?;
     Ok(())
 }
 
