@@ -48,7 +48,8 @@ impl AuditLog {
         Self { path }
     }
 
-    /// The end of the log as it is now.
+    /// The end of the log as it is now. A request is entered when its answer is on the way, so one that is just being
+    /// answered to somebody else may come after the marker.
     pub fn marker(&self) -> io::Result<Marker> {
         Ok(Marker(std::fs::metadata(&self.path)?.len()))
     }

@@ -11,7 +11,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, GetParams, ObjectMeta, PostParams};
 use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::await_condition;
 use kube::{Client, Resource, ResourceExt};
@@ -148,16 +148,15 @@ impl ControlPlane {
         tool: &Tool,
         outcome: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
-        let timed_out = tokio::select! {
-            result = outcome => return result,
-            error = self.processes.first_end() => return Err(error),
-            () = tokio::time::sleep(READY_TIMEOUT) => READY_TIMEOUT,
-        };
-        Err(anyhow!(
-            "{} was not ready after {timed_out:?}; the end of its log:\n{}",
-            tool.name(),
-            self.processes.last_lines(tool.name())
-        ))
+        tokio::select! {
+            result = outcome => result,
+            error = self.processes.first_end() => Err(error),
+            () = tokio::time::sleep(READY_TIMEOUT) => Err(anyhow!(
+                "{} was not ready after {READY_TIMEOUT:?}; the end of its log:\n{}",
+                tool.name(),
+                self.processes.last_lines(tool.name())
+            )),
+        }
     }
 
     /// A new client with all rights; a client may not be used beyond the runtime in which it was made.
@@ -250,7 +249,7 @@ fn port_was_taken(error: &anyhow::Error) -> bool {
 /// Refused connections and failing checks are what a starting API server answers with.
 async fn is_ready(client: Client) -> anyhow::Result<()> {
     loop {
-        let request = kube::core::Request::new("/readyz").list(&kube::api::ListParams::default())?;
+        let request = kube::core::Request::new("").get("readyz", &GetParams::default())?;
         if client.request_text(request).await.is_ok() {
             return Ok(());
         }
