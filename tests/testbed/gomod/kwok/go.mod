@@ -2,7 +2,7 @@ module multigres-testbed/kwok
 
 go 1.26
 
-require sigs.k8s.io/kwok v0.7.0
+require sigs.k8s.io/kwok v0.7.0 // indirect
 
 require (
 	cel.dev/expr v0.19.1 // indirect
