@@ -40,9 +40,7 @@ impl Manifest {
     {
         let resource = ApiResource::erase::<K>(&());
         // Plain data with string keys: there is nothing in it that JSON cannot hold.
-        let mut body = serde_json::to_value(object).unwrap_or_default();
-        body["apiVersion"] = resource.api_version.clone().into();
-        body["kind"] = resource.kind.clone().into();
+        let body = serde_json::to_value(object).unwrap_or_default();
         Self {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),

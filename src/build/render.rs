@@ -1,0 +1,29 @@
+//! Everything that a cluster becomes, without one.
+
+use kube::Resource;
+use multigres_crds::resolve;
+use multigres_crds::v1alpha1::MultigresCluster;
+use serde::Serialize;
+
+use super::{Build, Environment, Manifest};
+
+/// The children of a cluster, each followed by what it becomes: topology, admin server, orchestrators, cells, shards.
+pub fn render(cluster: &MultigresCluster, env: &Environment) -> Vec<Manifest> {
+    let children = resolve::children(cluster);
+    let mut manifests = Vec::new();
+    manifests.extend(children.topo_server.iter().flat_map(|child| with_objects(child, env)));
+    manifests.extend(children.admin.iter().flat_map(|child| with_objects(child, env)));
+    manifests.extend(children.orch.iter().flat_map(|child| with_objects(child, env)));
+    manifests.extend(children.cells.iter().flat_map(|child| with_objects(child, env)));
+    manifests.extend(children.shards.iter().flat_map(|child| with_objects(child, env)));
+    manifests
+}
+
+fn with_objects<K>(child: &K, env: &Environment) -> Vec<Manifest>
+where
+    K: Build + Resource<DynamicType = ()> + Serialize,
+{
+    let mut manifests = vec![Manifest::new(child)];
+    manifests.extend(child.build(env));
+    manifests
+}
