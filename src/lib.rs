@@ -4,3 +4,6 @@
 //! to a cluster lives outside of it.
 
 pub mod build;
+pub mod metrics;
+pub mod server;
+pub mod signal;
