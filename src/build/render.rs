@@ -1,7 +1,7 @@
 //! Everything that a cluster becomes, without one.
 
 use kube::Resource;
-use multigres_crds::resolve;
+use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::MultigresCluster;
 use serde::Serialize;
 
@@ -16,6 +16,17 @@ pub fn render(cluster: &MultigresCluster, env: &Environment) -> Vec<Manifest> {
     manifests.extend(children.orch.iter().flat_map(|child| with_objects(child, env)));
     manifests.extend(children.cells.iter().flat_map(|child| with_objects(child, env)));
     manifests.extend(children.shards.iter().flat_map(|child| with_objects(child, env)));
+    manifests
+}
+
+/// The children themselves.
+pub fn manifests(children: &Children) -> Vec<Manifest> {
+    let mut manifests = Vec::new();
+    manifests.extend(children.topo_server.iter().map(Manifest::new));
+    manifests.extend(children.admin.iter().map(Manifest::new));
+    manifests.extend(children.orch.iter().map(Manifest::new));
+    manifests.extend(children.cells.iter().map(Manifest::new));
+    manifests.extend(children.shards.iter().map(Manifest::new));
     manifests
 }
 

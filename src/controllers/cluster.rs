@@ -25,7 +25,7 @@ pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Resu
         return Ok(Action::await_change());
     }
     let children = resolve::children(&cluster);
-    let manifests = build::children(&children);
+    let manifests = build::manifests(&children);
     let mut troubles;
     if paused(&cluster) {
         troubles = pause_children(&cx, &uid).await;
