@@ -10,7 +10,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-pub use projection::{Observed, Owner, Workload};
+pub use projection::{Observed, Owner, Workload, content};
 pub use watch::{Scope, observe_objects, observe_resources};
 
 /// Identifies an object.

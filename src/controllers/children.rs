@@ -4,7 +4,6 @@ mod multi_shard;
 
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use multigres_crds::labels::Component;
 use multigres_crds::v1alpha1::*;
 
 use super::child::{Child, Said, Sight};

@@ -1,32 +1,37 @@
 //! Everything that runs over one set of watched namespaces: the caches and the controllers that live on them.
 
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::channel::mpsc::unbounded;
+use futures::channel::mpsc::{UnboundedReceiver, unbounded};
+use futures::future::{BoxFuture, Shared};
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, StreamExt};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::predicates;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{PredicateConfig, WatchStreamExt, watcher};
-use kube::{Client, Resource};
-use multigres_crds::v1alpha1::MultigresCluster;
+use kube::{Client, Resource, ResourceExt};
+use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::child::{self, Child, workload_kinds};
+use super::child::{self, workload_kinds};
 use super::cluster;
 use super::context::{Context, Error, Failures, Stores};
-use super::wake::{Wakers, Wakes, wakers};
+use super::wake::{Wakers, wakers};
 use crate::apply::Applier;
 use crate::build::Environment;
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::observe::{Objects, Scope, observe_objects, observe_resources};
+use crate::observe::{Change, Objects, Scope, observe_objects, observe_resources};
 use crate::topology::Topology;
 
 /// A burst of changes (a rollout, a restart) is looked at once.
@@ -45,24 +50,24 @@ pub struct Seams {
     pub metrics: Arc<Metrics>,
 }
 
-type Resources<K> = BoxStream<'static, Result<K, watcher::Error>>;
+/// The custom resources of a kind, as they come and as they are known, and those to look at again.
+struct Watched<K: Resource<DynamicType = ()> + 'static> {
+    stream: BoxStream<'static, Result<K, watcher::Error>>,
+    store: Store<K>,
+    woken: UnboundedReceiver<ObjectRef<K>>,
+}
 
 /// Caches and controllers over one set of watched namespaces.
 pub struct Engine {
     context: Arc<Context>,
-    streams: Streams,
-    wakes: Wakes,
+    clusters: Watched<MultigresCluster>,
+    topo_servers: Watched<TopoServer>,
+    admins: Watched<MultiAdmin>,
+    orchs: Watched<MultiOrch>,
+    cells: Watched<MultiCell>,
+    shards: Watched<MultiShard>,
     watches: JoinSet<()>,
-    synced: Vec<tokio::sync::oneshot::Receiver<()>>,
-}
-
-struct Streams {
-    clusters: Resources<MultigresCluster>,
-    topo_servers: Resources<multigres_crds::v1alpha1::TopoServer>,
-    admins: Resources<multigres_crds::v1alpha1::MultiAdmin>,
-    orchs: Resources<multigres_crds::v1alpha1::MultiOrch>,
-    cells: Resources<multigres_crds::v1alpha1::MultiCell>,
-    shards: Resources<multigres_crds::v1alpha1::MultiShard>,
+    listed: Vec<oneshot::Receiver<()>>,
 }
 
 impl Engine {
@@ -72,50 +77,50 @@ impl Engine {
         let (changes, changed) = unbounded();
         let (wakers, wakes) = wakers();
         let mut watches = JoinSet::new();
-        let mut synced = Vec::new();
-        for resource in workload_kinds() {
-            let (done, listed) = tokio::sync::oneshot::channel();
+        watches.spawn(wake(changed, wakers, objects.clone()));
+        let listed = workload_kinds().into_iter().map(|resource| {
+            let (done, listed) = oneshot::channel();
             let (client, objects, changes) = (seams.client.clone(), objects.clone(), changes.clone());
             watches.spawn(observe_objects(client, scope.clone(), resource, objects, changes, move || {
                 // Nobody waits any more when the operator ends.
                 let _ = done.send(());
             }));
-            synced.push(listed);
-        }
-        watches.spawn(wake(changed, wakers, objects.clone()));
-        macro_rules! observe {
-            () => {{
+            listed
+        });
+        let listed = listed.collect();
+        macro_rules! watched {
+            ($woken:expr) => {{
                 let (store, stream) = observe_resources(seams.client.clone(), scope, objects.clone(), changes.clone());
-                (store, stream.boxed())
+                Watched { store, stream: stream.boxed(), woken: $woken }
             }};
         }
-        let (clusters, cluster_stream) = observe!();
-        let (topo_servers, topo_server_stream) = observe!();
-        let (admins, admin_stream) = observe!();
-        let (orchs, orch_stream) = observe!();
-        let (cells, cell_stream) = observe!();
-        let (shards, shard_stream) = observe!();
+        let clusters = watched!(wakes.clusters);
+        let topo_servers = watched!(wakes.topo_servers);
+        let admins = watched!(wakes.admins);
+        let orchs = watched!(wakes.orchs);
+        let cells = watched!(wakes.cells);
+        let shards = watched!(wakes.shards);
+        let stores = Stores {
+            clusters: clusters.store.clone(),
+            topo_servers: topo_servers.store.clone(),
+            admins: admins.store.clone(),
+            orchs: orchs.store.clone(),
+            cells: cells.store.clone(),
+            shards: shards.store.clone(),
+        };
         let context = Context {
             applier: Applier::new(seams.client.clone()),
             events: Events::new(seams.client.clone()),
             client: seams.client,
             objects,
-            stores: Stores { clusters, topo_servers, admins, orchs, cells, shards },
+            stores,
             environment: seams.environment,
             topology: seams.topology,
             clock: seams.clock,
             metrics: seams.metrics,
             failures: Failures::default(),
         };
-        let streams = Streams {
-            clusters: cluster_stream,
-            topo_servers: topo_server_stream,
-            admins: admin_stream,
-            orchs: orch_stream,
-            cells: cell_stream,
-            shards: shard_stream,
-        };
-        Self { context: Arc::new(context), streams, wakes, watches, synced }
+        Self { context: Arc::new(context), clusters, topo_servers, admins, orchs, cells, shards, watches, listed }
     }
 
     /// The custom resources, for admission.
@@ -125,114 +130,105 @@ impl Engine {
 
     /// Runs until `shutdown`, and returns early only when a part of it ended, which is a defect.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { context, streams, wakes, mut watches, synced } = self;
-        let (stores, mut controllers) = (context.stores.clone(), JoinSet::new());
-        let ready = shared_when(synced);
-        let run = |stream, store, woken| Wiring { stream, store, woken, ready: ready.clone(), shutdown: shutdown.clone() };
-        let cx = || context.clone();
-        controllers.spawn(run(streams.topo_servers, stores.topo_servers, wakes.topo_servers).children(cx()));
-        controllers.spawn(run(streams.admins, stores.admins, wakes.admins).children(cx()));
-        controllers.spawn(run(streams.orchs, stores.orchs, wakes.orchs).children(cx()));
-        controllers.spawn(run(streams.cells, stores.cells, wakes.cells).children(cx()));
-        controllers.spawn(run(streams.shards, stores.shards, wakes.shards).children(cx()));
-        controllers.spawn(run(streams.clusters, stores.clusters, wakes.clusters).clusters(cx()));
+        let mut watches = self.watches;
+        let life = Life { listed: when_all(self.listed), shutdown };
+        let cx = || self.context.clone();
+        let mut controllers = JoinSet::new();
+        controllers.spawn(attend(self.clusters, life.clone(), cx(), cluster::reconcile));
+        controllers.spawn(attend(self.topo_servers, life.clone(), cx(), child::reconcile));
+        controllers.spawn(attend(self.admins, life.clone(), cx(), child::reconcile));
+        controllers.spawn(attend(self.orchs, life.clone(), cx(), child::reconcile));
+        controllers.spawn(attend(self.cells, life.clone(), cx(), child::reconcile));
+        controllers.spawn(attend(self.shards, life.clone(), cx(), child::reconcile));
         tokio::select! {
             // A controller that panicked ends the process, visibly, rather than leave its kind unattended.
             Some(ended) = controllers.join_next() => report(ended),
             Some(ended) = watches.join_next() => report(ended),
         }
+        life.shutdown.cancel();
         while let Some(ended) = controllers.join_next().await {
             report(ended);
         }
     }
 }
 
-/// What a controller is connected to.
-struct Wiring<K: Resource<DynamicType = ()> + 'static, R> {
-    stream: Resources<K>,
-    store: Store<K>,
-    woken: futures::channel::mpsc::UnboundedReceiver<ObjectRef<K>>,
-    ready: R,
+/// When a controller begins and ends.
+#[derive(Clone)]
+struct Life {
+    /// Until the caches are complete, what is missing from them means nothing.
+    listed: Shared<BoxFuture<'static, ()>>,
     shutdown: CancellationToken,
 }
 
-impl<K, R> Wiring<K, R>
-where
+/// Runs the controller of a kind.
+async fn attend<K, F>(
+    watched: Watched<K>,
+    life: Life,
+    context: Arc<Context>,
+    reconcile: fn(Arc<K>, Arc<Context>) -> F,
+) where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    K: Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
-    R: Future<Output = ()> + Send + 'static,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    F: Future<Output = Result<Action, Error>> + Send + 'static,
 {
-    async fn run<F>(self, context: Arc<Context>, reconcile: impl Fn(Arc<K>, Arc<Context>) -> F + Send + 'static)
-    where
-        F: Future<Output = Result<Action, Error>> + Send + 'static,
-    {
-        // Until the caches are complete, what is missing from them means nothing.
-        self.ready.await;
-        let kind: &'static str = kind_of::<K>();
-        let changed = predicates::generation
-            .combine(predicates::labels)
-            .combine(predicates::annotations)
-            .combine(predicates::finalizers);
-        let stream = self.stream.predicate_filter(changed, PredicateConfig::default());
-        let metrics = context.metrics.clone();
-        Controller::for_stream(stream, self.store)
-            .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
-            .reconcile_on(self.woken)
-            .graceful_shutdown_on(self.shutdown.cancelled_owned())
-            .run(
-                move |object, context| {
-                    let (metrics, started) = (metrics.clone(), Instant::now());
-                    let reconciled = reconcile(object, context);
-                    async move {
-                        let result = reconciled.await;
-                        metrics.reconciled(kind, started.elapsed(), result.as_ref().map(|_| ()).map_err(|_| "status"));
-                        result
-                    }
-                },
-                |object, error, context| {
-                    tracing::warn!(kind, name = object.name_any(), %error, "reconciliation failed");
-                    Action::requeue(context.failures.backoff(&object.uid().unwrap_or_default()))
-                },
-                context,
-            )
-            .for_each(|_| std::future::ready(()))
-            .await;
-    }
-}
-
-impl<K: Child, R: Future<Output = ()> + Send + 'static> Wiring<K, R> {
-    async fn children(self, context: Arc<Context>) {
-        self.run(context, child::reconcile::<K>).await;
-    }
-}
-
-impl<R: Future<Output = ()> + Send + 'static> Wiring<MultigresCluster, R> {
-    async fn clusters(self, context: Arc<Context>) {
-        self.run(context, cluster::reconcile).await;
-    }
+    life.listed.await;
+    let kind = kind_of::<K>();
+    let metrics = context.metrics.clone();
+    // What is said of an object is no reason to look at it again.
+    let changed = |object: &K| {
+        let parts = [
+            predicates::generation(object),
+            predicates::labels(object),
+            predicates::annotations(object),
+            predicates::finalizers(object),
+        ];
+        let mut hasher = DefaultHasher::new();
+        parts.hash(&mut hasher);
+        Some(hasher.finish())
+    };
+    let stream = watched.stream.predicate_filter(changed, PredicateConfig::default());
+    Controller::for_stream(stream, watched.store)
+        .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
+        .reconcile_on(watched.woken)
+        .graceful_shutdown_on(life.shutdown.cancelled_owned())
+        .run(
+            move |object, context| {
+                let metrics = metrics.clone();
+                async move {
+                    let started = Instant::now();
+                    let result = reconcile(object, context).await;
+                    metrics.reconciled(kind, started.elapsed(), result.as_ref().map(|_| ()).map_err(|_| "status"));
+                    result
+                }
+            },
+            move |object, error, context| {
+                tracing::warn!(kind, name = object.name_any(), %error, "reconciliation failed");
+                Action::requeue(context.failures.backoff(&object.uid().unwrap_or_default()))
+            },
+            context,
+        )
+        .for_each(|_| std::future::ready(()))
+        .await;
 }
 
 /// The kind's name, which the derived types hold as a constant.
 fn kind_of<K: Resource<DynamicType = ()>>() -> &'static str {
     match K::kind(&()) {
-        std::borrow::Cow::Borrowed(kind) => kind,
-        std::borrow::Cow::Owned(_) => "unknown",
+        Cow::Borrowed(kind) => kind,
+        Cow::Owned(_) => "unknown",
     }
 }
 
-/// Resolves, for everybody who waits, when all of the first lists are complete.
-fn shared_when(lists: Vec<tokio::sync::oneshot::Receiver<()>>) -> impl Future<Output = ()> + Clone + Send + 'static {
-    let all = async move {
-        futures::future::join_all(lists).await;
-    };
-    all.boxed().shared()
+/// Resolves when all of the first lists are complete.
+fn when_all(lists: Vec<oneshot::Receiver<()>>) -> Shared<BoxFuture<'static, ()>> {
+    let all = futures::future::join_all(lists);
+    FutureExt::boxed(async move {
+        all.await;
+    })
+    .shared()
 }
 
-async fn wake(
-    mut changed: futures::channel::mpsc::UnboundedReceiver<crate::observe::Change>,
-    wakers: Wakers,
-    objects: Arc<Objects>,
-) {
+async fn wake(mut changed: UnboundedReceiver<Change>, wakers: Wakers, objects: Arc<Objects>) {
     while let Some(change) = changed.next().await {
         wakers.wake(&change, &objects);
     }

@@ -4,7 +4,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DynamicObject, PostParams};
+use kube::api::{Api, PostParams};
 use multigres_crds::labels;
 use multigres_crds::v1alpha1::MultiShard;
 use rand::Rng;

@@ -19,7 +19,6 @@ pub struct Wakers {
 }
 
 /// The other ends of [`Wakers`].
-#[expect(missing_docs, reason = "one for each kind")]
 pub struct Wakes {
     pub clusters: UnboundedReceiver<ObjectRef<MultigresCluster>>,
     pub topo_servers: UnboundedReceiver<ObjectRef<TopoServer>>,

@@ -49,7 +49,7 @@ pub async fn observe_objects(
     synced: impl FnOnce() + Send,
 ) {
     let labelled = watcher::Config::default().labels(labels::CLUSTER);
-    let mut events = noted(client, &scope, &resource, labelled, objects, changes).boxed();
+    let mut events = noted(scope.api(client, &resource), resource.kind, labelled, objects, changes).boxed();
     let mut synced = Some(synced);
     while let Some(event) = events.next().await {
         if matches!(event, Event::InitDone)
@@ -73,7 +73,7 @@ where
 {
     let (store, writer) = reflector::store();
     let resource = ApiResource::erase::<K>(&());
-    let stream = noted(client, scope, &resource, watcher::Config::default(), objects, changes)
+    let stream = noted(scope.api(client, &resource), resource.kind, watcher::Config::default(), objects, changes)
         .filter_map(|event| std::future::ready(typed(event)))
         .map(Ok)
         .reflect(writer)
@@ -83,16 +83,14 @@ where
 
 /// The events of a watch, each noted in `objects` before it is passed on.
 fn noted(
-    client: Client,
-    scope: &Scope,
-    resource: &ApiResource,
+    api: Api<DynamicObject>,
+    kind: String,
     config: watcher::Config,
     objects: Arc<Objects>,
     changes: UnboundedSender<Change>,
 ) -> impl Stream<Item = Event<DynamicObject>> + Send + 'static {
-    let kind = resource.kind.clone();
     let mut notes = Notes { kind: kind.clone(), objects, listed: HashSet::new() };
-    let events = watch(scope.api(client, resource), config.timeout(WATCH_SECONDS)).default_backoff();
+    let events = watch(api, config.timeout(WATCH_SECONDS)).default_backoff();
     events.filter_map(move |event| {
         let event = event.inspect_err(|error| tracing::warn!(kind, %error, "watch failed; it is tried again")).ok();
         for change in event.iter().flat_map(|event| notes.take(event)) {
@@ -104,7 +102,7 @@ fn noted(
 }
 
 /// The same event of the type. One object that cannot be read must not hide the others.
-fn typed<K: DeserializeOwned>(event: Event<DynamicObject>) -> Option<Event<K>> {
+fn typed<K: Resource + DeserializeOwned>(event: Event<DynamicObject>) -> Option<Event<K>> {
     let parse = |object: DynamicObject| {
         let name = object.name_any();
         let mut object = object;
