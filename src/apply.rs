@@ -10,7 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::core::Status;
 use multigres_crds::labels;
 use serde_json::{Value, json};
@@ -171,7 +173,12 @@ impl Applier {
     }
 
     /// Ends the control of an owner over an object without touching anything else of it.
-    pub async fn release(&self, resource: &ApiResource, key: &ObjectKey, owner_uid: &str) -> Result<(), ApplyError> {
+    pub async fn release(
+        &self,
+        resource: &ApiResource,
+        key: &ObjectKey,
+        owner_uid: &str,
+    ) -> Result<(), ApplyError> {
         self.forget(key);
         let api = self.api(resource, &key.namespace);
         let Some(live) = self.call(key, api.get_opt(&key.name)).await?.map(raw) else { return Ok(()) };
@@ -183,7 +190,8 @@ impl Applier {
             "ownerReferences": others,
             "labels": { labels::MANAGED: "false" },
         }});
-        let params = PatchParams { field_manager: Some(format!("{MANAGER}-release")), ..PatchParams::default() };
+        let params =
+            PatchParams { field_manager: Some(format!("{MANAGER}-release")), ..PatchParams::default() };
         self.call(key, api.patch(&key.name, &params, &Patch::Merge(patch))).await.map(|_| ())
     }
 
@@ -195,7 +203,8 @@ impl Applier {
         if live.is_none_or(|live| live["spec"]["paused"] == true) {
             return Ok(());
         }
-        let params = PatchParams { field_manager: Some(format!("{MANAGER}-pause")), ..PatchParams::default() };
+        let params =
+            PatchParams { field_manager: Some(format!("{MANAGER}-pause")), ..PatchParams::default() };
         let patch = Patch::Merge(json!({ "spec": { "paused": true } }));
         self.call(key, api.patch(&key.name, &params, &patch)).await.map(|_| ())
     }
@@ -227,39 +236,68 @@ impl Applier {
         let applied = self.apply(api, key, desired).await?;
         let applied = self.disown_updates(api, key, applied).await?;
         let rest = Drift::between(desired, &applied, MANAGER);
-        if rest.is_none() { Ok(applied) } else { Err(ApplyError::Stubborn { key: key.clone(), fields: rest.paths() }) }
+        if rest.is_none() {
+            Ok(applied)
+        } else {
+            Err(ApplyError::Stubborn { key: key.clone(), fields: rest.paths() })
+        }
     }
 
-    async fn apply(&self, api: &Api<DynamicObject>, key: &ObjectKey, desired: &Value) -> Result<Value, ApplyError> {
+    async fn apply(
+        &self,
+        api: &Api<DynamicObject>,
+        key: &ObjectKey,
+        desired: &Value,
+    ) -> Result<Value, ApplyError> {
         let params = PatchParams::apply(MANAGER).force();
         self.call(key, api.patch(&key.name, &params, &Patch::Apply(desired))).await.map(raw)
     }
 
-    async fn replace(&self, api: &Api<DynamicObject>, key: &ObjectKey, object: Value) -> Result<(), ApplyError> {
-        let object: DynamicObject = serde_json::from_value(object)
-            .map_err(|error| ApplyError::Api { key: key.clone(), source: Box::new(kube::Error::SerdeError(error)) })?;
+    async fn replace(
+        &self,
+        api: &Api<DynamicObject>,
+        key: &ObjectKey,
+        object: Value,
+    ) -> Result<(), ApplyError> {
+        let object: DynamicObject = serde_json::from_value(object).map_err(|error| ApplyError::Api {
+            key: key.clone(),
+            source: Box::new(kube::Error::SerdeError(error)),
+        })?;
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         self.call(key, api.replace(&key.name, &params, &object)).await.map(|_| ())
     }
 
     /// After a replacement, what we apply is all that we own.
-    async fn disown_updates(&self, api: &Api<DynamicObject>, key: &ObjectKey, live: Value) -> Result<Value, ApplyError> {
+    async fn disown_updates(
+        &self,
+        api: &Api<DynamicObject>,
+        key: &ObjectKey,
+        live: Value,
+    ) -> Result<Value, ApplyError> {
         let Some(entry) = drift::update_entry(&live, MANAGER) else { return Ok(live) };
         let patch: json_patch::Patch = serde_json::from_value(json!([
             { "op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"] },
             { "op": "remove", "path": format!("/metadata/managedFields/{entry}") },
         ]))
         .map_err(|error| ApplyError::Api { key: key.clone(), source: Box::new(kube::Error::SerdeError(error)) })?;
-        self.call(key, api.patch(&key.name, &PatchParams::default(), &Patch::Json::<()>(patch))).await.map(raw)
+        self.call(key, api.patch(&key.name, &PatchParams::default(), &Patch::Json::<()>(patch)))
+            .await
+            .map(raw)
     }
 
     fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, resource)
     }
 
-    async fn call<T>(&self, key: &ObjectKey, call: impl Future<Output = kube::Result<T>>) -> Result<T, ApplyError> {
+    async fn call<T>(
+        &self,
+        key: &ObjectKey,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, ApplyError> {
         match tokio::time::timeout(CALL, call).await {
-            Ok(result) => result.map_err(|source| ApplyError::Api { key: key.clone(), source: Box::new(source) }),
+            Ok(result) => {
+                result.map_err(|source| ApplyError::Api { key: key.clone(), source: Box::new(source) })
+            }
             Err(_) => Err(ApplyError::TimedOut(key.clone())),
         }
     }
@@ -299,7 +337,12 @@ pub fn with_owner(manifest: &Manifest, owner: &OwnerReference) -> Value {
 
 /// An object is ours if we control it; or if nobody does and it carries the labels that we would give it, as after
 /// an orphaning deletion or a restore.
-fn check_ours(key: &ObjectKey, manifest: &Manifest, owner: &OwnerReference, live: &Value) -> Result<(), ApplyError> {
+fn check_ours(
+    key: &ObjectKey,
+    manifest: &Manifest,
+    owner: &OwnerReference,
+    live: &Value,
+) -> Result<(), ApplyError> {
     let observed = Observed::project(live);
     let cluster = manifest.body["metadata"]["labels"][labels::CLUSTER].as_str();
     let same_cluster = cluster.is_some_and(|cluster| observed.has_label(labels::CLUSTER, cluster));
@@ -319,9 +362,12 @@ fn check_ours(key: &ObjectKey, manifest: &Manifest, owner: &OwnerReference, live
 /// Fields that Kubernetes does not let change on an object that exists, as JSON pointers.
 fn immutable_fields(kind: &str) -> &'static [&'static str] {
     match kind {
-        "StatefulSet" => {
-            &["/spec/serviceName", "/spec/selector", "/spec/podManagementPolicy", "/spec/volumeClaimTemplates"]
-        }
+        "StatefulSet" => &[
+            "/spec/serviceName",
+            "/spec/selector",
+            "/spec/podManagementPolicy",
+            "/spec/volumeClaimTemplates",
+        ],
         "Deployment" => &["/spec/selector"],
         "PersistentVolumeClaim" => &["/spec/accessModes", "/spec/storageClassName", "/spec/resources"],
         _ => &[],

@@ -25,7 +25,14 @@ impl Events {
     }
 
     /// Events are told as well as can be: a lost one changes nothing.
-    async fn publish(&self, type_: EventType, about: &ObjectReference, reason: &str, action: &str, note: String) {
+    async fn publish(
+        &self,
+        type_: EventType,
+        about: &ObjectReference,
+        reason: &str,
+        action: &str,
+        note: String,
+    ) {
         let note: String = note.chars().take(1000).collect();
         let event = Event {
             type_,

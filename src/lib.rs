@@ -9,6 +9,7 @@ pub mod apply;
 pub mod build;
 pub mod clock;
 pub mod controllers;
+pub mod election;
 pub mod events;
 pub mod metrics;
 pub mod observe;

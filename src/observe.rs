@@ -74,7 +74,10 @@ impl Objects {
     ) -> Vec<(ObjectKey, Observed)> {
         let index = self.read();
         let objects = index.namespaces.get(namespace).into_iter().flatten();
-        objects.filter(|(key, object)| matches(key, object)).map(|(key, object)| (key.clone(), object.clone())).collect()
+        objects
+            .filter(|(key, object)| matches(key, object))
+            .map(|(key, object)| (key.clone(), object.clone()))
+            .collect()
     }
 
     /// The objects that an owner controls.

@@ -28,7 +28,9 @@ impl Drift {
         compare(desired, live, &mut Path::default(), &mut drift.changed);
         for fields in foreign_fields(live, manager) {
             for (key, inner) in fields {
-                if let Some(name) = key.strip_prefix("f:").filter(|name| !["metadata", "status"].contains(name)) {
+                if let Some(name) =
+                    key.strip_prefix("f:").filter(|name| !["metadata", "status"].contains(name))
+                {
                     collect_field(name, inner, desired, live, &mut Path::default(), &mut drift.added);
                 }
             }
@@ -150,7 +152,14 @@ fn collect(owned: &Value, desired: &Value, live: &Value, path: &mut Path, added:
     }
 }
 
-fn collect_field(name: &str, inner: &Value, desired: &Value, live: &Value, path: &mut Path, added: &mut Vec<String>) {
+fn collect_field(
+    name: &str,
+    inner: &Value,
+    desired: &Value,
+    live: &Value,
+    path: &mut Path,
+    added: &mut Vec<String>,
+) {
     let Some(live) = live.get(name) else { return };
     path.within(name, |path| match desired.get(name) {
         Some(desired) => collect(inner, desired, live, path, added),
@@ -160,14 +169,25 @@ fn collect_field(name: &str, inner: &Value, desired: &Value, live: &Value, path:
 }
 
 /// An item of a list that is merged by keys. An item that still has its name is the same one with a key edited.
-fn collect_item(keys: &str, inner: &Value, desired: &Value, live: &Value, path: &mut Path, added: &mut Vec<String>) {
+fn collect_item(
+    keys: &str,
+    inner: &Value,
+    desired: &Value,
+    live: &Value,
+    path: &mut Path,
+    added: &mut Vec<String>,
+) {
     let Ok(Value::Object(keys)) = serde_json::from_str::<Value>(keys) else { return };
     let matches = |item: &&Value| keys.iter().all(|(key, value)| item.get(key) == Some(value));
-    let Some(position) = live.as_array().and_then(|items| items.iter().position(|item| matches(&item))) else { return };
+    let Some(position) = live.as_array().and_then(|items| items.iter().position(|item| matches(&item)))
+    else {
+        return;
+    };
     let live = &live[position];
     let wanted = desired.as_array().and_then(|items| {
         // A key with a default (`protocol: TCP`) is not in what we apply.
-        let agrees = |item: &&Value| keys.iter().all(|(key, value)| item.get(key).is_none_or(|other| other == value));
+        let agrees =
+            |item: &&Value| keys.iter().all(|(key, value)| item.get(key).is_none_or(|other| other == value));
         items.iter().find(agrees).or_else(|| named(items, live))
     });
     path.within(&position.to_string(), |path| match wanted {
@@ -263,7 +283,8 @@ mod tests {
 
     #[test]
     fn defaults_of_the_api_server_are_no_drift() {
-        let desired = json!({ "replicas": 2, "resources": { "requests": { "memory": "2048Mi", "cpu": "0.5" } } });
+        let desired =
+            json!({ "replicas": 2, "resources": { "requests": { "memory": "2048Mi", "cpu": "0.5" } } });
         let spec = json!({
             "replicas": 2, "revisionHistoryLimit": 10,
             "resources": { "requests": { "memory": "2Gi", "cpu": "500m" } },
@@ -291,7 +312,10 @@ mod tests {
             "f:containers": { "k:{\"name\":\"a\"}": { "f:tty": {} }, "k:{\"name\":\"b\"}": { ".": {}, "f:name": {} } },
         });
         let found = drift(&desired, &spec, &owned);
-        assert_eq!(found.added, ["/spec/containers/0/tty", "/spec/containers/1", "/spec/labels/b~1c", "/spec/paused"]);
+        assert_eq!(
+            found.added,
+            ["/spec/containers/0/tty", "/spec/containers/1", "/spec/labels/b~1c", "/spec/paused"]
+        );
         assert_eq!(found.changed, ["/spec/containers"]);
         let fixed = repaired(&json!({ "spec": desired }), &live(&spec, &owned), &found);
         assert_eq!(

@@ -20,7 +20,15 @@ use crate::status::{Circumstances, Fact, Gate, Survey, Trouble, conditions, fact
 
 /// A child of a cluster.
 pub trait Child:
-    Build + Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+    Build
+    + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
 {
     /// What is said of it.
     type Status: PartialEq + Serialize + Send + Sync;
@@ -146,7 +154,9 @@ async fn prune(cx: &Context, manifests: &[Manifest], uid: &str) -> Vec<Trouble> 
     let mut troubles = Vec::new();
     for (key, observed) in cx.objects.controlled_by(uid) {
         let wanted = manifests.iter().any(|manifest| manifest.key() == key);
-        let Some(resource) = workload_kinds().into_iter().find(|resource| resource.kind == key.kind) else { continue };
+        let Some(resource) = workload_kinds().into_iter().find(|resource| resource.kind == key.kind) else {
+            continue;
+        };
         if wanted || observed.deleting {
             continue;
         }

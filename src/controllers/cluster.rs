@@ -108,7 +108,9 @@ async fn part_with(
     uid: &str,
 ) -> Result<(), Trouble> {
     let (reason, note, result) = if section_is_managed(&cluster.spec, &key.kind) {
-        let note = format!("{key} is no longer asked for and was deleted; its volumes are kept unless the spec says otherwise");
+        let note = format!(
+            "{key} is no longer asked for and was deleted; its volumes are kept unless the spec says otherwise"
+        );
         ("Deleted", note, cx.applier.delete(kind, key, &observed.uid).await)
     } else {
         let note = format!("{key} was released: it stays as it is and can be edited");
@@ -230,9 +232,11 @@ impl Belonging<'_> {
         K: Resource<DynamicType = ()> + Clone + 'static,
     {
         let belongs = |child: &&Arc<K>| {
-            child.namespace() == self.cluster.namespace() && *cluster(child.as_ref()) == self.cluster.name_any()
+            child.namespace() == self.cluster.namespace()
+                && *cluster(child.as_ref()) == self.cluster.name_any()
         };
-        let mut children: Vec<K> = store.state().iter().filter(belongs).map(|child| child.as_ref().clone()).collect();
+        let mut children: Vec<K> =
+            store.state().iter().filter(belongs).map(|child| child.as_ref().clone()).collect();
         children.sort_by_key(ResourceExt::name_any);
         children
     }

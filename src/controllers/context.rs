@@ -9,6 +9,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::WriterDropped;
 use kube::{Resource, ResourceExt};
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
 use serde::Serialize;
@@ -60,6 +61,18 @@ pub struct Stores {
     pub shards: Store<MultiShard>,
 }
 
+impl Stores {
+    /// Waits until every cache is complete.
+    pub async fn synced(&self) -> Result<(), WriterDropped> {
+        self.clusters.wait_until_ready().await?;
+        self.topo_servers.wait_until_ready().await?;
+        self.admins.wait_until_ready().await?;
+        self.orchs.wait_until_ready().await?;
+        self.cells.wait_until_ready().await?;
+        self.shards.wait_until_ready().await
+    }
+}
+
 /// The status is its own concern, with a field manager of its own.
 const STATUS_MANAGER: &str = "multigres-operator-status";
 
@@ -84,7 +97,10 @@ impl Context {
     /// Writes a status as a whole.
     pub async fn write_status<K, S>(&self, object: &K, status: &S) -> Result<(), Error>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
         S: Serialize,
     {
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());

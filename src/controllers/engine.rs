@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::future::{BoxFuture, Shared};
-use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::predicates;
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::child::{self, workload_kinds};
 use super::cluster;
 use super::context::{Context, Error, Failures, Stores};
-use super::wake::{Wakers, wakers};
+use super::wake::{Waker, Wakers, wakers};
 use crate::apply::Applier;
 use crate::build::Environment;
 use crate::clock::Clock;
@@ -50,14 +50,15 @@ pub struct Seams {
     pub metrics: Arc<Metrics>,
 }
 
-/// The custom resources of a kind, as they come and as they are known, and those to look at again.
+/// The custom resources of a kind, and those to look at again.
 struct Watched<K: Resource<DynamicType = ()> + 'static> {
-    stream: BoxStream<'static, Result<K, watcher::Error>>,
     store: Store<K>,
     woken: UnboundedReceiver<ObjectRef<K>>,
 }
 
 /// Caches and controllers over one set of watched namespaces.
+///
+/// The caches run on every replica, since admission asks them; the controllers on the leader.
 pub struct Engine {
     context: Arc<Context>,
     clusters: Watched<MultigresCluster>,
@@ -66,18 +67,20 @@ pub struct Engine {
     orchs: Watched<MultiOrch>,
     cells: Watched<MultiCell>,
     shards: Watched<MultiShard>,
+    leading: CancellationToken,
     watches: JoinSet<()>,
     listed: Vec<oneshot::Receiver<()>>,
 }
 
 impl Engine {
-    /// Sets the caches up; they fill while [`Engine::run`] runs.
+    /// Begins to fill the caches.
     pub fn new(scope: &Scope, seams: Seams) -> Self {
         let objects = Arc::new(Objects::default());
         let (changes, changed) = unbounded();
-        let (wakers, wakes) = wakers();
+        let leading = CancellationToken::new();
+        let (wakers, wakes) = wakers(leading.clone());
         let mut watches = JoinSet::new();
-        watches.spawn(wake(changed, wakers, objects.clone()));
+        watches.spawn(wake(changed, wakers.clone(), objects.clone()));
         let listed = workload_kinds().into_iter().map(|resource| {
             let (done, listed) = oneshot::channel();
             let (client, objects, changes) = (seams.client.clone(), objects.clone(), changes.clone());
@@ -89,17 +92,19 @@ impl Engine {
         });
         let listed = listed.collect();
         macro_rules! watched {
-            ($woken:expr) => {{
-                let (store, stream) = observe_resources(seams.client.clone(), scope, objects.clone(), changes.clone());
-                Watched { store, stream: stream.boxed(), woken: $woken }
+            ($waker:expr, $woken:expr) => {{
+                let (store, stream) =
+                    observe_resources(seams.client.clone(), scope, objects.clone(), changes.clone());
+                watches.spawn(pass_on(stream, $waker));
+                Watched { store, woken: $woken }
             }};
         }
-        let clusters = watched!(wakes.clusters);
-        let topo_servers = watched!(wakes.topo_servers);
-        let admins = watched!(wakes.admins);
-        let orchs = watched!(wakes.orchs);
-        let cells = watched!(wakes.cells);
-        let shards = watched!(wakes.shards);
+        let clusters = watched!(wakers.clusters.clone(), wakes.clusters);
+        let topo_servers = watched!(wakers.topo_servers.clone(), wakes.topo_servers);
+        let admins = watched!(wakers.admins.clone(), wakes.admins);
+        let orchs = watched!(wakers.orchs.clone(), wakes.orchs);
+        let cells = watched!(wakers.cells.clone(), wakes.cells);
+        let shards = watched!(wakers.shards.clone(), wakes.shards);
         let stores = Stores {
             clusters: clusters.store.clone(),
             topo_servers: topo_servers.store.clone(),
@@ -120,7 +125,18 @@ impl Engine {
             metrics: seams.metrics,
             failures: Failures::default(),
         };
-        Self { context: Arc::new(context), clusters, topo_servers, admins, orchs, cells, shards, watches, listed }
+        Self {
+            context: Arc::new(context),
+            clusters,
+            topo_servers,
+            admins,
+            orchs,
+            cells,
+            shards,
+            leading,
+            watches,
+            listed,
+        }
     }
 
     /// The custom resources, for admission.
@@ -128,9 +144,16 @@ impl Engine {
         self.context.stores.clone()
     }
 
-    /// Runs until `shutdown`, and returns early only when a part of it ended, which is a defect.
-    pub async fn run(self, shutdown: CancellationToken) {
+    /// Runs the controllers from `elected` to `shutdown`. Returns early only when a part of it ended, which is a defect.
+    pub async fn run(self, elected: CancellationToken, shutdown: CancellationToken) {
         let mut watches = self.watches;
+        tokio::select! {
+            () = elected.cancelled() => {}
+            () = shutdown.cancelled() => return,
+            Some(ended) = watches.join_next() => return report(ended),
+        }
+        // From here on changes are passed on; what came before is looked at as a whole.
+        self.leading.cancel();
         let life = Life { listed: when_all(self.listed), shutdown };
         let cx = || self.context.clone();
         let mut controllers = JoinSet::new();
@@ -172,8 +195,45 @@ async fn attend<K, F>(
     F: Future<Output = Result<Action, Error>> + Send + 'static,
 {
     life.listed.await;
+    if context.stores.synced().await.is_err() {
+        return;
+    }
     let kind = kind_of::<K>();
     let metrics = context.metrics.clone();
+    Controller::for_stream(futures::stream::pending(), watched.store)
+        .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
+        .reconcile_on(watched.woken)
+        .reconcile_all_on(futures::stream::once(std::future::ready(())).chain(futures::stream::pending()))
+        .graceful_shutdown_on(life.shutdown.cancelled_owned())
+        .run(
+            move |object, context| {
+                let metrics = metrics.clone();
+                async move {
+                    let started = Instant::now();
+                    let result = reconcile(object, context).await;
+                    metrics.reconciled(
+                        kind,
+                        started.elapsed(),
+                        result.as_ref().map(|_| ()).map_err(|_| "status"),
+                    );
+                    result
+                }
+            },
+            move |object, error, context| {
+                tracing::warn!(kind, name = object.name_any(), %error, "reconciliation failed");
+                Action::requeue(context.failures.backoff(&object.uid().unwrap_or_default()))
+            },
+            context,
+        )
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+/// Wakes the controller of what was created or changed.
+async fn pass_on<K>(stream: impl Stream<Item = Result<K, watcher::Error>>, waker: Waker<K>)
+where
+    K: Resource<DynamicType = ()> + 'static,
+{
     // What is said of an object is no reason to look at it again.
     let changed = |object: &K| {
         let parts = [
@@ -186,29 +246,12 @@ async fn attend<K, F>(
         parts.hash(&mut hasher);
         Some(hasher.finish())
     };
-    let stream = watched.stream.predicate_filter(changed, PredicateConfig::default());
-    Controller::for_stream(stream, watched.store)
-        .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
-        .reconcile_on(watched.woken)
-        .graceful_shutdown_on(life.shutdown.cancelled_owned())
-        .run(
-            move |object, context| {
-                let metrics = metrics.clone();
-                async move {
-                    let started = Instant::now();
-                    let result = reconcile(object, context).await;
-                    metrics.reconciled(kind, started.elapsed(), result.as_ref().map(|_| ()).map_err(|_| "status"));
-                    result
-                }
-            },
-            move |object, error, context| {
-                tracing::warn!(kind, name = object.name_any(), %error, "reconciliation failed");
-                Action::requeue(context.failures.backoff(&object.uid().unwrap_or_default()))
-            },
-            context,
-        )
-        .for_each(|_| std::future::ready(()))
-        .await;
+    let mut stream = pin!(stream.predicate_filter(changed, PredicateConfig::default()));
+    while let Some(object) = stream.next().await {
+        if let Ok(object) = object {
+            waker.wake(ObjectRef::from_obj(&object));
+        }
+    }
 }
 
 /// The kind's name, which the derived types hold as a constant.

@@ -65,16 +65,25 @@ fn has_volumes(shard: &MultiShard, cx: &Context) -> bool {
 }
 
 /// Creates, never overwrites: the first of the database's shards wins.
-async fn make(shard: &MultiShard, cx: &Context, owner: &OwnerReference, namespace: &str) -> Result<Secret, Trouble> {
-    let random: String = rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect();
+async fn make(
+    shard: &MultiShard,
+    cx: &Context,
+    owner: &OwnerReference,
+    namespace: &str,
+) -> Result<Secret, Trouble> {
+    let random: String =
+        rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect();
     let manifest = secrets::password(shard, &random);
     let api: Api<Secret> = Api::namespaced(cx.client.clone(), namespace);
     let trouble = |error: &kube::Error| unreadable(&manifest.name, error);
     let object: Secret = secret(&manifest, owner).map_err(|error| trouble(&error))?;
-    let params = PostParams { field_manager: Some(crate::apply::MANAGER.to_owned()), ..PostParams::default() };
+    let params =
+        PostParams { field_manager: Some(crate::apply::MANAGER.to_owned()), ..PostParams::default() };
     match api.create(&params, &object).await {
         Ok(secret) => Ok(secret),
-        Err(kube::Error::Api(status)) if status.code == 409 => api.get(&manifest.name).await.map_err(|e| trouble(&e)),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            api.get(&manifest.name).await.map_err(|e| trouble(&e))
+        }
         Err(error) => Err(trouble(&error)),
     }
 }

@@ -2,20 +2,48 @@
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::Resource;
-use kube::runtime::reflector::{Lookup, ObjectRef};
+use kube::runtime::reflector::ObjectRef;
 use multigres_crds::labels;
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
+use tokio_util::sync::CancellationToken;
 
 use crate::observe::{Change, ObjectKey, Objects, Observed};
 
+/// A way to wake the controller of a kind. While this process does not lead, nobody listens and nothing is kept.
+pub struct Waker<K: Resource<DynamicType = ()>> {
+    sender: UnboundedSender<ObjectRef<K>>,
+    leading: CancellationToken,
+}
+
+impl<K: Resource<DynamicType = ()>> Clone for Waker<K> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), leading: self.leading.clone() }
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Waker<K> {
+    /// Has an object looked at.
+    pub fn wake(&self, object: ObjectRef<K>) {
+        if self.leading.is_cancelled() {
+            // The receiver ends only with the process.
+            let _ = self.sender.unbounded_send(object);
+        }
+    }
+
+    fn wake_named(&self, namespace: &str, name: &str) {
+        self.wake(ObjectRef::new(name).within(namespace));
+    }
+}
+
 /// A way to wake each controller.
+#[derive(Clone)]
 pub struct Wakers {
-    clusters: UnboundedSender<ObjectRef<MultigresCluster>>,
-    topo_servers: UnboundedSender<ObjectRef<TopoServer>>,
-    admins: UnboundedSender<ObjectRef<MultiAdmin>>,
-    orchs: UnboundedSender<ObjectRef<MultiOrch>>,
-    cells: UnboundedSender<ObjectRef<MultiCell>>,
-    shards: UnboundedSender<ObjectRef<MultiShard>>,
+    pub clusters: Waker<MultigresCluster>,
+    pub topo_servers: Waker<TopoServer>,
+    pub admins: Waker<MultiAdmin>,
+    pub orchs: Waker<MultiOrch>,
+    pub cells: Waker<MultiCell>,
+    pub shards: Waker<MultiShard>,
 }
 
 /// The other ends of [`Wakers`].
@@ -28,14 +56,20 @@ pub struct Wakes {
     pub shards: UnboundedReceiver<ObjectRef<MultiShard>>,
 }
 
-/// Connects what changes with who looks.
-pub fn wakers() -> (Wakers, Wakes) {
-    let (clusters, clusters_woken) = unbounded();
-    let (topo_servers, topo_servers_woken) = unbounded();
-    let (admins, admins_woken) = unbounded();
-    let (orchs, orchs_woken) = unbounded();
-    let (cells, cells_woken) = unbounded();
-    let (shards, shards_woken) = unbounded();
+/// Connects what changes with who looks, from the time on at which this process leads.
+pub fn wakers(leading: CancellationToken) -> (Wakers, Wakes) {
+    fn pair<K: Resource<DynamicType = ()>>(
+        leading: &CancellationToken,
+    ) -> (Waker<K>, UnboundedReceiver<ObjectRef<K>>) {
+        let (sender, receiver) = unbounded();
+        (Waker { sender, leading: leading.clone() }, receiver)
+    }
+    let (clusters, clusters_woken) = pair(&leading);
+    let (topo_servers, topo_servers_woken) = pair(&leading);
+    let (admins, admins_woken) = pair(&leading);
+    let (orchs, orchs_woken) = pair(&leading);
+    let (cells, cells_woken) = pair(&leading);
+    let (shards, shards_woken) = pair(&leading);
     let wakes = Wakes {
         clusters: clusters_woken,
         topo_servers: topo_servers_woken,
@@ -70,7 +104,8 @@ impl Wakers {
         if key.kind == "PersistentVolumeClaim" {
             let shard = [labels::CLUSTER, labels::DATABASE, labels::TABLE_GROUP, labels::SHARD];
             let same_shard = |candidate: &ObjectKey, other: &Observed| {
-                candidate.kind == "MultiShard" && shard.iter().all(|key| other.labels.get(*key) == observed.labels.get(*key))
+                candidate.kind == "MultiShard"
+                    && shard.iter().all(|key| other.labels.get(*key) == observed.labels.get(*key))
             };
             for (shard, _) in objects.select(&key.namespace, same_shard) {
                 self.send(&shard.kind, &shard.namespace, &shard.name);
@@ -80,21 +115,13 @@ impl Wakers {
 
     fn send(&self, kind: &str, namespace: &str, name: &str) {
         match kind {
-            "MultigresCluster" => send(&self.clusters, namespace, name),
-            "TopoServer" => send(&self.topo_servers, namespace, name),
-            "MultiAdmin" => send(&self.admins, namespace, name),
-            "MultiOrch" => send(&self.orchs, namespace, name),
-            "MultiCell" => send(&self.cells, namespace, name),
-            "MultiShard" => send(&self.shards, namespace, name),
+            "MultigresCluster" => self.clusters.wake_named(namespace, name),
+            "TopoServer" => self.topo_servers.wake_named(namespace, name),
+            "MultiAdmin" => self.admins.wake_named(namespace, name),
+            "MultiOrch" => self.orchs.wake_named(namespace, name),
+            "MultiCell" => self.cells.wake_named(namespace, name),
+            "MultiShard" => self.shards.wake_named(namespace, name),
             _ => {}
         }
     }
-}
-
-fn send<K>(waker: &UnboundedSender<ObjectRef<K>>, namespace: &str, name: &str)
-where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()>,
-{
-    // The receiver ends only with the process.
-    let _ = waker.unbounded_send(ObjectRef::new(name).within(namespace));
 }

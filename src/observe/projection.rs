@@ -103,7 +103,8 @@ pub fn content(object: &Value) -> u64 {
 }
 
 fn said(object: &Value) -> u64 {
-    let ours = object["apiVersion"].as_str().is_some_and(|version| version.starts_with(multigres_crds::GROUP));
+    let ours =
+        object["apiVersion"].as_str().is_some_and(|version| version.starts_with(multigres_crds::GROUP));
     let status = object.get("status").filter(|_| ours);
     status.map_or(0, |status| {
         let mut hasher = DefaultHasher::new();

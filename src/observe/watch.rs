@@ -73,11 +73,12 @@ where
 {
     let (store, writer) = reflector::store();
     let resource = ApiResource::erase::<K>(&());
-    let stream = noted(scope.api(client, &resource), resource.kind, watcher::Config::default(), objects, changes)
-        .filter_map(|event| std::future::ready(typed(event)))
-        .map(Ok)
-        .reflect(writer)
-        .applied_objects();
+    let stream =
+        noted(scope.api(client, &resource), resource.kind, watcher::Config::default(), objects, changes)
+            .filter_map(|event| std::future::ready(typed(event)))
+            .map(Ok)
+            .reflect(writer)
+            .applied_objects();
     (store, stream)
 }
 
@@ -92,7 +93,8 @@ fn noted(
     let mut notes = Notes { kind: kind.clone(), objects, listed: HashSet::new() };
     let events = watch(api, config.timeout(WATCH_SECONDS)).default_backoff();
     events.filter_map(move |event| {
-        let event = event.inspect_err(|error| tracing::warn!(kind, %error, "watch failed; it is tried again")).ok();
+        let event =
+            event.inspect_err(|error| tracing::warn!(kind, %error, "watch failed; it is tried again")).ok();
         for change in event.iter().flat_map(|event| notes.take(event)) {
             // The receiver ends only with the process.
             let _ = changes.unbounded_send(change);
@@ -140,7 +142,8 @@ impl Notes {
             Event::Apply(object) => vec![self.put(object)],
             Event::Delete(object) => vec![self.objects.remove(self.key(object))],
             Event::InitDone => {
-                let gone = self.objects.keys_of(&self.kind).into_iter().filter(|key| !self.listed.contains(key));
+                let gone =
+                    self.objects.keys_of(&self.kind).into_iter().filter(|key| !self.listed.contains(key));
                 let changes = gone.map(|key| self.objects.remove(key)).collect();
                 self.listed.clear();
                 changes
@@ -171,7 +174,8 @@ mod tests {
     #[test]
     fn a_new_list_removes_what_it_does_not_name() {
         let objects = Arc::new(Objects::default());
-        let mut notes = Notes { kind: "ConfigMap".to_owned(), objects: objects.clone(), listed: HashSet::new() };
+        let mut notes =
+            Notes { kind: "ConfigMap".to_owned(), objects: objects.clone(), listed: HashSet::new() };
         for name in ["a", "b"] {
             notes.take(&Event::Apply(object(name)));
         }

@@ -78,11 +78,17 @@ pub fn cluster_status(view: &ClusterView) -> (MultigresClusterStatus, Vec<Fact>)
     let cells = cells(view);
     let databases = databases(view);
     let admin = view.admin.as_ref().map(|admin| AdminStatus {
-        available: current(admin.metadata.generation, admin.status.as_ref().map(|s| (s.observed_generation, s.available))),
+        available: current(
+            admin.metadata.generation,
+            admin.status.as_ref().map(|s| (s.observed_generation, s.available)),
+        ),
         service_name: admin.status.as_ref().map(|status| status.service_name.clone()).unwrap_or_default(),
     });
     let orchestrator = view.orch.as_ref().map(|orch| OrchestratorStatus {
-        available: current(orch.metadata.generation, orch.status.as_ref().map(|s| (s.observed_generation, s.available))),
+        available: current(
+            orch.metadata.generation,
+            orch.status.as_ref().map(|s| (s.observed_generation, s.available)),
+        ),
     });
     let available = availability(view, etcd, &cells, &databases, admin.as_ref(), orchestrator.as_ref());
     let children = view.children();
@@ -121,7 +127,9 @@ fn topology(view: &ClusterView) -> Truth {
 }
 
 fn cells(view: &ClusterView) -> BTreeMap<String, CellStatus> {
-    let missing = |name: &String| (name.clone(), CellStatus { gateway_available: Truth::False, topo_server_available: None });
+    let missing = |name: &String| {
+        (name.clone(), CellStatus { gateway_available: Truth::False, topo_server_available: None })
+    };
     let mut cells: BTreeMap<String, CellStatus> = view.expected_cells.iter().map(missing).collect();
     for cell in &view.cells {
         let status = cell.status.as_ref();
@@ -137,10 +145,16 @@ fn cells(view: &ClusterView) -> BTreeMap<String, CellStatus> {
 
 fn databases(view: &ClusterView) -> BTreeMap<String, DatabaseStatus> {
     let expected = view.expected_databases.iter().map(|(name, desired_instances)| {
-        let shards: Vec<&MultiShard> = view.shards.iter().filter(|shard| shard.spec.database == *name).collect();
-        let ready = shards.iter().filter_map(|shard| shard.status.as_ref()).map(|status| status.ready_instances).sum();
+        let shards: Vec<&MultiShard> =
+            view.shards.iter().filter(|shard| shard.spec.database == *name).collect();
+        let ready = shards
+            .iter()
+            .filter_map(|shard| shard.status.as_ref())
+            .map(|status| status.ready_instances)
+            .sum();
         let serving = Truth::all(shards.iter().map(|shard| {
-            let said = shard.status.as_ref().map(|status| (status.observed_generation, status.serving_writes));
+            let said =
+                shard.status.as_ref().map(|status| (status.observed_generation, status.serving_writes));
             current(shard.metadata.generation, said)
         }));
         let status = DatabaseStatus {
@@ -181,7 +195,9 @@ fn availability(
     parts.extend(view.missing.iter().map(|child| (format!("{} {}", child.kind, child.name), Truth::False)));
     let all = Truth::all(parts.iter().map(|(_, truth)| *truth));
     match (all, parts.into_iter().find(|(_, truth)| *truth == all)) {
-        (Truth::False, Some((part, _))) => Fact::new("Available", all, "Unavailable", format!("{part} is not available.")),
+        (Truth::False, Some((part, _))) => {
+            Fact::new("Available", all, "Unavailable", format!("{part} is not available."))
+        }
         (Truth::Unknown, Some((part, _))) => {
             Fact::new("Available", all, "Unknown", format!("{part}: it is not known whether it serves."))
         }
@@ -207,7 +223,12 @@ fn cluster_facts(view: &ClusterView, children: &[ChildState<'_>], available: Fac
     let reconciling = Fact { type_: "Reconciling", ..progressing.clone() };
     let mut facts = vec![ready, available, progressing, reconciling, stalled(view, children)];
     if view.paused {
-        facts.push(Fact::new("Paused", true, "Paused", "The operator writes nothing until the cluster is unpaused."));
+        facts.push(Fact::new(
+            "Paused",
+            true,
+            "Paused",
+            "The operator writes nothing until the cluster is unpaused.",
+        ));
     }
     facts
 }
@@ -219,13 +240,16 @@ fn progress(view: &ClusterView, children: &[ChildState<'_>]) -> Option<(&'static
     if let Some(child) = view.missing.first() {
         return Some(("Creating", format!("{} {} does not exist yet.", child.kind, child.name)));
     }
-    let named = |child: &ChildState<'_>, what: &str| format!("{} {}: {what}", child.reference.kind, child.reference.name);
+    let named = |child: &ChildState<'_>, what: &str| {
+        format!("{} {}: {what}", child.reference.kind, child.reference.name)
+    };
     if let Some(child) = children.iter().find(|child| !child.current) {
         return Some(("Reconciling", named(child, "its spec was not looked at yet")));
     }
     children.iter().find_map(|child| {
         let condition = child.conditions.iter().find(|condition| condition.type_ == "Progressing")?;
-        (condition.status == "True").then(|| (known_reason(&condition.reason), named(child, &condition.message)))
+        (condition.status == "True")
+            .then(|| (known_reason(&condition.reason), named(child, &condition.message)))
     })
 }
 

@@ -20,7 +20,12 @@ pub struct Fact {
 
 impl Fact {
     /// States a fact.
-    pub fn new(type_: &'static str, status: impl Into<Truth>, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(
+        type_: &'static str,
+        status: impl Into<Truth>,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self { type_, status: status.into(), reason, message: message.into() }
     }
 }
@@ -75,7 +80,12 @@ pub fn facts(survey: &Survey, circumstances: &Circumstances) -> Vec<Fact> {
     let reconciling = Fact { type_: "Reconciling", ..progressing.clone() };
     let mut facts = vec![readiness(survey, circumstances, progress), progressing, reconciling, stalled];
     if circumstances.paused {
-        facts.push(Fact::new("Paused", true, "Paused", "The operator writes nothing until the cluster is unpaused."));
+        facts.push(Fact::new(
+            "Paused",
+            true,
+            "Paused",
+            "The operator writes nothing until the cluster is unpaused.",
+        ));
     }
     facts
 }
@@ -88,7 +98,10 @@ fn progress(survey: &Survey, circumstances: &Circumstances) -> Option<(&'static 
         return Some(("Creating", format!("{missing} does not exist yet")));
     }
     if let Some(message) = survey.not_rolled_out() {
-        let created = survey.workloads.values().all(|workload| workload.current && workload.existing == workload.desired);
+        let created = survey
+            .workloads
+            .values()
+            .all(|workload| workload.current && workload.existing == workload.desired);
         return Some(match &circumstances.rollout_awaits {
             Some((reason, why)) if created => (*reason, format!("{message}: {why}")),
             _ => ("RollingOut", message),
@@ -97,7 +110,11 @@ fn progress(survey: &Survey, circumstances: &Circumstances) -> Option<(&'static 
     None
 }
 
-fn readiness(survey: &Survey, circumstances: &Circumstances, progress: Option<(&'static str, String)>) -> Fact {
+fn readiness(
+    survey: &Survey,
+    circumstances: &Circumstances,
+    progress: Option<(&'static str, String)>,
+) -> Fact {
     let not_ready = |status: Truth, reason, message: String| Fact::new("Ready", status, reason, message);
     if let Some(trouble) = circumstances.troubles.first() {
         return not_ready(Truth::False, trouble.reason, trouble.message.clone());
@@ -118,17 +135,24 @@ fn readiness(survey: &Survey, circumstances: &Circumstances, progress: Option<(&
 }
 
 /// The facts as conditions. A condition that still has its status keeps the time at which it began.
-pub fn conditions(before: &[Condition], generation: Option<i64>, now: &Time, facts: Vec<Fact>) -> Vec<Condition> {
+pub fn conditions(
+    before: &[Condition],
+    generation: Option<i64>,
+    now: &Time,
+    facts: Vec<Fact>,
+) -> Vec<Condition> {
     let condition = |fact: Fact| {
         let status = fact.status.as_str();
-        let same = before.iter().find(|condition| condition.type_ == fact.type_ && condition.status == status);
+        let same =
+            before.iter().find(|condition| condition.type_ == fact.type_ && condition.status == status);
         Condition {
             type_: fact.type_.to_owned(),
             status: status.to_owned(),
             reason: fact.reason.to_owned(),
             message: fact.message,
             observed_generation: generation,
-            last_transition_time: same.map_or_else(|| now.clone(), |condition| condition.last_transition_time.clone()),
+            last_transition_time: same
+                .map_or_else(|| now.clone(), |condition| condition.last_transition_time.clone()),
         }
     };
     facts.into_iter().map(condition).collect()

@@ -63,7 +63,8 @@ impl Survey {
 
     /// The first workload whose pods are not all ready, in words.
     pub fn not_ready(&self) -> Option<String> {
-        let (key, workload) = self.workloads.iter().find(|(_, workload)| workload.ready < workload.desired)?;
+        let (key, workload) =
+            self.workloads.iter().find(|(_, workload)| workload.ready < workload.desired)?;
         Some(format!("{} of {} pods of {key} are ready", workload.ready, workload.desired))
     }
 

@@ -24,7 +24,11 @@ impl Child for MultiShard {
             let roles = cx.topology.roles(&self.spec).await;
             let gate = Gate {
                 open: roles.serving_writes,
-                reason: if roles.serving_writes == Truth::Unknown { "TopologyUnknown" } else { "NotServingWrites" },
+                reason: if roles.serving_writes == Truth::Unknown {
+                    "TopologyUnknown"
+                } else {
+                    "NotServingWrites"
+                },
                 message: match roles.serving_writes {
                     Truth::Unknown => "It is not known whether a primary serves writes.".to_owned(),
                     _ => "No primary serves writes.".to_owned(),
@@ -32,7 +36,12 @@ impl Child for MultiShard {
             };
             // Which pod leads is not known: replacing one could take the primary, or a quorum.
             let why = "which pod may be replaced is known from the topology alone".to_owned();
-            Sight { roles, gates: vec![gate], rollout_awaits: Some(("AwaitingTopology", why)), ..Sight::default() }
+            Sight {
+                roles,
+                gates: vec![gate],
+                rollout_awaits: Some(("AwaitingTopology", why)),
+                ..Sight::default()
+            }
         })
     }
 
