@@ -3,8 +3,8 @@
 //! Pure: a child resource goes in, complete objects come out, the same bytes for the same input. The controllers,
 //! `render` and the admission warnings about consequences all call it, so that what is announced is what happens.
 //!
-//! One module per kind says what is its own; what all have in common is in [`pod`], [`container`], [`topology`],
-//! [`volume`] and [`object`].
+//! One module per kind says what is its own; what all have in common is in `pod`, `container`, `topology`, `volume`
+//! and `object`.
 
 pub mod ports;
 pub mod secrets;

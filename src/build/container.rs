@@ -54,7 +54,7 @@ pub struct Component<'a> {
 }
 
 impl Component<'_> {
-    /// The container. `$(POD_NAME)` and `$(POD_IP)` are known in its arguments.
+    /// The container.
     pub fn container(self) -> Container {
         let mut args = vec![
             format!("--http-port={}", self.http),
@@ -65,8 +65,8 @@ impl Component<'_> {
         args.extend(self.args);
         Container {
             command: Some(vec![format!("/multigres/bin/{}", self.name)]),
+            env: Some(variables(&args)),
             args: Some(args),
-            env: Some(vec![field("POD_NAME", "metadata.name"), field("POD_IP", "status.podIP")]),
             ports: Some(vec![port("http", self.http), port("grpc", self.grpc)]),
             readiness_probe: Some(often(http_get("/ready", self.http))),
             liveness_probe: Some(seldom(http_get("/live", self.http))),
@@ -91,8 +91,18 @@ pub fn env(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.to_owned()), value_from: None }
 }
 
-/// An environment variable with a field of the pod.
-pub fn field(name: &str, path: &str) -> EnvVar {
+/// The variables that arguments name: Kubernetes replaces only those that the container declares.
+pub fn variables(args: &[String]) -> Vec<EnvVar> {
+    const FIELDS: [(&str, &str); 3] = [
+        ("POD_NAME", "metadata.name"),
+        ("POD_IP", "status.podIP"),
+        ("POD_INDEX", "metadata.labels['apps.kubernetes.io/pod-index']"),
+    ];
+    let named = |name: &str| args.iter().any(|arg| arg.contains(&format!("$({name})")));
+    FIELDS.iter().filter(|(name, _)| named(name)).map(|(name, path)| field(name, path)).collect()
+}
+
+fn field(name: &str, path: &str) -> EnvVar {
     let field = ObjectFieldSelector { field_path: path.to_owned(), api_version: None };
     from(name, EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() })
 }

@@ -1,13 +1,12 @@
 //! `MultiAdmin`: multiadmin.
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use kube::ResourceExt;
 use multigres_crds::labels::{self, Labels};
 use multigres_crds::names;
 use multigres_crds::v1alpha1::MultiAdmin;
 
 use super::container::{Component, with_read_only_root};
-use super::object::{metadata, selector, service, service_port};
+use super::object::{deployment, metadata, service, service_port};
 use super::pod::Pod;
 use super::ports::{ADMIN_GRPC, ADMIN_HTTP};
 use super::{Build, Environment, Manifest, topology};
@@ -19,16 +18,12 @@ impl Build for MultiAdmin {
         let ports =
             vec![service_port("http", ADMIN_HTTP, ADMIN_HTTP), service_port("grpc", ADMIN_GRPC, ADMIN_GRPC)];
         let metadata = |name| metadata(name, &namespace, labels.object());
-        let deployment = Deployment {
-            metadata: metadata(names::multiadmin(&self.spec.cluster)),
-            spec: Some(DeploymentSpec {
-                replicas: Some(self.spec.replicas),
-                selector: selector(labels.selector()),
-                template: pod(self, &labels).template(),
-                ..DeploymentSpec::default()
-            }),
-            status: None,
-        };
+        let deployment = deployment(
+            metadata(names::multiadmin(&self.spec.cluster)),
+            self.spec.replicas,
+            labels.selector(),
+            pod(self, &labels).template(),
+        );
         let service = service(metadata(names::admin(&self.spec.cluster)), labels.selector(), ports);
         vec![Manifest::new(&service), Manifest::new(&deployment)]
     }

@@ -1,6 +1,5 @@
 //! `MultiCell`: multigateway, through which PostgreSQL clients connect.
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{Container, Lifecycle, LifecycleHandler, Service, ServiceSpec, SleepAction};
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
@@ -9,7 +8,7 @@ use multigres_crds::v1alpha1::{MultiCell, ServiceType};
 use multigres_crds::{defaults, names};
 
 use super::container::{Component, port, with_read_only_root};
-use super::object::{metadata, selector, service, service_port, unless_empty};
+use super::object::{deployment, metadata, service, service_port, unless_empty};
 use super::pod::Pod;
 use super::ports::{GATEWAY_GRPC, GATEWAY_HTTP, GATEWAY_POSTGRES};
 use super::{Build, Environment, Manifest, topology, volume};
@@ -29,16 +28,12 @@ impl Build for MultiCell {
             &self.namespace().unwrap_or_default(),
             labels.object(),
         );
-        let deployment = Deployment {
-            metadata: metadata.clone(),
-            spec: Some(DeploymentSpec {
-                replicas: Some(spec.multi_gateway.replicas),
-                selector: selector(labels.selector()),
-                template: pod(self, &labels).template(),
-                ..DeploymentSpec::default()
-            }),
-            status: None,
-        };
+        let deployment = deployment(
+            metadata.clone(),
+            spec.multi_gateway.replicas,
+            labels.selector(),
+            pod(self, &labels).template(),
+        );
         vec![Manifest::new(&gateway_service(self, metadata, &labels)), Manifest::new(&deployment)]
     }
 }

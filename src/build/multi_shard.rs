@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use multigres_crds::labels::{self, Labels};
 use multigres_crds::names;
-use multigres_crds::v1alpha1::{MultiShard, MultiShardSpec, Retention, ShardPool};
+use multigres_crds::v1alpha1::{MultiShard, MultiShardSpec, ShardPool};
 
 use super::object::{headless_service, metadata, one_may_be_missing, selector, service_port};
 use super::pooler::{self, Pooler};
@@ -84,17 +84,14 @@ impl<'a> Shard<'a> {
     fn backup_volume(&self) -> Option<Manifest> {
         let template = &self.spec.backup.filesystem.as_ref()?.volume_claim_template;
         let claim: PersistentVolumeClaim = volume::claim(self.metadata(self.names().backup()), template);
-        let ownership = match self.spec.persistent_volume_claim_retention_policy.deleted() {
-            Retention::Retain => Ownership::Retained,
-            Retention::Delete => Ownership::Dependent,
-        };
+        let ownership = Ownership::of_data(self.spec.persistent_volume_claim_retention_policy);
         Some(Manifest::new(&claim).owned(ownership))
     }
 }
 
 struct Pool<'a> {
     shard: &'a Shard<'a>,
-    pool: &'a ShardPool,
+    spec: &'a ShardPool,
     /// What identifies the pool. A pool is known by its name alone: a StatefulSet cannot change its selector.
     identity: Labels,
     /// The same and what may change.
@@ -102,11 +99,11 @@ struct Pool<'a> {
 }
 
 impl<'a> Pool<'a> {
-    fn of(shard: &'a Shard<'a>, pool: &'a ShardPool) -> Self {
-        let identity = shard.labels.clone().with(labels::POOL, &pool.name);
+    fn of(shard: &'a Shard<'a>, spec: &'a ShardPool) -> Self {
+        let identity = shard.labels.clone().with(labels::POOL, &spec.name);
         let labels =
-            identity.clone().with(labels::CELL, &pool.cell).with(labels::POOL_TYPE, pool.type_.as_str());
-        Self { shard, pool, identity, labels }
+            identity.clone().with(labels::CELL, &spec.cell).with(labels::POOL_TYPE, spec.type_.as_str());
+        Self { shard, spec, identity, labels }
     }
 
     fn metadata(&self, name: String) -> ObjectMeta {
@@ -116,31 +113,31 @@ impl<'a> Pool<'a> {
     fn service(&self) -> Service {
         let ports = [("http", POOLER_HTTP), ("grpc", POOLER_GRPC), ("postgres", POSTGRES)];
         let ports = ports.into_iter().map(|(name, port)| service_port(name, port, port)).collect();
-        let metadata = self.metadata(self.shard.names().pool_headless(&self.pool.name));
+        let metadata = self.metadata(self.shard.names().pool_headless(&self.spec.name));
         headless_service(metadata, self.identity.selector(), ports)
     }
 
     fn stateful_set(&self, env: &Environment) -> StatefulSet {
-        let (spec, names) = (self.shard.spec, self.shard.names());
+        let (shard, names) = (self.shard.spec, self.shard.names());
         let claim = ObjectMeta {
             name: Some(pooler::DATA.to_owned()),
             labels: Some(self.identity.object()),
             ..ObjectMeta::default()
         };
         let pooler = Pooler {
-            shard: spec,
-            pool: self.pool,
+            shard,
+            pool: self.spec,
             namespace: &self.shard.namespace,
             labels: &self.labels,
             spread: self.shard.labels.selector(),
             env,
         };
         StatefulSet {
-            metadata: self.metadata(names.pool(&self.pool.name)),
+            metadata: self.metadata(names.pool(&self.spec.name)),
             spec: Some(StatefulSetSpec {
-                replicas: Some(self.pool.replicas),
+                replicas: Some(self.spec.replicas),
                 selector: selector(self.identity.selector()),
-                service_name: Some(names.pool_headless(&self.pool.name)),
+                service_name: Some(names.pool_headless(&self.spec.name)),
                 // No instance is ready before a quorum of them has made and restored the first backup.
                 pod_management_policy: Some("Parallel".to_owned()),
                 // The operator replaces instances itself, with regard to who leads and who follows.
@@ -151,10 +148,10 @@ impl<'a> Pool<'a> {
                 template: pooler.pod().template(),
                 volume_claim_templates: Some(vec![volume::claim(
                     claim,
-                    &self.pool.data_volume_claim_template,
+                    &self.spec.data_volume_claim_template,
                 )]),
                 persistent_volume_claim_retention_policy: Some(volume::retention(
-                    spec.persistent_volume_claim_retention_policy,
+                    shard.persistent_volume_claim_retention_policy,
                 )),
                 ..StatefulSetSpec::default()
             }),

@@ -1,6 +1,7 @@
-//! Parts of objects that are no pods: metadata, selectors, Services, PodDisruptionBudgets.
+//! What is around pods: metadata, selectors, Deployments, Services, budgets.
 
-use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
+use k8s_openapi::api::core::v1::{PodTemplateSpec, Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -22,9 +23,25 @@ pub fn selector(labels: StringMap) -> LabelSelector {
     LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
 }
 
-/// A map or list, or nothing where it is empty: what is not said is not applied.
-pub fn unless_empty<C: Clone + Default + PartialEq>(collection: &C) -> Option<C> {
-    Some(collection.clone()).filter(|collection| *collection != C::default())
+/// A value, or nothing where it is empty: what is not said is not applied.
+pub fn unless_empty<T: Clone + Default + PartialEq>(value: &T) -> Option<T> {
+    Some(value.clone()).filter(|value| *value != T::default())
+}
+
+/// Pods that are alike.
+pub fn deployment(
+    metadata: ObjectMeta,
+    replicas: i32,
+    labels: StringMap,
+    template: PodTemplateSpec,
+) -> Deployment {
+    let spec = DeploymentSpec {
+        replicas: Some(replicas),
+        selector: selector(labels),
+        template,
+        ..DeploymentSpec::default()
+    };
+    Deployment { metadata, spec: Some(spec), status: None }
 }
 
 /// A Service with one address.

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, Volume, VolumeMount};
 use multigres_crds::labels::Labels;
 use multigres_crds::v1alpha1::{MultiShardSpec, ResolvedContainer, ShardPool, StringMap};
 
-use super::container::{Component, container, env, exec, field, http_get, often, port, secret_env, seldom};
+use super::container::{Component, container, env, exec, http_get, often, port, secret_env, seldom};
 use super::multi_shard::shard_names;
 use super::pod::Pod;
 use super::ports::{EXPORTER_METRICS, PGCTLD_GRPC, PGCTLD_HTTP, POOLER_GRPC, POOLER_HTTP, POSTGRES};
@@ -153,9 +153,7 @@ impl<'a> Pooler<'a> {
             args,
         };
         let mut container = multipooler.container();
-        let env = container.env.get_or_insert_default();
-        env.push(field("POD_INDEX", "metadata.labels['apps.kubernetes.io/pod-index']"));
-        env.extend(self.shared_env());
+        container.env.get_or_insert_default().extend(self.shared_env());
         container.volume_mounts.get_or_insert_default().extend(self.shared_mounts());
         container
     }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use multigres_crds::labels::{self, Labels};
 use multigres_crds::names;
-use multigres_crds::v1alpha1::{DatabaseRecord, MultiShard, Retention};
+use multigres_crds::v1alpha1::{DatabaseRecord, MultiShard};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::object::metadata;
@@ -20,10 +20,7 @@ const USERNAME: &str = "postgres";
 pub fn password(shard: &MultiShard, password: &str) -> Manifest {
     let reference = &shard.spec.password.secret_key_ref;
     let data = BTreeMap::from([(reference.key.as_str(), password.to_owned())]);
-    let ownership = match shard.spec.persistent_volume_claim_retention_policy.deleted() {
-        Retention::Retain => Ownership::Retained,
-        Retention::Delete => Ownership::Dependent,
-    };
+    let ownership = Ownership::of_data(shard.spec.persistent_volume_claim_retention_policy);
     secret(shard, reference.name.clone(), data).owned(ownership)
 }
 

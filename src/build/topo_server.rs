@@ -9,7 +9,7 @@ use multigres_crds::labels::{Component, Labels};
 use multigres_crds::names;
 use multigres_crds::v1alpha1::{TopoServer, TopoServerSpec};
 
-use super::container::{container, field, http_get, often, port, seldom, with_read_only_root};
+use super::container::{container, http_get, often, port, seldom, variables, with_read_only_root};
 use super::object::{headless_service, metadata, one_may_be_missing, selector, service, service_port};
 use super::pod::Pod;
 use super::ports::ETCD_METRICS;
@@ -103,10 +103,11 @@ impl Etcd<'_> {
     }
 
     fn container(&self) -> Container {
+        let args = self.args();
         with_read_only_root(Container {
             command: Some(vec!["etcd".to_owned()]),
-            args: Some(self.args()),
-            env: Some(vec![field("POD_NAME", "metadata.name")]),
+            env: Some(variables(&args)),
+            args: Some(args),
             ports: Some(vec![
                 port("client", ETCD_CLIENT_PORT),
                 port("peer", ETCD_PEER_PORT),
