@@ -4,5 +4,9 @@
 //! stands between a review and its answer.
 
 pub mod impact;
+pub mod kind;
 pub mod lookup;
 pub mod report;
+pub mod response;
+pub mod review;
+pub mod verdict;
