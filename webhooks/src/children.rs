@@ -7,6 +7,8 @@
 mod edits;
 mod metadata;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
