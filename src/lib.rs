@@ -7,3 +7,4 @@ pub mod build;
 pub mod metrics;
 pub mod server;
 pub mod signal;
+pub mod yaml;
