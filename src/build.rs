@@ -2,10 +2,35 @@
 //!
 //! Pure: a child resource goes in, complete objects come out, the same bytes for the same input. The controllers,
 //! `render` and the admission warnings about consequences all call it, so that what is announced is what happens.
+//!
+//! One module per kind says what is its own; what all have in common is in `pod`, `container`, `topology`, `volume`
+//! and `object`.
 
+pub mod ports;
+pub mod secrets;
+
+mod container;
 mod manifest;
+mod multi_admin;
+mod multi_cell;
+mod multi_orch;
+mod multi_shard;
+mod object;
+mod pod;
+mod pooler;
+mod render;
+mod topo_server;
+mod topology;
+mod volume;
+
+#[cfg(test)]
+mod tests;
 
 pub use manifest::{Manifest, Ownership};
+pub use multi_shard::disruption_budget;
+pub use pod::RESTARTED_AT;
+pub use pooler::BACKUP_PATH;
+pub use render::{manifests, render};
 
 /// What holds for everything that one operator builds.
 #[derive(Clone, Debug, PartialEq, Eq)]

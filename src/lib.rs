@@ -1,10 +1,20 @@
 //! The Multigres operator, as a library: what the binary is made of, so that each part can be tested by itself.
 //!
-//! [`build`] turns admitted resources into the Kubernetes objects that run them. It is pure; everything that talks
-//! to a cluster lives outside of it.
+//! The path of data is one way. An admitted spec is resolved into children (`multigres_crds::resolve`), [`build`]
+//! turns each into the objects that run it, [`apply`] makes the API server's objects so; [`observe`] tells what became
+//! of them, and [`status`] says it. Only [`apply`], [`observe`], [`topology`] and the [`controllers`] that connect them
+//! talk to a cluster.
 
+pub mod apply;
 pub mod build;
+pub mod clock;
+pub mod controllers;
+pub mod election;
+pub mod events;
 pub mod metrics;
+pub mod observe;
 pub mod server;
 pub mod signal;
+pub mod status;
+pub mod topology;
 pub mod yaml;

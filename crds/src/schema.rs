@@ -34,6 +34,8 @@ fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
             // `x-kubernetes-int-or-string` says it already.
             schema.any_of = None;
             tighten_integer(schema);
+            // That the value may be null is said by `nullable`; kubectl refuses a null among the values.
+            schema.enum_.iter_mut().for_each(|values| values.retain(|value| !value.0.is_null()));
             shorten_description(schema);
         });
         describe_status(root);

@@ -2,6 +2,7 @@
 
 use kube::api::ApiResource;
 use kube::{Resource, ResourceExt};
+use multigres_crds::v1alpha1::{Retention, RetentionPolicy};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -32,6 +33,16 @@ pub enum Ownership {
     Retained,
 }
 
+impl Ownership {
+    /// Of what holds data, or opens it: as long-lived as the volumes are.
+    pub(super) fn of_data(policy: RetentionPolicy) -> Self {
+        match policy.deleted() {
+            Retention::Retain => Self::Retained,
+            Retention::Delete => Self::Dependent,
+        }
+    }
+}
+
 impl Manifest {
     /// The manifest of an object that the child controls.
     pub fn new<K>(object: &K) -> Self
@@ -40,9 +51,7 @@ impl Manifest {
     {
         let resource = ApiResource::erase::<K>(&());
         // Plain data with string keys: there is nothing in it that JSON cannot hold.
-        let mut body = serde_json::to_value(object).unwrap_or_default();
-        body["apiVersion"] = resource.api_version.clone().into();
-        body["kind"] = resource.kind.clone().into();
+        let body = serde_json::to_value(object).unwrap_or_default();
         Self {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
@@ -50,6 +59,11 @@ impl Manifest {
             resource,
             body,
         }
+    }
+
+    /// The template of the pods, where the object makes some: two that differ are two generations of pods.
+    pub fn pod_template(&self) -> Option<&Value> {
+        self.body.pointer("/spec/template")
     }
 
     /// The same with another ownership.

@@ -1,0 +1,409 @@
+//! Makes the API server's objects what they should be, with as few writes as there are differences.
+//!
+//! Server-side apply with a field manager of our own, after a comparison: an apply that changes nothing still costs
+//! the API server a full write. What was compared once is not read again until its digest changes.
+
+mod drift;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
+};
+use kube::core::Status;
+use multigres_crds::labels;
+use serde_json::{Value, json};
+
+use crate::build::{Manifest, Ownership};
+use crate::observe::{ObjectKey, Observed, content};
+pub use drift::Drift;
+
+/// The field manager of everything that the operator applies.
+pub const MANAGER: &str = "multigres-operator";
+
+/// Longest time that one call may take, retries included.
+const CALL: Duration = Duration::from_secs(20);
+
+/// Who an object is made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerReference {
+    /// API version of the owner.
+    pub api_version: String,
+    /// Kind of the owner.
+    pub kind: String,
+    /// Name of the owner.
+    pub name: String,
+    /// Identity of the owner over time.
+    pub uid: String,
+}
+
+impl OwnerReference {
+    /// The reference as it stands in an object's metadata.
+    fn render(&self, controller: bool) -> Value {
+        let mut reference = json!({
+            "apiVersion": self.api_version, "kind": self.kind, "name": self.name, "uid": self.uid,
+            "blockOwnerDeletion": true,
+        });
+        if controller {
+            reference["controller"] = true.into();
+        }
+        reference
+    }
+}
+
+/// What had to be done for an object to be as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing.
+    Unchanged,
+    /// It was made.
+    Created,
+    /// It was changed, since it should be something else than before.
+    Updated,
+    /// Somebody had edited these fields; they were put back.
+    PutBack(String),
+}
+
+/// What an apply came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What was done.
+    pub outcome: Outcome,
+    /// Fields that Kubernetes does not let change on an object that exists, and that should be otherwise.
+    pub immutable: Vec<String>,
+}
+
+/// Why an object could not be made as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The name belongs to somebody else's object, which is left alone.
+    #[error("{0} exists already and is not this cluster's; it is left alone")]
+    NameTaken(ObjectKey),
+    /// An object of that name is still on its way out.
+    #[error("{0} is still being deleted")]
+    Deleting(ObjectKey),
+    /// It differs again right after it was put back.
+    #[error("{key} cannot be put back: {fields} differ again at once")]
+    Stubborn {
+        /// The object.
+        key: ObjectKey,
+        /// What differs.
+        fields: String,
+    },
+    /// The API server did not answer in time.
+    #[error("{0}: the API server did not answer in time")]
+    TimedOut(ObjectKey),
+    /// The API server refused.
+    #[error("{key}: {source}")]
+    Api {
+        /// The object.
+        key: ObjectKey,
+        /// What it said.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Applies manifests.
+pub struct Applier {
+    client: Client,
+    /// Digests of (desired, live) that were found equal in meaning.
+    verified: Mutex<HashMap<ObjectKey, (u64, u64)>>,
+}
+
+impl Applier {
+    /// Applies with the client's identity.
+    pub fn new(client: Client) -> Self {
+        Self { client, verified: Mutex::default() }
+    }
+
+    /// Makes the object as it should be. `seen` is what the caches know of it.
+    pub async fn ensure(
+        &self,
+        manifest: &Manifest,
+        owner: &OwnerReference,
+        seen: Option<&Observed>,
+    ) -> Result<Applied, ApplyError> {
+        let key = manifest.key();
+        let desired = with_owner(manifest, owner);
+        let digest = content(&desired);
+        let verified = self.verified(&key);
+        if let (Some(seen), Some(verified)) = (seen, verified)
+            && verified == (digest, seen.content)
+        {
+            return Ok(Applied { outcome: Outcome::Unchanged, immutable: Vec::new() });
+        }
+        let api = self.api(&manifest.resource, &manifest.namespace);
+        let Some(live) = self.call(&key, api.get_opt(&manifest.name)).await?.map(raw) else {
+            let made = self.apply(&api, &key, &desired).await?;
+            self.verify(&key, digest, &made);
+            return Ok(Applied { outcome: Outcome::Created, immutable: Vec::new() });
+        };
+        check_ours(&key, manifest, owner, &live)?;
+        let (desired, immutable) = pin_immutable(&manifest.resource.kind, desired, &live);
+        let drift = Drift::between(&desired, &live, MANAGER);
+        if drift.is_none() {
+            // With an immutable difference it is looked at again each time: the answer is part of the status.
+            if immutable.is_empty() {
+                self.verify(&key, digest, &live);
+            }
+            return Ok(Applied { outcome: Outcome::Unchanged, immutable });
+        }
+        let fixed = self.put_right(&api, &key, &desired, live, &drift).await?;
+        if immutable.is_empty() {
+            self.verify(&key, digest, &fixed);
+        }
+        let same_desire = verified.is_some_and(|(desired, _)| desired == digest);
+        let outcome = if same_desire { Outcome::PutBack(drift.paths()) } else { Outcome::Updated };
+        Ok(Applied { outcome, immutable })
+    }
+
+    /// Deletes an object that is no longer wanted, unless another has taken its name meanwhile.
+    pub async fn delete(&self, resource: &ApiResource, key: &ObjectKey, uid: &str) -> Result<(), ApplyError> {
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        self.forget(key);
+        let api = self.api(resource, &key.namespace);
+        match self.call(key, api.delete(&key.name, &params)).await {
+            Err(ApplyError::Api { source, .. }) if is_gone(&source) => Ok(()),
+            result => result.map(|_| ()),
+        }
+    }
+
+    /// Ends the control of an owner over an object without touching anything else of it.
+    pub async fn release(
+        &self,
+        resource: &ApiResource,
+        key: &ObjectKey,
+        owner_uid: &str,
+    ) -> Result<(), ApplyError> {
+        self.forget(key);
+        let api = self.api(resource, &key.namespace);
+        let Some(live) = self.call(key, api.get_opt(&key.name)).await?.map(raw) else { return Ok(()) };
+        let owners = live["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+        let others: Vec<&Value> = owners.filter(|owner| owner["uid"] != owner_uid).collect();
+        // Custom resources have no strategic merge: the list is written whole, guarded by the version that was read.
+        let patch = json!({ "metadata": {
+            "resourceVersion": live["metadata"]["resourceVersion"],
+            "ownerReferences": others,
+            "labels": { labels::MANAGED: "false" },
+        }});
+        let params =
+            PatchParams { field_manager: Some(format!("{MANAGER}-release")), ..PatchParams::default() };
+        self.call(key, api.patch(&key.name, &params, &Patch::Merge(patch))).await.map(|_| ())
+    }
+
+    /// Marks a child as paused, so that its controller writes nothing, and touches nothing else of it.
+    pub async fn pause(&self, resource: &ApiResource, key: &ObjectKey) -> Result<(), ApplyError> {
+        self.forget(key);
+        let api = self.api(resource, &key.namespace);
+        let live = self.call(key, api.get_opt(&key.name)).await?.map(raw);
+        if live.is_none_or(|live| live["spec"]["paused"] == true) {
+            return Ok(());
+        }
+        let params =
+            PatchParams { field_manager: Some(format!("{MANAGER}-pause")), ..PatchParams::default() };
+        let patch = Patch::Merge(json!({ "spec": { "paused": true } }));
+        self.call(key, api.patch(&key.name, &params, &patch)).await.map(|_| ())
+    }
+
+    /// Puts an existing object right: by apply where that is enough, else by replacing it.
+    async fn put_right(
+        &self,
+        api: &Api<DynamicObject>,
+        key: &ObjectKey,
+        desired: &Value,
+        live: Value,
+        drift: &Drift,
+    ) -> Result<Value, ApplyError> {
+        let mut live = live;
+        if drift.added.is_empty() {
+            match self.apply(api, key, desired).await {
+                Ok(applied) => live = applied,
+                // An edited key makes the merged list invalid (two ports of one name): replacing does not merge.
+                Err(ApplyError::Api { source, .. }) if is_invalid(&source) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let rest = Drift::between(desired, &live, MANAGER);
+        if rest.is_none() {
+            return Ok(live);
+        }
+        let fixed = drift::repaired(desired, &live, &rest);
+        self.replace(api, key, fixed).await?;
+        let applied = self.apply(api, key, desired).await?;
+        let applied = self.disown_updates(api, key, applied).await?;
+        let rest = Drift::between(desired, &applied, MANAGER);
+        if rest.is_none() {
+            Ok(applied)
+        } else {
+            Err(ApplyError::Stubborn { key: key.clone(), fields: rest.paths() })
+        }
+    }
+
+    async fn apply(
+        &self,
+        api: &Api<DynamicObject>,
+        key: &ObjectKey,
+        desired: &Value,
+    ) -> Result<Value, ApplyError> {
+        let params = PatchParams::apply(MANAGER).force();
+        self.call(key, api.patch(&key.name, &params, &Patch::Apply(desired))).await.map(raw)
+    }
+
+    async fn replace(
+        &self,
+        api: &Api<DynamicObject>,
+        key: &ObjectKey,
+        object: Value,
+    ) -> Result<(), ApplyError> {
+        let object: DynamicObject = serde_json::from_value(object).map_err(|error| ApplyError::Api {
+            key: key.clone(),
+            source: Box::new(kube::Error::SerdeError(error)),
+        })?;
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        self.call(key, api.replace(&key.name, &params, &object)).await.map(|_| ())
+    }
+
+    /// After a replacement, what we apply is all that we own.
+    async fn disown_updates(
+        &self,
+        api: &Api<DynamicObject>,
+        key: &ObjectKey,
+        live: Value,
+    ) -> Result<Value, ApplyError> {
+        let Some(entry) = drift::update_entry(&live, MANAGER) else { return Ok(live) };
+        let patch: json_patch::Patch = serde_json::from_value(json!([
+            { "op": "test", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"] },
+            { "op": "remove", "path": format!("/metadata/managedFields/{entry}") },
+        ]))
+        .map_err(|error| ApplyError::Api { key: key.clone(), source: Box::new(kube::Error::SerdeError(error)) })?;
+        self.call(key, api.patch(&key.name, &PatchParams::default(), &Patch::Json::<()>(patch)))
+            .await
+            .map(raw)
+    }
+
+    fn api(&self, resource: &ApiResource, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, resource)
+    }
+
+    async fn call<T>(
+        &self,
+        key: &ObjectKey,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, ApplyError> {
+        match tokio::time::timeout(CALL, call).await {
+            Ok(result) => {
+                result.map_err(|source| ApplyError::Api { key: key.clone(), source: Box::new(source) })
+            }
+            Err(_) => Err(ApplyError::TimedOut(key.clone())),
+        }
+    }
+
+    fn verified(&self, key: &ObjectKey) -> Option<(u64, u64)> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+
+    fn verify(&self, key: &ObjectKey, desired: u64, live: &Value) {
+        let pair = (desired, content(live));
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), pair);
+    }
+
+    /// Forgets what was verified of an object.
+    pub fn forget(&self, key: &ObjectKey) {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+impl Manifest {
+    /// What identifies the object.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::new(&self.resource.kind, &self.namespace, &self.name)
+    }
+}
+
+/// What is applied: the manifest, and who it is made for.
+pub fn with_owner(manifest: &Manifest, owner: &OwnerReference) -> Value {
+    let mut body = manifest.body.clone();
+    match manifest.ownership {
+        Ownership::Controlled => body["metadata"]["ownerReferences"] = json!([owner.render(true)]),
+        Ownership::Dependent => body["metadata"]["ownerReferences"] = json!([owner.render(false)]),
+        Ownership::Retained => {}
+    }
+    body
+}
+
+/// An object is ours if we control it; or if nobody does and it carries the labels that we would give it, as after
+/// an orphaning deletion or a restore.
+fn check_ours(
+    key: &ObjectKey,
+    manifest: &Manifest,
+    owner: &OwnerReference,
+    live: &Value,
+) -> Result<(), ApplyError> {
+    let observed = Observed::project(live);
+    let cluster = manifest.body["metadata"]["labels"][labels::CLUSTER].as_str();
+    let same_cluster = cluster.is_some_and(|cluster| observed.has_label(labels::CLUSTER, cluster));
+    match observed.owner {
+        Some(controller) if controller.uid == owner.uid => {}
+        // A predecessor of the owner's name: garbage collection is on its way.
+        Some(controller) if controller.kind == owner.kind && controller.name == owner.name => {
+            return Err(ApplyError::Deleting(key.clone()));
+        }
+        Some(_) => return Err(ApplyError::NameTaken(key.clone())),
+        None if same_cluster => {}
+        None => return Err(ApplyError::NameTaken(key.clone())),
+    }
+    if observed.deleting { Err(ApplyError::Deleting(key.clone())) } else { Ok(()) }
+}
+
+/// Fields that Kubernetes does not let change on an object that exists, as JSON pointers.
+fn immutable_fields(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "StatefulSet" => &[
+            "/spec/serviceName",
+            "/spec/selector",
+            "/spec/podManagementPolicy",
+            "/spec/volumeClaimTemplates",
+        ],
+        "Deployment" => &["/spec/selector"],
+        "PersistentVolumeClaim" => &["/spec/accessModes", "/spec/storageClassName", "/spec/resources"],
+        _ => &[],
+    }
+}
+
+/// The desired object with the immutable fields as they are, and those of them that should be otherwise.
+fn pin_immutable(kind: &str, mut desired: Value, live: &Value) -> (Value, Vec<String>) {
+    let mut different = Vec::new();
+    for pointer in immutable_fields(kind) {
+        let (Some(wanted), Some(is)) = (desired.pointer(pointer), live.pointer(pointer)) else { continue };
+        let (wanted, is) = (json!({ "spec": wanted }), json!({ "spec": is }));
+        if !Drift::between(&wanted, &is, MANAGER).is_none() {
+            different.push(pointer.trim_start_matches('/').replace('/', "."));
+            if let Some(wanted) = desired.pointer_mut(pointer) {
+                *wanted = is["spec"].clone();
+            }
+        }
+    }
+    (desired, different)
+}
+
+fn raw(object: DynamicObject) -> Value {
+    // Read from JSON, it is JSON again.
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn is_invalid(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if is_code(status, 422))
+}
+
+fn is_gone(error: &kube::Error) -> bool {
+    // 409: the name is another object's now.
+    matches!(error, kube::Error::Api(status) if is_code(status, 404) || is_code(status, 409))
+}
+
+fn is_code(status: &Status, code: u16) -> bool {
+    status.code == code
+}

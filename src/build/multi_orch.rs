@@ -1,0 +1,75 @@
+//! `MultiOrch`: multiorch, in every cell.
+
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
+use kube::ResourceExt;
+use multigres_crds::labels::{self, Labels};
+use multigres_crds::names;
+use multigres_crds::v1alpha1::{MultiOrch, OrchCell};
+
+use super::container::{Component, with_read_only_root};
+use super::object::{metadata, selector};
+use super::pod::Pod;
+use super::ports::{ORCH_GRPC, ORCH_HTTP};
+use super::{Build, Environment, Manifest, topology};
+
+impl Build for MultiOrch {
+    fn build(&self, _: &Environment) -> Vec<Manifest> {
+        self.spec.cells.iter().map(|cell| Manifest::new(&stateful_set(self, cell))).collect()
+    }
+}
+
+/// A StatefulSet for the names of its pods alone: an orchestrator that returns under its name takes up the
+/// initialisation of a shard that it claimed. Peers reach it by address, so there is no Service.
+fn stateful_set(orch: &MultiOrch, cell: &OrchCell) -> StatefulSet {
+    let spec = &orch.spec;
+    let name = names::multiorch(&spec.cluster, &cell.name);
+    let labels = Labels::new(&spec.cluster, labels::Component::MultiOrch).with(labels::CELL, &cell.name);
+    // multiorch refuses to start without a database to watch.
+    let replicas = if spec.databases.is_empty() { 0 } else { spec.replicas };
+    StatefulSet {
+        metadata: metadata(name.clone(), &orch.namespace().unwrap_or_default(), labels.object()),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(replicas),
+            selector: selector(labels.selector()),
+            service_name: Some(name),
+            pod_management_policy: Some("Parallel".to_owned()),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: None,
+            }),
+            template: pod(orch, cell, &labels).template(),
+            ..StatefulSetSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn pod<'a>(orch: &'a MultiOrch, cell: &'a OrchCell, labels: &'a Labels) -> Pod<'a> {
+    let spec = &orch.spec;
+    let multiorch = Component {
+        name: "multiorch",
+        image: &spec.image,
+        resources: &spec.resources,
+        topology: &spec.global_topology,
+        http: ORCH_HTTP,
+        grpc: ORCH_GRPC,
+        hostname: "$(POD_IP)",
+        args: vec![
+            format!("--cell={}", cell.name),
+            "--service-id=$(POD_NAME)".to_owned(),
+            format!("--watch-targets={}", spec.databases.join(",")),
+        ],
+    };
+    Pod {
+        labels,
+        spread: labels.selector(),
+        settings: &spec.pods,
+        placement: cell.placement.as_ref(),
+        custom_labels: &spec.pod_labels,
+        custom_annotations: &spec.pod_annotations,
+        service_account: spec.service_account_name.as_ref(),
+        sidecars: Vec::new(),
+        containers: vec![with_read_only_root(multiorch.container())],
+        volumes: topology::volumes(&spec.global_topology),
+    }
+}

@@ -1,0 +1,215 @@
+//! How a child is reconciled, whatever its kind: build, apply, prune, look, say.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::ApiResource;
+use kube::core::NamespaceResourceScope;
+use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::context::{Context, Error};
+use crate::apply::{Applied, Outcome, OwnerReference};
+use crate::build::{Build, Manifest};
+use crate::observe::ObjectKey;
+use crate::status::{Circumstances, Fact, Gate, Survey, Trouble, conditions, facts};
+
+/// A child of a cluster.
+pub trait Child:
+    Build
+    + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+    /// What is said of it.
+    type Status: PartialEq + Serialize + Send + Sync;
+
+    /// Whether the operator writes nothing.
+    fn paused(&self) -> bool;
+
+    /// What was said of it last.
+    fn status(&self) -> Option<&Self::Status>;
+
+    /// The conditions of what was said of it last.
+    fn conditions(&self) -> &[Condition];
+
+    /// What to say of it, from what was observed.
+    fn observed(&self, survey: &Survey, sight: &Sight, said: Said) -> Self::Status;
+
+    /// What cannot be built without reading or making something first.
+    fn prepare<'a>(&'a self, _cx: &'a Context, _owner: &'a OwnerReference) -> BoxFuture<'a, Vec<Trouble>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// What can be seen of it beside its workloads.
+    fn look<'a>(&'a self, _cx: &'a Context) -> BoxFuture<'a, Sight> {
+        Box::pin(std::future::ready(Sight::default()))
+    }
+}
+
+/// What can be seen of a child beside its workloads.
+#[derive(Debug, Default)]
+pub struct Sight {
+    /// The roles in a shard.
+    pub roles: crate::topology::Roles,
+    /// Whether a cell's own topology server answers.
+    pub topology: Option<multigres_crds::v1alpha1::Truth>,
+    /// What must hold for the child to be ready.
+    pub gates: Vec<Gate>,
+    /// Why a change of the pods does not go on by itself.
+    pub rollout_awaits: Option<(&'static str, String)>,
+}
+
+/// What is said of every child alike.
+#[derive(Debug)]
+pub struct Said {
+    /// The generation that it is about.
+    pub observed_generation: Option<i64>,
+    /// The conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// Makes a child's objects what they should be and says what became of them.
+pub async fn reconcile<K: Child>(child: Arc<K>, cx: Arc<Context>) -> Result<Action, Error> {
+    let uid = child.uid().unwrap_or_default();
+    if child.meta().deletion_timestamp.is_some() {
+        // Garbage collection does the rest, also without the operator.
+        cx.failures.reset(&uid);
+        return Ok(Action::await_change());
+    }
+    let manifests = child.build(&cx.environment);
+    let mut troubles = Vec::new();
+    let mut immutable = Vec::new();
+    if !child.paused() {
+        let owner = OwnerReference::to(child.as_ref());
+        troubles = child.prepare(&cx, &owner).await;
+        // Without its Secret a pod could not start, or would start with another password than its data has.
+        if troubles.is_empty() {
+            (troubles, immutable) = apply(child.as_ref(), &cx, &owner, &manifests).await;
+        }
+        if troubles.is_empty() {
+            troubles = prune(&cx, &manifests, &uid).await;
+        }
+    }
+    let survey = Survey::of(&manifests, &cx.objects);
+    say(child.as_ref(), &cx, &survey, &troubles, &immutable).await?;
+    Ok(cx.next_look(&uid, &troubles))
+}
+
+/// Applies every manifest; one that fails does not keep the others from being applied.
+async fn apply<K: Child>(
+    child: &K,
+    cx: &Context,
+    owner: &OwnerReference,
+    manifests: &[Manifest],
+) -> (Vec<Trouble>, Vec<String>) {
+    let (mut troubles, mut immutable, mut created) = (Vec::new(), Vec::new(), 0);
+    for manifest in manifests {
+        let key = manifest.key();
+        let seen = cx.objects.get(&key);
+        match cx.applier.ensure(manifest, owner, seen.as_ref()).await {
+            Ok(Applied { outcome, immutable: pinned }) => {
+                immutable.extend(pinned.into_iter().map(|field| format!("{key}: {field}")));
+                outcome.count(&cx.metrics, &key.kind);
+                match outcome {
+                    Outcome::Created => created += 1,
+                    Outcome::PutBack(fields) => tell_put_back(child, cx, &key, &fields).await,
+                    Outcome::Unchanged | Outcome::Updated => {}
+                }
+            }
+            Err(error) => {
+                tracing::warn!(object = %key, %error, "not applied");
+                troubles.push(Trouble::from(&error));
+            }
+        }
+    }
+    if created > 0 {
+        let note = format!("Created {created} of {} objects", manifests.len());
+        cx.events.normal(&child.object_ref(&()), "Created", "Reconcile", note).await;
+    }
+    (troubles, immutable)
+}
+
+/// Tells that an edit was undone, and of what.
+pub async fn tell_put_back<K>(about: &K, cx: &Context, key: &ObjectKey, fields: &str)
+where
+    K: Resource<DynamicType = ()>,
+{
+    tracing::info!(object = %key, fields, "put back");
+    let note = format!("{key} was edited by somebody else and put back: {fields}");
+    cx.events.warning(&about.object_ref(&()), "DriftReverted", "Reconcile", note).await;
+}
+
+/// Deletes what an owner controls and no longer asks for.
+async fn prune(cx: &Context, manifests: &[Manifest], uid: &str) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    for (key, observed) in cx.objects.controlled_by(uid) {
+        let wanted = manifests.iter().any(|manifest| manifest.key() == key);
+        let Some(resource) = workload_kinds().into_iter().find(|resource| resource.kind == key.kind) else {
+            continue;
+        };
+        if wanted || observed.deleting {
+            continue;
+        }
+        tracing::info!(object = %key, "no longer asked for; deleted");
+        if let Err(error) = cx.applier.delete(&resource, &key, &observed.uid).await {
+            troubles.push(Trouble::from(&error));
+        }
+    }
+    troubles
+}
+
+/// The kinds of objects that children become.
+pub fn workload_kinds() -> Vec<ApiResource> {
+    use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+    use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service};
+    use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+    vec![
+        ApiResource::erase::<Deployment>(&()),
+        ApiResource::erase::<StatefulSet>(&()),
+        ApiResource::erase::<Service>(&()),
+        ApiResource::erase::<ConfigMap>(&()),
+        ApiResource::erase::<PodDisruptionBudget>(&()),
+        ApiResource::erase::<PersistentVolumeClaim>(&()),
+    ]
+}
+
+async fn say<K: Child>(
+    child: &K,
+    cx: &Context,
+    survey: &Survey,
+    troubles: &[Trouble],
+    immutable: &[String],
+) -> Result<(), Error> {
+    let sight = child.look(cx).await;
+    let circumstances = Circumstances {
+        troubles: troubles.to_vec(),
+        gates: sight.gates.clone(),
+        rollout_awaits: sight.rollout_awaits.clone(),
+        paused: child.paused(),
+    };
+    let mut facts = facts(survey, &circumstances);
+    if let Some(field) = immutable.first() {
+        let message = format!("{field} cannot be changed in place; it stays as it is for now.");
+        facts.push(Fact::new("ImmutableField", true, "ImmutableField", message));
+    }
+    let generation = child.meta().generation;
+    let said = Said {
+        observed_generation: generation,
+        conditions: conditions(child.conditions(), generation, &cx.clock.now(), facts),
+    };
+    let status = child.observed(survey, &sight, said);
+    if child.status() == Some(&status) {
+        return Ok(());
+    }
+    cx.write_status(child, &status).await
+}

@@ -1,0 +1,250 @@
+//! Clusters: resolved into children, which are made, put back, released or deleted; their word becomes the cluster's.
+
+use std::sync::Arc;
+
+use kube::api::ApiResource;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+use multigres_crds::resolve::{self, Children};
+use multigres_crds::v1alpha1::*;
+
+use super::child::tell_put_back;
+use super::context::{Context, Error};
+use crate::apply::{Outcome, OwnerReference};
+use crate::build::{self, Manifest};
+use crate::observe::{ObjectKey, Observed};
+use crate::status::{ClusterView, Trouble, cluster_status, conditions};
+
+/// Makes a cluster's children what they should be and says what became of them.
+pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Result<Action, Error> {
+    let uid = cluster.uid().unwrap_or_default();
+    if cluster.metadata.deletion_timestamp.is_some() {
+        // Garbage collection does the rest, also without the operator.
+        cx.failures.reset(&uid);
+        return Ok(Action::await_change());
+    }
+    let children = resolve::children(&cluster);
+    let manifests = build::manifests(&children);
+    let mut troubles;
+    if paused(&cluster) {
+        troubles = pause_children(&cx, &uid).await;
+    } else {
+        troubles = apply(&cluster, &cx, &manifests).await;
+        if troubles.is_empty() {
+            troubles = settle(&cluster, &cx, &manifests, &uid).await;
+        }
+    }
+    say(&cluster, &cx, &children, &manifests, &troubles).await?;
+    Ok(cx.next_look(&uid, &troubles))
+}
+
+fn paused(cluster: &MultigresCluster) -> bool {
+    cluster.spec.paused.unwrap_or(false)
+}
+
+async fn apply(cluster: &MultigresCluster, cx: &Context, manifests: &[Manifest]) -> Vec<Trouble> {
+    let owner = OwnerReference::to(cluster);
+    let (mut troubles, mut created) = (Vec::new(), 0);
+    for manifest in manifests {
+        let key = manifest.key();
+        let seen = cx.objects.get(&key);
+        match cx.applier.ensure(manifest, &owner, seen.as_ref()).await {
+            Ok(applied) => {
+                applied.outcome.count(&cx.metrics, &key.kind);
+                match applied.outcome {
+                    Outcome::Created => created += 1,
+                    Outcome::PutBack(fields) => tell_put_back(cluster, cx, &key, &fields).await,
+                    Outcome::Unchanged | Outcome::Updated => {}
+                }
+            }
+            Err(error) => {
+                tracing::warn!(object = %key, %error, "not applied");
+                troubles.push(Trouble::from(&error));
+            }
+        }
+    }
+    if created > 0 {
+        let note = format!("Created {created} of {} children", manifests.len());
+        cx.events.normal(&cluster.object_ref(&()), "Created", "Reconcile", note).await;
+    }
+    troubles
+}
+
+/// The one thing that is still written while a cluster is paused.
+async fn pause_children(cx: &Context, uid: &str) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    for (key, _) in cx.objects.controlled_by(uid) {
+        if let Some(kind) = child_kinds().into_iter().find(|kind| kind.kind == key.kind)
+            && let Err(error) = cx.applier.pause(&kind, &key).await
+        {
+            troubles.push(Trouble::from(&error));
+        }
+    }
+    troubles
+}
+
+/// Children that are controlled and not asked for: released where their section is no longer managed, else deleted.
+async fn settle(cluster: &MultigresCluster, cx: &Context, manifests: &[Manifest], uid: &str) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    for (key, observed) in cx.objects.controlled_by(uid) {
+        let Some(kind) = child_kinds().into_iter().find(|kind| kind.kind == key.kind) else { continue };
+        if observed.deleting || manifests.iter().any(|manifest| manifest.key() == key) {
+            continue;
+        }
+        if let Err(error) = part_with(cluster, cx, &kind, &key, &observed, uid).await {
+            troubles.push(error);
+        }
+    }
+    troubles
+}
+
+async fn part_with(
+    cluster: &MultigresCluster,
+    cx: &Context,
+    kind: &ApiResource,
+    key: &ObjectKey,
+    observed: &Observed,
+    uid: &str,
+) -> Result<(), Trouble> {
+    let (reason, note, result) = if section_is_managed(&cluster.spec, &key.kind) {
+        let note = format!(
+            "{key} is no longer asked for and was deleted; its volumes are kept unless the spec says otherwise"
+        );
+        ("Deleted", note, cx.applier.delete(kind, key, &observed.uid).await)
+    } else {
+        let note = format!("{key} was released: it stays as it is and can be edited");
+        ("Released", note, cx.applier.release(kind, key, uid).await)
+    };
+    result.map_err(|error| Trouble::from(&error))?;
+    cx.events.normal(&cluster.object_ref(&()), reason, "Reconcile", note).await;
+    Ok(())
+}
+
+/// The kinds of children.
+pub fn child_kinds() -> [ApiResource; 5] {
+    [
+        ApiResource::erase::<TopoServer>(&()),
+        ApiResource::erase::<MultiAdmin>(&()),
+        ApiResource::erase::<MultiOrch>(&()),
+        ApiResource::erase::<MultiCell>(&()),
+        ApiResource::erase::<MultiShard>(&()),
+    ]
+}
+
+/// Whether the operator manages the children of a kind.
+fn section_is_managed(spec: &MultigresClusterSpec, kind: &str) -> bool {
+    let flag = match kind {
+        "TopoServer" => return resolve::topology_is_managed(spec),
+        "MultiAdmin" => spec.admin.as_ref().and_then(|section| section.managed),
+        "MultiOrch" => spec.orchestrator.as_ref().and_then(|section| section.managed),
+        "MultiCell" => spec.cells.managed,
+        _ => spec.databases.as_ref().and_then(|section| section.managed),
+    };
+    flag.unwrap_or(true)
+}
+
+async fn say(
+    cluster: &MultigresCluster,
+    cx: &Context,
+    children: &Children,
+    manifests: &[Manifest],
+    troubles: &[Trouble],
+) -> Result<(), Error> {
+    let view = view(cluster, cx, children, manifests, troubles).await;
+    let (mut status, facts) = cluster_status(&view);
+    let before = cluster.status.as_ref();
+    status.observed_generation = cluster.metadata.generation;
+    let earlier = before.map_or(&[][..], |status| &status.conditions);
+    status.conditions = conditions(earlier, cluster.metadata.generation, &cx.clock.now(), facts);
+    if before == Some(&status) {
+        return Ok(());
+    }
+    cx.write_status(cluster, &status).await
+}
+
+async fn view(
+    cluster: &MultigresCluster,
+    cx: &Context,
+    children: &Children,
+    manifests: &[Manifest],
+    troubles: &[Trouble],
+) -> ClusterView {
+    let (spec, stores) = (&cluster.spec, &cx.stores);
+    let topology_managed = resolve::topology_is_managed(spec);
+    let external_topology = if topology_managed {
+        Truth::Unknown
+    } else {
+        cx.topology.reachable(&resolve::global_topology(cluster)).await
+    };
+    let of_cluster = Belonging { cluster };
+    let missing = manifests.iter().map(Manifest::key).filter(|key| cx.objects.get(key).is_none());
+    ClusterView {
+        topology_managed,
+        topo_server: find(&stores.topo_servers, children.topo_server.as_ref()),
+        external_topology,
+        admin: find(&stores.admins, children.admin.as_ref())
+            .or_else(|| of_cluster.first(&stores.admins, |admin| &admin.spec.cluster)),
+        orch: find(&stores.orchs, children.orch.as_ref())
+            .or_else(|| of_cluster.first(&stores.orchs, |orch| &orch.spec.cluster)),
+        cells: match spec.cells.managed.unwrap_or(true) {
+            true => children.cells.iter().filter_map(|cell| find(&stores.cells, Some(cell))).collect(),
+            false => of_cluster.all(&stores.cells, |cell| &cell.spec.cluster),
+        },
+        shards: match section_is_managed(spec, "MultiShard") {
+            true => children.shards.iter().filter_map(|shard| find(&stores.shards, Some(shard))).collect(),
+            false => of_cluster.all(&stores.shards, |shard| &shard.spec.cluster),
+        },
+        expected_cells: children.cells.iter().map(|cell| cell.spec.cell.clone()).collect(),
+        expected_databases: expected_databases(children),
+        missing: missing.map(|key| ChildReference { kind: key.kind, name: key.name }).collect(),
+        troubles: troubles.to_vec(),
+        paused: paused(cluster),
+    }
+}
+
+fn expected_databases(children: &Children) -> std::collections::BTreeMap<String, i32> {
+    let mut databases = std::collections::BTreeMap::new();
+    for shard in &children.shards {
+        let instances: i32 = shard.spec.pools.iter().map(|pool| pool.replicas).sum();
+        *databases.entry(shard.spec.database.clone()).or_default() += instances;
+    }
+    databases
+}
+
+/// The child as the API server has it.
+fn find<K>(store: &Store<K>, child: Option<&K>) -> Option<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let found = store.get(&ObjectRef::from_obj(child?))?;
+    Some(found.as_ref().clone())
+}
+
+/// Standalone children, which may have any name.
+struct Belonging<'a> {
+    cluster: &'a MultigresCluster,
+}
+
+impl Belonging<'_> {
+    fn all<K>(&self, store: &Store<K>, cluster: fn(&K) -> &String) -> Vec<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        let belongs = |child: &&Arc<K>| {
+            child.namespace() == self.cluster.namespace()
+                && *cluster(child.as_ref()) == self.cluster.name_any()
+        };
+        let mut children: Vec<K> =
+            store.state().iter().filter(belongs).map(|child| child.as_ref().clone()).collect();
+        children.sort_by_key(ResourceExt::name_any);
+        children
+    }
+
+    fn first<K>(&self, store: &Store<K>, cluster: fn(&K) -> &String) -> Option<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        self.all(store, cluster).into_iter().next()
+    }
+}

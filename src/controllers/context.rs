@@ -1,0 +1,211 @@
+//! What every controller works with.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::WriterDropped;
+use kube::{Resource, ResourceExt};
+use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::apply::{Applier, ApplyError, Outcome, OwnerReference};
+use crate::build::Environment;
+use crate::clock::Clock;
+use crate::events::Events;
+use crate::metrics::Metrics;
+use crate::observe::Objects;
+use crate::status::Trouble;
+use crate::topology::Topology;
+
+/// What every controller works with.
+pub struct Context {
+    /// The API server, as the operator.
+    pub client: Client,
+    /// Makes objects what they should be.
+    pub applier: Applier,
+    /// What became of them.
+    pub objects: Arc<Objects>,
+    /// The custom resources.
+    pub stores: Stores,
+    /// What holds for everything that is built.
+    pub environment: Environment,
+    /// The running data plane.
+    pub topology: Arc<dyn Topology>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What people are told.
+    pub events: Events,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Failures in a row, by object.
+    pub failures: Failures,
+}
+
+/// The custom resources of all kinds, as the caches have them.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "one store for each kind")]
+pub struct Stores {
+    pub clusters: Store<MultigresCluster>,
+    pub topo_servers: Store<TopoServer>,
+    pub admins: Store<MultiAdmin>,
+    pub orchs: Store<MultiOrch>,
+    pub cells: Store<MultiCell>,
+    pub shards: Store<MultiShard>,
+}
+
+impl Stores {
+    /// Waits until every cache is complete.
+    pub async fn synced(&self) -> Result<(), WriterDropped> {
+        self.clusters.wait_until_ready().await?;
+        self.topo_servers.wait_until_ready().await?;
+        self.admins.wait_until_ready().await?;
+        self.orchs.wait_until_ready().await?;
+        self.cells.wait_until_ready().await?;
+        self.shards.wait_until_ready().await
+    }
+}
+
+/// The status is its own concern, with a field manager of its own.
+const STATUS_MANAGER: &str = "multigres-operator-status";
+
+/// Longest time that one call may take, retries included.
+const CALL: Duration = Duration::from_secs(20);
+
+/// Nothing is missed, but a second look from time to time costs no write.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// Why a reconciliation did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The status could not be written.
+    #[error("status of {0}: {1}")]
+    Status(String, #[source] Box<kube::Error>),
+    /// The API server did not answer in time.
+    #[error("status of {0}: the API server did not answer in time")]
+    StatusTimedOut(String),
+}
+
+impl Context {
+    /// Writes a status as a whole.
+    pub async fn write_status<K, S>(&self, object: &K, status: &S) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+        S: Serialize,
+    {
+        let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+        let patch = json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            // The identity guards against a successor of the same name.
+            "metadata": { "name": name, "uid": object.uid() },
+            "status": status,
+        });
+        let params = PatchParams::apply(STATUS_MANAGER).force();
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let patch = Patch::Apply(&patch);
+        let call = api.patch_status(&name, &params, &patch);
+        match tokio::time::timeout(CALL, call).await {
+            Err(_) => Err(Error::StatusTimedOut(name)),
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => Ok(()),
+            Ok(result) => result.map(|_| ()).map_err(|error| Error::Status(name, Box::new(error))),
+        }
+    }
+
+    /// When to look again, after what went wrong.
+    pub fn next_look(&self, uid: &str, troubles: &[Trouble]) -> Action {
+        if troubles.is_empty() {
+            self.failures.reset(uid);
+            Action::requeue(RESYNC)
+        } else {
+            Action::requeue(self.failures.backoff(uid))
+        }
+    }
+}
+
+impl Outcome {
+    /// Counts the write that was made, if any.
+    pub fn count(&self, metrics: &Metrics, kind: &str) {
+        match self {
+            Self::Unchanged => {}
+            Self::Created => metrics.wrote(kind, "create"),
+            Self::Updated => metrics.wrote(kind, "update"),
+            Self::PutBack(_) => metrics.wrote(kind, "put-back"),
+        }
+    }
+}
+
+impl OwnerReference {
+    /// A reference to a custom resource.
+    pub fn to<K: Resource<DynamicType = ()>>(object: &K) -> Self {
+        Self {
+            api_version: K::api_version(&()).into_owned(),
+            kind: K::kind(&()).into_owned(),
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+        }
+    }
+}
+
+impl From<&ApplyError> for Trouble {
+    fn from(error: &ApplyError) -> Self {
+        let (reason, lasting) = match error {
+            ApplyError::NameTaken(_) => ("NameTaken", true),
+            ApplyError::Deleting(_) => ("AwaitingDeletion", false),
+            ApplyError::Stubborn { .. } => ("ApplyFailed", true),
+            ApplyError::TimedOut(_) => ("ApiServerUnreachable", false),
+            ApplyError::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => ("ApplyFailed", true),
+                kube::Error::Api(status) if status.code == 409 => ("Conflict", false),
+                _ => ("ApiServerUnreachable", false),
+            },
+        };
+        Self { reason, message: error.to_string(), lasting }
+    }
+}
+
+/// Failures in a row, by object, each waiting twice as long as the one before.
+#[derive(Debug, Default)]
+pub struct Failures(Mutex<HashMap<String, u32>>);
+
+impl Failures {
+    const FIRST: Duration = Duration::from_millis(250);
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    /// One more failure: how long to wait.
+    pub fn backoff(&self, uid: &str) -> Duration {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(uid.to_owned()).or_default();
+        *count = count.saturating_add(1);
+        Self::FIRST.saturating_mul(1 << (*count - 1).min(10)).min(Self::LONGEST)
+    }
+
+    /// It went well, or the object is gone.
+    pub fn reset(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_wait_longer_and_longer_but_not_for_ever() {
+        let failures = Failures::default();
+        let waits: Vec<u128> = (0..12).map(|_| failures.backoff("a").as_millis()).collect();
+        assert_eq!(waits[..3], [250, 500, 1000]);
+        assert_eq!(waits[11], 60_000);
+        failures.reset("a");
+        assert_eq!(failures.backoff("a"), Failures::FIRST);
+    }
+}

@@ -1,0 +1,284 @@
+//! Everything that runs over one set of watched namespaces: the caches and the controllers that live on them.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::channel::mpsc::{UnboundedReceiver, unbounded};
+use futures::future::{BoxFuture, Shared};
+use futures::{FutureExt, Stream, StreamExt};
+use kube::core::NamespaceResourceScope;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::predicates;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{PredicateConfig, WatchStreamExt, watcher};
+use kube::{Client, Resource, ResourceExt};
+use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::child::{self, workload_kinds};
+use super::cluster;
+use super::context::{Context, Error, Failures, Stores};
+use super::wake::{Waker, Wakers, wakers};
+use crate::apply::Applier;
+use crate::build::Environment;
+use crate::clock::Clock;
+use crate::events::Events;
+use crate::metrics::Metrics;
+use crate::observe::{Change, Objects, Scope, observe_objects, observe_resources};
+use crate::topology::Topology;
+
+/// A burst of changes (a rollout, a restart) is looked at once.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+/// Objects of one kind that are reconciled at the same time: a restart must not storm the API server.
+const CONCURRENCY: u16 = 16;
+
+/// What an engine is given.
+#[expect(missing_docs, reason = "the seams of the operator, see their types")]
+#[derive(Clone)]
+pub struct Seams {
+    pub client: Client,
+    pub environment: Environment,
+    pub topology: Arc<dyn Topology>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// The custom resources of a kind, and those to look at again.
+struct Watched<K: Resource<DynamicType = ()> + 'static> {
+    store: Store<K>,
+    woken: UnboundedReceiver<ObjectRef<K>>,
+}
+
+/// Caches and controllers over one set of watched namespaces.
+///
+/// The caches run on every replica, since admission asks them; the controllers on the leader.
+pub struct Engine {
+    context: Arc<Context>,
+    clusters: Watched<MultigresCluster>,
+    topo_servers: Watched<TopoServer>,
+    admins: Watched<MultiAdmin>,
+    orchs: Watched<MultiOrch>,
+    cells: Watched<MultiCell>,
+    shards: Watched<MultiShard>,
+    leading: CancellationToken,
+    watches: JoinSet<()>,
+    listed: Vec<oneshot::Receiver<()>>,
+}
+
+impl Engine {
+    /// Begins to fill the caches.
+    pub fn new(scope: &Scope, seams: Seams) -> Self {
+        let objects = Arc::new(Objects::default());
+        let (changes, changed) = unbounded();
+        let leading = CancellationToken::new();
+        let (wakers, wakes) = wakers(leading.clone());
+        let mut watches = JoinSet::new();
+        watches.spawn(wake(changed, wakers.clone(), objects.clone()));
+        let listed = workload_kinds().into_iter().map(|resource| {
+            let (done, listed) = oneshot::channel();
+            let (client, objects, changes) = (seams.client.clone(), objects.clone(), changes.clone());
+            watches.spawn(observe_objects(client, scope.clone(), resource, objects, changes, move || {
+                // Nobody waits any more when the operator ends.
+                let _ = done.send(());
+            }));
+            listed
+        });
+        let listed = listed.collect();
+        macro_rules! watched {
+            ($waker:expr, $woken:expr) => {{
+                let (store, stream) =
+                    observe_resources(seams.client.clone(), scope, objects.clone(), changes.clone());
+                watches.spawn(pass_on(stream, $waker));
+                Watched { store, woken: $woken }
+            }};
+        }
+        let clusters = watched!(wakers.clusters.clone(), wakes.clusters);
+        let topo_servers = watched!(wakers.topo_servers.clone(), wakes.topo_servers);
+        let admins = watched!(wakers.admins.clone(), wakes.admins);
+        let orchs = watched!(wakers.orchs.clone(), wakes.orchs);
+        let cells = watched!(wakers.cells.clone(), wakes.cells);
+        let shards = watched!(wakers.shards.clone(), wakes.shards);
+        let stores = Stores {
+            clusters: clusters.store.clone(),
+            topo_servers: topo_servers.store.clone(),
+            admins: admins.store.clone(),
+            orchs: orchs.store.clone(),
+            cells: cells.store.clone(),
+            shards: shards.store.clone(),
+        };
+        let context = Context {
+            applier: Applier::new(seams.client.clone()),
+            events: Events::new(seams.client.clone()),
+            client: seams.client,
+            objects,
+            stores,
+            environment: seams.environment,
+            topology: seams.topology,
+            clock: seams.clock,
+            metrics: seams.metrics,
+            failures: Failures::default(),
+        };
+        Self {
+            context: Arc::new(context),
+            clusters,
+            topo_servers,
+            admins,
+            orchs,
+            cells,
+            shards,
+            leading,
+            watches,
+            listed,
+        }
+    }
+
+    /// The custom resources, for admission.
+    pub fn stores(&self) -> Stores {
+        self.context.stores.clone()
+    }
+
+    /// Runs the controllers from `elected` to `shutdown`. Returns early only when a part of it ended, which is a defect.
+    pub async fn run(self, elected: CancellationToken, shutdown: CancellationToken) {
+        let mut watches = self.watches;
+        tokio::select! {
+            () = elected.cancelled() => {}
+            () = shutdown.cancelled() => return,
+            Some(ended) = watches.join_next() => return report(ended),
+        }
+        // From here on changes are passed on; what came before is looked at as a whole.
+        self.leading.cancel();
+        let life = Life { listed: when_all(self.listed), shutdown };
+        let cx = || self.context.clone();
+        let mut controllers = JoinSet::new();
+        controllers.spawn(attend(self.clusters, life.clone(), cx(), cluster::reconcile));
+        controllers.spawn(attend(self.topo_servers, life.clone(), cx(), child::reconcile));
+        controllers.spawn(attend(self.admins, life.clone(), cx(), child::reconcile));
+        controllers.spawn(attend(self.orchs, life.clone(), cx(), child::reconcile));
+        controllers.spawn(attend(self.cells, life.clone(), cx(), child::reconcile));
+        controllers.spawn(attend(self.shards, life.clone(), cx(), child::reconcile));
+        tokio::select! {
+            // A controller that panicked ends the process, visibly, rather than leave its kind unattended.
+            Some(ended) = controllers.join_next() => report(ended),
+            Some(ended) = watches.join_next() => report(ended),
+        }
+        life.shutdown.cancel();
+        while let Some(ended) = controllers.join_next().await {
+            report(ended);
+        }
+    }
+}
+
+/// When a controller begins and ends.
+#[derive(Clone)]
+struct Life {
+    /// Until the caches are complete, what is missing from them means nothing.
+    listed: Shared<BoxFuture<'static, ()>>,
+    shutdown: CancellationToken,
+}
+
+/// Runs the controller of a kind.
+async fn attend<K, F>(
+    watched: Watched<K>,
+    life: Life,
+    context: Arc<Context>,
+    reconcile: fn(Arc<K>, Arc<Context>) -> F,
+) where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    F: Future<Output = Result<Action, Error>> + Send + 'static,
+{
+    life.listed.await;
+    if context.stores.synced().await.is_err() {
+        return;
+    }
+    let kind = kind_of::<K>();
+    let metrics = context.metrics.clone();
+    Controller::for_stream(futures::stream::pending(), watched.store)
+        .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
+        .reconcile_on(watched.woken)
+        .reconcile_all_on(futures::stream::once(std::future::ready(())).chain(futures::stream::pending()))
+        .graceful_shutdown_on(life.shutdown.cancelled_owned())
+        .run(
+            move |object, context| {
+                let metrics = metrics.clone();
+                async move {
+                    let started = Instant::now();
+                    let result = reconcile(object, context).await;
+                    metrics.reconciled(
+                        kind,
+                        started.elapsed(),
+                        result.as_ref().map(|_| ()).map_err(|_| "status"),
+                    );
+                    result
+                }
+            },
+            move |object, error, context| {
+                tracing::warn!(kind, name = object.name_any(), %error, "reconciliation failed");
+                Action::requeue(context.failures.backoff(&object.uid().unwrap_or_default()))
+            },
+            context,
+        )
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+/// Wakes the controller of what was created or changed.
+async fn pass_on<K>(stream: impl Stream<Item = Result<K, watcher::Error>>, waker: Waker<K>)
+where
+    K: Resource<DynamicType = ()> + 'static,
+{
+    // What is said of an object is no reason to look at it again.
+    let changed = |object: &K| {
+        let parts = [
+            predicates::generation(object),
+            predicates::labels(object),
+            predicates::annotations(object),
+            predicates::finalizers(object),
+        ];
+        let mut hasher = DefaultHasher::new();
+        parts.hash(&mut hasher);
+        Some(hasher.finish())
+    };
+    let mut stream = pin!(stream.predicate_filter(changed, PredicateConfig::default()));
+    while let Some(object) = stream.next().await {
+        if let Ok(object) = object {
+            waker.wake(ObjectRef::from_obj(&object));
+        }
+    }
+}
+
+/// The kind's name, which the derived types hold as a constant.
+fn kind_of<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::kind(&()) {
+        Cow::Borrowed(kind) => kind,
+        Cow::Owned(_) => "unknown",
+    }
+}
+
+/// Resolves when all of the first lists are complete.
+fn when_all(lists: Vec<oneshot::Receiver<()>>) -> Shared<BoxFuture<'static, ()>> {
+    let all = futures::future::join_all(lists);
+    FutureExt::boxed(async move {
+        all.await;
+    })
+    .shared()
+}
+
+async fn wake(mut changed: UnboundedReceiver<Change>, wakers: Wakers, objects: Arc<Objects>) {
+    while let Some(change) = changed.next().await {
+        wakers.wake(&change, &objects);
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a part of the operator ended");
+    }
+}

@@ -1,0 +1,186 @@
+//! What is kept of an object.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde_json::Value;
+
+/// What is known of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// Its identity over time.
+    pub uid: String,
+    /// Who controls it.
+    pub owner: Option<Owner>,
+    /// Its labels of the operator's own prefix.
+    pub labels: BTreeMap<String, String>,
+    /// Digest of everything but its status and what the API server counts.
+    pub content: u64,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Its pods, where it is a workload.
+    pub workload: Workload,
+    /// Digest of what is said of it, where the operator says it: a cluster tells of its children's status.
+    pub said: u64,
+}
+
+/// A controller, as in an owner reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Kind of the owner.
+    pub kind: String,
+    /// Name of the owner.
+    pub name: String,
+    /// Identity of the owner over time.
+    pub uid: String,
+}
+
+/// The pods of a Deployment or StatefulSet, by their controller's account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Workload {
+    /// Whether that account is of the current spec.
+    pub current: bool,
+    /// Pods that are wanted.
+    pub desired: i32,
+    /// Pods that are ready.
+    pub ready: i32,
+    /// Pods that are of the current template.
+    pub updated: i32,
+    /// Pods that exist.
+    pub existing: i32,
+}
+
+impl Workload {
+    /// Whether every pod is there, of the current template, and ready.
+    pub fn complete(&self) -> bool {
+        self.rolled_out() && self.ready >= self.desired
+    }
+
+    /// Whether every pod is there and of the current template.
+    pub fn rolled_out(&self) -> bool {
+        self.current && self.updated >= self.desired && self.existing == self.desired
+    }
+}
+
+impl Observed {
+    /// Projects an object as the API server has it.
+    pub fn project(object: &Value) -> Self {
+        let metadata = &object["metadata"];
+        let labels = metadata["labels"].as_object().into_iter().flatten();
+        let labels = labels.filter(|(key, _)| key.starts_with("multigres.com/"));
+        Self {
+            uid: text(&metadata["uid"]),
+            owner: controller(metadata),
+            labels: labels.map(|(key, value)| (key.clone(), text(value))).collect(),
+            content: content(object),
+            deleting: metadata.get("deletionTimestamp").is_some(),
+            workload: workload(object),
+            said: said(object),
+        }
+    }
+
+    /// Whether a label has a value.
+    pub fn has_label(&self, key: &str, value: &str) -> bool {
+        self.labels.get(key).is_some_and(|label| label == value)
+    }
+}
+
+/// Digest of everything but the status and what the API server counts.
+pub fn content(object: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for (key, value) in object.as_object().into_iter().flatten() {
+        match key.as_str() {
+            "status" | "apiVersion" | "kind" => {}
+            "metadata" => {
+                for key in ["labels", "annotations", "ownerReferences", "uid"] {
+                    (key, value.get(key).map(Value::to_string)).hash(&mut hasher);
+                }
+            }
+            _ => (key, value.to_string()).hash(&mut hasher),
+        }
+    }
+    hasher.finish()
+}
+
+fn said(object: &Value) -> u64 {
+    let ours =
+        object["apiVersion"].as_str().is_some_and(|version| version.starts_with(multigres_crds::GROUP));
+    let status = object.get("status").filter(|_| ours);
+    status.map_or(0, |status| {
+        let mut hasher = DefaultHasher::new();
+        status.to_string().hash(&mut hasher);
+        hasher.finish()
+    })
+}
+
+fn controller(metadata: &Value) -> Option<Owner> {
+    let owner = metadata["ownerReferences"].as_array()?.iter().find(|owner| owner["controller"] == true)?;
+    Some(Owner { kind: text(&owner["kind"]), name: text(&owner["name"]), uid: text(&owner["uid"]) })
+}
+
+fn workload(object: &Value) -> Workload {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let generation = object["metadata"]["generation"].as_i64().unwrap_or(0);
+    Workload {
+        current: status["observedGeneration"].as_i64().is_some_and(|observed| observed >= generation),
+        desired: number(spec.get("replicas")).unwrap_or(1),
+        ready: number(status.get("readyReplicas")).unwrap_or(0),
+        updated: number(status.get("updatedReplicas")).unwrap_or(0),
+        existing: number(status.get("replicas")).unwrap_or(0),
+    }
+}
+
+fn number(value: Option<&Value>) -> Option<i32> {
+    value?.as_i64().and_then(|number| i32::try_from(number).ok())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_digest_is_of_what_people_can_edit() {
+        let object = |edit: fn(&mut Value)| {
+            let mut object = json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": { "uid": "1", "resourceVersion": "5", "labels": { "a": "b" }, "managedFields": [] },
+                "spec": { "replicas": 1 }, "status": { "readyReplicas": 0 },
+            });
+            edit(&mut object);
+            content(&object)
+        };
+        let original = object(|_| {});
+        assert_eq!(original, object(|o| o["status"]["readyReplicas"] = 1.into()));
+        assert_eq!(original, object(|o| o["metadata"]["resourceVersion"] = "6".into()));
+        assert_ne!(original, object(|o| o["spec"]["replicas"] = 2.into()));
+        assert_ne!(original, object(|o| o["metadata"]["labels"]["a"] = "c".into()));
+        assert_ne!(original, object(|o| o["data"] = json!({ "a": "b" })));
+    }
+
+    #[test]
+    fn the_account_of_an_older_spec_is_not_current() {
+        let workload = |observed| {
+            Observed::project(&json!({
+                "metadata": { "generation": 2 }, "spec": { "replicas": 2 },
+                "status": { "observedGeneration": observed, "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2 },
+            }))
+            .workload
+        };
+        assert!(workload(2).complete());
+        assert!(!workload(1).complete());
+    }
+
+    #[test]
+    fn only_the_controller_is_the_owner() {
+        let observed = Observed::project(&json!({ "metadata": { "ownerReferences": [
+            { "kind": "A", "name": "a", "uid": "1" }, { "kind": "B", "name": "b", "uid": "2", "controller": true },
+        ]}}));
+        assert_eq!(observed.owner, Some(Owner { kind: "B".into(), name: "b".into(), uid: "2".into() }));
+    }
+}

@@ -1,0 +1,190 @@
+//! The watches that keep [`Objects`] up to date.
+//!
+//! Each watch has a backoff of its own and swallows its errors after logging them: one that fails must not starve
+//! the others.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::channel::mpsc::UnboundedSender;
+use futures::{Stream, StreamExt};
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Client, Resource, ResourceExt};
+use multigres_crds::labels;
+use serde::de::DeserializeOwned;
+
+use super::{Change, ObjectKey, Objects, Observed};
+
+/// Which namespaces are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    All,
+    /// One.
+    Namespace(String),
+}
+
+impl Scope {
+    fn api(&self, client: Client, resource: &ApiResource) -> Api<DynamicObject> {
+        match self {
+            Self::All => Api::all_with(client, resource),
+            Self::Namespace(namespace) => Api::namespaced_with(client, namespace, resource),
+        }
+    }
+}
+
+/// Load balancers cut idle connections at 240 s: the server is asked to end the watch before.
+const WATCH_SECONDS: u32 = 200;
+
+/// Watches the objects of a kind that carry a cluster's label and tells what becomes of them. Never ends.
+pub async fn observe_objects(
+    client: Client,
+    scope: Scope,
+    resource: ApiResource,
+    objects: Arc<Objects>,
+    changes: UnboundedSender<Change>,
+    synced: impl FnOnce() + Send,
+) {
+    let labelled = watcher::Config::default().labels(labels::CLUSTER);
+    let mut events = noted(scope.api(client, &resource), resource.kind, labelled, objects, changes).boxed();
+    let mut synced = Some(synced);
+    while let Some(event) = events.next().await {
+        if matches!(event, Event::InitDone)
+            && let Some(synced) = synced.take()
+        {
+            synced();
+        }
+    }
+}
+
+/// Watches the custom resources of a kind: keeps them whole in a store, their projections in `objects`, and yields
+/// those that were created or changed.
+pub fn observe_resources<K>(
+    client: Client,
+    scope: &Scope,
+    objects: Arc<Objects>,
+    changes: UnboundedSender<Change>,
+) -> (Store<K>, impl Stream<Item = Result<K, watcher::Error>> + Send + 'static)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let resource = ApiResource::erase::<K>(&());
+    let stream =
+        noted(scope.api(client, &resource), resource.kind, watcher::Config::default(), objects, changes)
+            .filter_map(|event| std::future::ready(typed(event)))
+            .map(Ok)
+            .reflect(writer)
+            .applied_objects();
+    (store, stream)
+}
+
+/// The events of a watch, each noted in `objects` before it is passed on.
+fn noted(
+    api: Api<DynamicObject>,
+    kind: String,
+    config: watcher::Config,
+    objects: Arc<Objects>,
+    changes: UnboundedSender<Change>,
+) -> impl Stream<Item = Event<DynamicObject>> + Send + 'static {
+    let mut notes = Notes { kind: kind.clone(), objects, listed: HashSet::new() };
+    let events = watch(api, config.timeout(WATCH_SECONDS)).default_backoff();
+    events.filter_map(move |event| {
+        let event =
+            event.inspect_err(|error| tracing::warn!(kind, %error, "watch failed; it is tried again")).ok();
+        for change in event.iter().flat_map(|event| notes.take(event)) {
+            // The receiver ends only with the process.
+            let _ = changes.unbounded_send(change);
+        }
+        std::future::ready(event)
+    })
+}
+
+/// The same event of the type. One object that cannot be read must not hide the others.
+fn typed<K: Resource + DeserializeOwned>(event: Event<DynamicObject>) -> Option<Event<K>> {
+    let parse = |object: DynamicObject| {
+        let name = object.name_any();
+        let mut object = object;
+        object.managed_fields_mut().clear();
+        object.try_parse().inspect_err(|error| tracing::warn!(name, %error, "an object cannot be read")).ok()
+    };
+    Some(match event {
+        Event::Apply(object) => Event::Apply(parse(object)?),
+        Event::Delete(object) => Event::Delete(parse(object)?),
+        Event::InitApply(object) => Event::InitApply(parse(object)?),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    })
+}
+
+/// Takes the events of one watch down.
+struct Notes {
+    kind: String,
+    objects: Arc<Objects>,
+    /// What the list that is under way has named so far.
+    listed: HashSet<ObjectKey>,
+}
+
+impl Notes {
+    fn take(&mut self, event: &Event<DynamicObject>) -> Vec<Change> {
+        match event {
+            Event::Init => {
+                self.listed.clear();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                self.listed.insert(self.key(object));
+                vec![self.put(object)]
+            }
+            Event::Apply(object) => vec![self.put(object)],
+            Event::Delete(object) => vec![self.objects.remove(self.key(object))],
+            Event::InitDone => {
+                let gone =
+                    self.objects.keys_of(&self.kind).into_iter().filter(|key| !self.listed.contains(key));
+                let changes = gone.map(|key| self.objects.remove(key)).collect();
+                self.listed.clear();
+                changes
+            }
+        }
+    }
+
+    fn put(&self, object: &DynamicObject) -> Change {
+        // Read from JSON, it is JSON again.
+        let value = serde_json::to_value(object).unwrap_or_default();
+        self.objects.put(self.key(object), Observed::project(&value))
+    }
+
+    fn key(&self, object: &DynamicObject) -> ObjectKey {
+        ObjectKey::new(&self.kind, &object.namespace().unwrap_or_default(), &object.name_any())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(name: &str) -> DynamicObject {
+        let resource = ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&());
+        DynamicObject::new(name, &resource).within("n")
+    }
+
+    #[test]
+    fn a_new_list_removes_what_it_does_not_name() {
+        let objects = Arc::new(Objects::default());
+        let mut notes =
+            Notes { kind: "ConfigMap".to_owned(), objects: objects.clone(), listed: HashSet::new() };
+        for name in ["a", "b"] {
+            notes.take(&Event::Apply(object(name)));
+        }
+        notes.take(&Event::Init);
+        notes.take(&Event::InitApply(object("b")));
+        let changes = notes.take(&Event::InitDone);
+        assert_eq!(changes.len(), 1);
+        assert!(changes[0].after.is_none() && changes[0].before.is_some());
+        assert!(objects.get(&ObjectKey::new("ConfigMap", "n", "a")).is_none());
+        assert!(objects.get(&ObjectKey::new("ConfigMap", "n", "b")).is_some());
+    }
+}

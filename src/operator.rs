@@ -1,0 +1,159 @@
+//! The running operator: servers, caches, controllers, and what must hold before it says that it is ready.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::api::{Api, PostParams};
+use kube::{Client, Config};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::build::Environment;
+use crate::clock::SystemClock;
+use crate::controllers::{Engine, Seams, Stores};
+use crate::election::Election;
+use crate::metrics::Metrics;
+use crate::observe::Scope;
+use crate::server::{Readiness, Server, ServerArgs, Services};
+use crate::topology::Absent;
+use crate::{admission, install, signal};
+
+/// How the operator runs.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Namespace of the operator itself, where its Lease is
+    #[arg(long, env = "POD_NAMESPACE", default_value = "multigres-system")]
+    namespace: String,
+    /// Watch only this namespace; repeat for more. All of them when absent
+    #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
+    watch_namespaces: Vec<String>,
+    /// The user as whom the operator must be known to the API server. Its ServiceAccount when absent
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Names and addresses, beside those of its Service, under which API servers reach the webhooks
+    #[arg(long = "webhook-name", value_name = "NAME|IP")]
+    webhook_names: Vec<String>,
+    /// DNS domain of the Kubernetes cluster
+    #[arg(long, default_value = "cluster.local")]
+    cluster_domain: String,
+}
+
+/// Runs until it is asked to end.
+pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    let asked = signal::termination().context("signals")?;
+    tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            asked.await;
+            tracing::info!("asked to end");
+            shutdown.cancel();
+        }
+    });
+    let config = Config::infer().await.context("no kubeconfig and not in a cluster")?;
+    let client = Client::try_from(config).context("Kubernetes client")?;
+    let (metrics, readiness) = (Arc::new(Metrics::new()), Readiness::default());
+    let server = Server::bind(&args.server)?;
+    let user = args.user.clone().unwrap_or_else(|| install::service_account_user(&args.namespace));
+
+    let seams = Seams {
+        client: client.clone(),
+        environment: Environment { cluster_domain: args.cluster_domain.clone() },
+        topology: Arc::new(Absent),
+        clock: Arc::new(SystemClock),
+        metrics: metrics.clone(),
+    };
+    let engines: Vec<Engine> = scopes(&args).iter().map(|scope| Engine::new(scope, seams.clone())).collect();
+    let stores: Vec<Stores> = engines.iter().map(Engine::stores).collect();
+    let (router, credentials) = admission::service(&args.namespace, &args.webhook_names, &user, &stores, &metrics)?;
+    let services = Services { admission: router, tls: credentials.tls, readiness: readiness.clone(), metrics };
+
+    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let addresses = server.addresses();
+    tracing::info!(admission = %addresses.admission, ops = %addresses.ops, "listening");
+    tasks.spawn({
+        let shutdown = shutdown.clone();
+        async move { Ok(server.run(services, shutdown).await?) }
+    });
+    tasks.spawn(prepare(client.clone(), readiness, user, credentials.ca_bundle, stores));
+    tasks.spawn(lead(client, args.namespace, engines, shutdown.clone()));
+
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let ended = ended.context("a part of the operator panicked").and_then(|result| result);
+        if let Err(error) = ended {
+            tracing::error!(error = format!("{error:#}"), "ending");
+            shutdown.cancel();
+            result = Err(error);
+        }
+    }
+    result
+}
+
+fn scopes(args: &RunArgs) -> Vec<Scope> {
+    if args.watch_namespaces.is_empty() {
+        return vec![Scope::All];
+    }
+    args.watch_namespaces.iter().cloned().map(Scope::Namespace).collect()
+}
+
+/// Opens the gates of readiness, each when what it stands for holds.
+async fn prepare(
+    client: Client,
+    readiness: Readiness,
+    user: String,
+    ca_bundle: String,
+    stores: Vec<Stores>,
+) -> anyhow::Result<()> {
+    let (identity, trust, caches) = (readiness.gate("identity"), readiness.gate("ca-bundle"), readiness.gate("caches"));
+    check_identity(&client, &user).await?;
+    identity.open();
+    admission::inject_ca_bundle(&client, &ca_bundle).await?;
+    trust.open();
+    for stores in &stores {
+        stores.synced().await?;
+    }
+    caches.open();
+    tracing::info!("ready");
+    Ok(())
+}
+
+/// The webhook configurations exempt one user: were the operator another, it would be denied its own writes.
+async fn check_identity(client: &Client, expected: &str) -> anyhow::Result<()> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await.context("who am I")?;
+    let user = review.status.and_then(|status| status.user_info).and_then(|user| user.username).unwrap_or_default();
+    if user != expected {
+        bail!("connected as {user:?}, but the webhook configurations exempt {expected:?}: use that identity, or --user");
+    }
+    Ok(())
+}
+
+/// Waits to lead, and reconciles for as long as it does.
+async fn lead(
+    client: Client,
+    namespace: String,
+    engines: Vec<Engine>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let identity = format!("{}-{}", std::env::var("HOSTNAME").unwrap_or_default(), std::process::id());
+    let election = Election::new(client, &namespace, identity);
+    let leading = CancellationToken::new();
+    let mut running: JoinSet<()> = engines.into_iter().map(|engine| engine.run(leading.clone(), shutdown.clone())).collect();
+    tokio::select! {
+        () = election.won() => {}
+        () = shutdown.cancelled() => return Ok(()),
+    }
+    leading.cancel();
+    tokio::select! {
+        lost = election.hold(shutdown.clone()) => {
+            while running.join_next().await.is_some() {}
+            if lost { bail!("leadership was lost") }
+            Ok(())
+        }
+        Some(_) = running.join_next(), if !shutdown.is_cancelled() => bail!("the controllers ended"),
+    }
+}

@@ -1,0 +1,302 @@
+//! The status of a cluster, from that of its children.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use multigres_crds::v1alpha1::*;
+
+use super::conditions::{Fact, Trouble};
+
+/// What a cluster's status is made from.
+#[derive(Debug, Default)]
+pub struct ClusterView {
+    /// Whether the operator makes the topology server.
+    pub topology_managed: bool,
+    /// The topology server, where it exists.
+    pub topo_server: Option<TopoServer>,
+    /// Whether an external topology server answers.
+    pub external_topology: Truth,
+    /// The admin server, where it exists.
+    pub admin: Option<MultiAdmin>,
+    /// The orchestrator, where it exists.
+    pub orch: Option<MultiOrch>,
+    /// The cells that exist.
+    pub cells: Vec<MultiCell>,
+    /// The shards that exist.
+    pub shards: Vec<MultiShard>,
+    /// Names of the cells in the spec.
+    pub expected_cells: Vec<String>,
+    /// Names of the databases in the spec, and the instances that each is to have.
+    pub expected_databases: BTreeMap<String, i32>,
+    /// Children that should exist and do not.
+    pub missing: Vec<ChildReference>,
+    /// What went wrong.
+    pub troubles: Vec<Trouble>,
+    /// Whether the operator writes nothing.
+    pub paused: bool,
+}
+
+/// What is reported of one child, whatever its kind.
+struct ChildState<'a> {
+    reference: ChildReference,
+    current: bool,
+    conditions: &'a [Condition],
+    rollout: Option<&'a RolloutStatus>,
+}
+
+macro_rules! child_state {
+    ($kind:literal, $child:expr) => {{
+        let child = $child;
+        let status = child.status.as_ref();
+        ChildState {
+            reference: ChildReference {
+                kind: $kind.to_owned(),
+                name: child.metadata.name.clone().unwrap_or_default(),
+            },
+            current: status.and_then(|status| status.observed_generation) == child.metadata.generation,
+            conditions: status.map_or(&[], |status| &status.conditions),
+            rollout: status.and_then(|status| status.rollout.as_ref()),
+        }
+    }};
+}
+
+impl ClusterView {
+    fn children(&self) -> Vec<ChildState<'_>> {
+        let mut children = Vec::new();
+        children.extend(self.topo_server.iter().map(|child| child_state!("TopoServer", child)));
+        children.extend(self.admin.iter().map(|child| child_state!("MultiAdmin", child)));
+        children.extend(self.orch.iter().map(|child| child_state!("MultiOrch", child)));
+        children.extend(self.cells.iter().map(|child| child_state!("MultiCell", child)));
+        children.extend(self.shards.iter().map(|child| child_state!("MultiShard", child)));
+        children
+    }
+}
+
+/// The status, without its conditions, and the facts that they are made of.
+pub fn cluster_status(view: &ClusterView) -> (MultigresClusterStatus, Vec<Fact>) {
+    let etcd = topology(view);
+    let cells = cells(view);
+    let databases = databases(view);
+    let admin = view.admin.as_ref().map(|admin| AdminStatus {
+        available: current(
+            admin.metadata.generation,
+            admin.status.as_ref().map(|s| (s.observed_generation, s.available)),
+        ),
+        service_name: admin.status.as_ref().map(|status| status.service_name.clone()).unwrap_or_default(),
+    });
+    let orchestrator = view.orch.as_ref().map(|orch| OrchestratorStatus {
+        available: current(
+            orch.metadata.generation,
+            orch.status.as_ref().map(|s| (s.observed_generation, s.available)),
+        ),
+    });
+    let available = availability(view, etcd, &cells, &databases, admin.as_ref(), orchestrator.as_ref());
+    let children = view.children();
+    let facts = cluster_facts(view, &children, available);
+    let status = MultigresClusterStatus {
+        observed_generation: None,
+        conditions: Vec::new(),
+        global_topo_server: Some(GlobalTopoServerStatus { etcd: EtcdStatus { available: etcd } }),
+        cells,
+        databases,
+        admin,
+        orchestrator,
+        rollout: rollout(&children),
+        children: references(children),
+    };
+    (status, facts)
+}
+
+/// A child's own word, where it is about the current spec.
+fn current(generation: Option<i64>, said: Option<(Option<i64>, Truth)>) -> Truth {
+    match said {
+        Some((observed, truth)) if observed == generation => truth,
+        _ => Truth::Unknown,
+    }
+}
+
+fn topology(view: &ClusterView) -> Truth {
+    match &view.topo_server {
+        Some(topo) => {
+            let said = topo.status.as_ref().map(|status| (status.observed_generation, status.available));
+            current(topo.metadata.generation, said)
+        }
+        None if view.topology_managed => Truth::False,
+        None => view.external_topology,
+    }
+}
+
+fn cells(view: &ClusterView) -> BTreeMap<String, CellStatus> {
+    let missing = |name: &String| {
+        (name.clone(), CellStatus { gateway_available: Truth::False, topo_server_available: None })
+    };
+    let mut cells: BTreeMap<String, CellStatus> = view.expected_cells.iter().map(missing).collect();
+    for cell in &view.cells {
+        let status = cell.status.as_ref();
+        let said = status.map(|status| (status.observed_generation, status.gateway_available));
+        let observed = CellStatus {
+            gateway_available: current(cell.metadata.generation, said),
+            topo_server_available: status.and_then(|status| status.topo_server_available),
+        };
+        cells.insert(cell.spec.cell.clone(), observed);
+    }
+    cells
+}
+
+fn databases(view: &ClusterView) -> BTreeMap<String, DatabaseStatus> {
+    let expected = view.expected_databases.iter().map(|(name, desired_instances)| {
+        let shards: Vec<&MultiShard> =
+            view.shards.iter().filter(|shard| shard.spec.database == *name).collect();
+        let ready = shards
+            .iter()
+            .filter_map(|shard| shard.status.as_ref())
+            .map(|status| status.ready_instances)
+            .sum();
+        let serving = Truth::all(shards.iter().map(|shard| {
+            let said =
+                shard.status.as_ref().map(|status| (status.observed_generation, status.serving_writes));
+            current(shard.metadata.generation, said)
+        }));
+        let status = DatabaseStatus {
+            desired_instances: *desired_instances,
+            ready_instances: ready,
+            serving_writes: if shards.is_empty() { Truth::False } else { serving },
+        };
+        (name.clone(), status)
+    });
+    expected.collect()
+}
+
+/// Whether everything that was asked for serves. What was asked for with no pods at all is not waited for.
+fn availability(
+    view: &ClusterView,
+    etcd: Truth,
+    cells: &BTreeMap<String, CellStatus>,
+    databases: &BTreeMap<String, DatabaseStatus>,
+    admin: Option<&AdminStatus>,
+    orchestrator: Option<&OrchestratorStatus>,
+) -> Fact {
+    let scaled_to_zero = |name: &str| {
+        view.cells.iter().any(|cell| cell.spec.cell == name && cell.spec.multi_gateway.replicas == 0)
+    };
+    let mut parts = vec![("The topology server".to_owned(), etcd)];
+    if view.admin.as_ref().is_some_and(|admin| admin.spec.replicas > 0) {
+        parts.extend(admin.map(|admin| ("The admin server".to_owned(), admin.available)));
+    }
+    if view.orch.as_ref().is_some_and(|orch| orch.spec.replicas > 0 && !orch.spec.databases.is_empty()) {
+        parts.extend(orchestrator.map(|orch| ("The orchestrator".to_owned(), orch.available)));
+    }
+    for (name, cell) in cells.iter().filter(|(name, _)| !scaled_to_zero(name)) {
+        parts.push((format!("The gateway of cell {name}"), cell.gateway_available));
+    }
+    for (name, database) in databases {
+        parts.push((format!("Database {name}"), database.serving_writes));
+    }
+    parts.extend(view.missing.iter().map(|child| (format!("{} {}", child.kind, child.name), Truth::False)));
+    let all = Truth::all(parts.iter().map(|(_, truth)| *truth));
+    match (all, parts.into_iter().find(|(_, truth)| *truth == all)) {
+        (Truth::False, Some((part, _))) => {
+            Fact::new("Available", all, "Unavailable", format!("{part} is not available."))
+        }
+        (Truth::Unknown, Some((part, _))) => {
+            Fact::new("Available", all, "Unknown", format!("{part}: it is not known whether it serves."))
+        }
+        _ => Fact::new("Available", true, "Available", "All components are available."),
+    }
+}
+
+fn cluster_facts(view: &ClusterView, children: &[ChildState<'_>], available: Fact) -> Vec<Fact> {
+    let progress = progress(view, children);
+    let progressing = match &progress {
+        Some((reason, message)) => Fact::new("Progressing", true, reason, message),
+        None => Fact::new("Progressing", false, "Reconciled", "Cluster reconciliation complete."),
+    };
+    let ready = if let Some(trouble) = view.troubles.first() {
+        Fact::new("Ready", false, trouble.reason, &trouble.message)
+    } else if available.status != Truth::True {
+        Fact { type_: "Ready", ..available.clone() }
+    } else if let Some((reason, message)) = progress {
+        Fact::new("Ready", false, reason, message)
+    } else {
+        Fact::new("Ready", true, "Ready", "The cluster is ready.")
+    };
+    let reconciling = Fact { type_: "Reconciling", ..progressing.clone() };
+    let mut facts = vec![ready, available, progressing, reconciling, stalled(view, children)];
+    if view.paused {
+        facts.push(Fact::new(
+            "Paused",
+            true,
+            "Paused",
+            "The operator writes nothing until the cluster is unpaused.",
+        ));
+    }
+    facts
+}
+
+fn progress(view: &ClusterView, children: &[ChildState<'_>]) -> Option<(&'static str, String)> {
+    if let Some(trouble) = view.troubles.iter().find(|trouble| !trouble.lasting) {
+        return Some((trouble.reason, trouble.message.clone()));
+    }
+    if let Some(child) = view.missing.first() {
+        return Some(("Creating", format!("{} {} does not exist yet.", child.kind, child.name)));
+    }
+    let named = |child: &ChildState<'_>, what: &str| {
+        format!("{} {}: {what}", child.reference.kind, child.reference.name)
+    };
+    if let Some(child) = children.iter().find(|child| !child.current) {
+        return Some(("Reconciling", named(child, "its spec was not looked at yet")));
+    }
+    children.iter().find_map(|child| {
+        let condition = child.conditions.iter().find(|condition| condition.type_ == "Progressing")?;
+        (condition.status == "True")
+            .then(|| (known_reason(&condition.reason), named(child, &condition.message)))
+    })
+}
+
+fn stalled(view: &ClusterView, children: &[ChildState<'_>]) -> Fact {
+    if let Some(trouble) = view.troubles.iter().find(|trouble| trouble.lasting) {
+        return Fact::new("Stalled", true, trouble.reason, &trouble.message);
+    }
+    let condition = children.iter().find_map(|child| {
+        let stalled = |condition: &&Condition| condition.type_ == "Stalled" && condition.status == "True";
+        child.conditions.iter().find(stalled).map(|condition| (child, condition))
+    });
+    match condition {
+        Some((child, condition)) => {
+            let message = format!("{} {}: {}", child.reference.kind, child.reference.name, condition.message);
+            Fact::new("Stalled", true, known_reason(&condition.reason), message)
+        }
+        None => Fact::new("Stalled", false, "Reconciled", "Nothing is in the way."),
+    }
+}
+
+/// The reasons of children that a cluster passes on.
+fn known_reason(reason: &str) -> &'static str {
+    const PASSED_ON: [&str; 8] = [
+        "Creating",
+        "RollingOut",
+        "AwaitingTopology",
+        "AwaitingVolumeGrowth",
+        "NameTaken",
+        "PasswordMissing",
+        "ApplyFailed",
+        "ImmutableField",
+    ];
+    PASSED_ON.into_iter().find(|known| *known == reason).unwrap_or("ChildNotReady")
+}
+
+fn rollout(children: &[ChildState<'_>]) -> Option<RolloutStatus> {
+    let under_way: Vec<&RolloutStatus> = children.iter().filter_map(|child| child.rollout).collect();
+    let first = under_way.first()?;
+    Some(RolloutStatus {
+        updated: under_way.iter().map(|rollout| rollout.updated).sum(),
+        total: under_way.iter().map(|rollout| rollout.total).sum(),
+        waiting_for: first.waiting_for.clone(),
+    })
+}
+
+fn references(children: Vec<ChildState<'_>>) -> Vec<ChildReference> {
+    let mut references: Vec<ChildReference> = children.into_iter().map(|child| child.reference).collect();
+    references.sort();
+    references
+}

@@ -1,0 +1,159 @@
+//! Conditions, as `kubectl wait`, kstatus and GitOps tools read them.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use multigres_crds::v1alpha1::Truth;
+
+use super::survey::Survey;
+
+/// A condition without the time at which it began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Type of the condition.
+    pub type_: &'static str,
+    /// Whether it holds.
+    pub status: Truth,
+    /// Stable, for machines.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl Fact {
+    /// States a fact.
+    pub fn new(
+        type_: &'static str,
+        status: impl Into<Truth>,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { type_, status: status.into(), reason, message: message.into() }
+    }
+}
+
+/// Something that keeps the operator from making an object as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Stable, for machines.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+    /// Whether it stays until a person does something.
+    pub lasting: bool,
+}
+
+/// What must hold, beside ready pods, for an object to be ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// Whether it holds.
+    pub open: Truth,
+    /// Reason while it does not.
+    pub reason: &'static str,
+    /// For people, while it does not.
+    pub message: String,
+}
+
+/// What is known of a child beside its workloads.
+#[derive(Clone, Debug, Default)]
+pub struct Circumstances {
+    /// What went wrong.
+    pub troubles: Vec<Trouble>,
+    /// What must hold.
+    pub gates: Vec<Gate>,
+    /// Why a change of the pods does not go on by itself.
+    pub rollout_awaits: Option<(&'static str, String)>,
+    /// Whether the operator writes nothing.
+    pub paused: bool,
+}
+
+/// The conditions of a child, from its workloads and circumstances.
+pub fn facts(survey: &Survey, circumstances: &Circumstances) -> Vec<Fact> {
+    let progress = progress(survey, circumstances);
+    let lasting = circumstances.troubles.iter().find(|trouble| trouble.lasting);
+    let stalled = match lasting {
+        Some(trouble) => Fact::new("Stalled", true, trouble.reason, &trouble.message),
+        None => Fact::new("Stalled", false, "Reconciled", "Nothing is in the way."),
+    };
+    let progressing = match &progress {
+        Some((reason, message)) => Fact::new("Progressing", true, reason, message),
+        None => Fact::new("Progressing", false, "Reconciled", "Everything is as the spec asks for."),
+    };
+    let reconciling = Fact { type_: "Reconciling", ..progressing.clone() };
+    let mut facts = vec![readiness(survey, circumstances, progress), progressing, reconciling, stalled];
+    if circumstances.paused {
+        facts.push(Fact::new(
+            "Paused",
+            true,
+            "Paused",
+            "The operator writes nothing until the cluster is unpaused.",
+        ));
+    }
+    facts
+}
+
+fn progress(survey: &Survey, circumstances: &Circumstances) -> Option<(&'static str, String)> {
+    if let Some(trouble) = circumstances.troubles.iter().find(|trouble| !trouble.lasting) {
+        return Some((trouble.reason, trouble.message.clone()));
+    }
+    if let Some(missing) = survey.missing.first() {
+        return Some(("Creating", format!("{missing} does not exist yet")));
+    }
+    if let Some(message) = survey.not_rolled_out() {
+        let created = survey
+            .workloads
+            .values()
+            .all(|workload| workload.current && workload.existing == workload.desired);
+        return Some(match &circumstances.rollout_awaits {
+            Some((reason, why)) if created => (*reason, format!("{message}: {why}")),
+            _ => ("RollingOut", message),
+        });
+    }
+    None
+}
+
+fn readiness(
+    survey: &Survey,
+    circumstances: &Circumstances,
+    progress: Option<(&'static str, String)>,
+) -> Fact {
+    let not_ready = |status: Truth, reason, message: String| Fact::new("Ready", status, reason, message);
+    if let Some(trouble) = circumstances.troubles.first() {
+        return not_ready(Truth::False, trouble.reason, trouble.message.clone());
+    }
+    if let Some(missing) = survey.missing.first() {
+        return not_ready(Truth::False, "Creating", format!("{missing} does not exist yet"));
+    }
+    if let Some(message) = survey.not_ready() {
+        return not_ready(Truth::False, "PodsNotReady", message);
+    }
+    if let Some((reason, message)) = progress {
+        return not_ready(Truth::False, reason, message);
+    }
+    match circumstances.gates.iter().find(|gate| gate.open != Truth::True) {
+        Some(gate) => not_ready(gate.open, gate.reason, gate.message.clone()),
+        None => Fact::new("Ready", true, "Ready", "Everything is ready."),
+    }
+}
+
+/// The facts as conditions. A condition that still has its status keeps the time at which it began.
+pub fn conditions(
+    before: &[Condition],
+    generation: Option<i64>,
+    now: &Time,
+    facts: Vec<Fact>,
+) -> Vec<Condition> {
+    let condition = |fact: Fact| {
+        let status = fact.status.as_str();
+        let same =
+            before.iter().find(|condition| condition.type_ == fact.type_ && condition.status == status);
+        Condition {
+            type_: fact.type_.to_owned(),
+            status: status.to_owned(),
+            reason: fact.reason.to_owned(),
+            message: fact.message,
+            observed_generation: generation,
+            last_transition_time: same
+                .map_or_else(|| now.clone(), |condition| condition.last_transition_time.clone()),
+        }
+    };
+    facts.into_iter().map(condition).collect()
+}

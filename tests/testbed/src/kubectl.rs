@@ -1,0 +1,91 @@
+//! `kubectl` against a control plane, as a given user.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+
+use anyhow::{Context, bail};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::binaries::KUBECTL;
+
+/// Runs `kubectl` with one kubeconfig.
+#[derive(Debug, Clone)]
+pub struct Kubectl {
+    kubeconfig: PathBuf,
+    cache: PathBuf,
+}
+
+/// What a run of `kubectl` gave.
+#[derive(Debug, Clone)]
+pub struct KubectlOutput {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error: refusals and warnings.
+    pub stderr: String,
+}
+
+impl Kubectl {
+    pub(crate) fn new(kubeconfig: PathBuf, cache: PathBuf) -> Self {
+        Self { kubeconfig, cache }
+    }
+
+    /// Runs `kubectl` and hands back what it gave, whether it succeeded or not.
+    pub async fn run(&self, args: impl IntoIterator<Item: AsRef<OsStr>>) -> anyhow::Result<KubectlOutput> {
+        self.run_with_stdin(args, "").await
+    }
+
+    /// The same with standard input, for `-f -`.
+    pub async fn run_with_stdin(
+        &self,
+        args: impl IntoIterator<Item: AsRef<OsStr>>,
+        input: &str,
+    ) -> anyhow::Result<KubectlOutput> {
+        let mut process = Command::new(KUBECTL.path()?)
+            .args(args)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KUBECACHEDIR", &self.cache)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting kubectl")?;
+        let stdin = process.stdin.take();
+        let write = async {
+            if let Some(mut stdin) = stdin {
+                // It may end before it has read everything; its own message then says why.
+                let _ = stdin.write_all(input.as_bytes()).await;
+            }
+        };
+        let ((), output) = tokio::join!(write, process.wait_with_output());
+        let output = output?;
+        Ok(KubectlOutput {
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Runs `kubectl`, which must succeed, and hands back its standard output.
+    pub async fn must(&self, args: impl IntoIterator<Item: AsRef<OsStr>>) -> anyhow::Result<String> {
+        self.must_with_stdin(args, "").await
+    }
+
+    /// The same with standard input, for `-f -`.
+    pub async fn must_with_stdin(
+        &self,
+        args: impl IntoIterator<Item: AsRef<OsStr>>,
+        input: &str,
+    ) -> anyhow::Result<String> {
+        let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let output = self.run_with_stdin(&args, input).await?;
+        if !output.status.success() {
+            bail!("kubectl {} failed: {}", args.join(OsStr::new(" ")).display(), output.stderr.trim_end());
+        }
+        Ok(output.stdout)
+    }
+}

@@ -1,0 +1,83 @@
+//! The directory that holds everything a control plane writes.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+/// Where everything is within a directory that somebody else chose, so that nothing else in it is touched.
+const ROOT: &str = "control-plane";
+
+const SUBDIRECTORIES: [&str; 5] = ["etcd", "home", "logs", "pki", "kubeconfigs"];
+
+/// The files of one control plane.
+pub struct State {
+    path: PathBuf,
+    temporary: Option<TempDir>,
+}
+
+impl State {
+    /// A directory that is removed upon drop.
+    pub fn temporary() -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("multigres-testbed-").tempdir()?;
+        Self::prepare(directory.path().to_path_buf(), Some(directory))
+    }
+
+    /// A directory that stays. What an earlier control plane left in it is removed.
+    pub fn kept(path: &Path) -> io::Result<Self> {
+        Self::clear(path)?;
+        let root = path.join(ROOT);
+        fs::create_dir_all(&root)?;
+        Self::prepare(root.canonicalize()?, None)
+    }
+
+    fn prepare(path: PathBuf, temporary: Option<TempDir>) -> io::Result<Self> {
+        for subdirectory in SUBDIRECTORIES {
+            fs::create_dir_all(path.join(subdirectory))?;
+        }
+        Ok(Self { path, temporary })
+    }
+
+    /// Removes what a control plane wrote to `path`, and `path` itself if nothing else is in it.
+    pub fn clear(path: &Path) -> io::Result<()> {
+        absent_is_fine(fs::remove_dir_all(path.join(ROOT)))?;
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            result => absent_is_fine(result),
+        }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory, if it is to be removed together with the processes.
+    pub fn to_remove(&self) -> Option<&Path> {
+        self.temporary.as_ref().map(TempDir::path)
+    }
+
+    /// The log of a process.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.path.join("logs").join(name).with_extension("log")
+    }
+
+    /// A certificate, key, or other input of a process.
+    pub fn pki(&self, file: &str) -> PathBuf {
+        self.path.join("pki").join(file)
+    }
+
+    /// A user's kubeconfig.
+    pub fn kubeconfig(&self, user: &str) -> PathBuf {
+        self.path.join("kubeconfigs").join(user)
+    }
+}
+
+/// Removing what is not there is no failure.
+pub fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}

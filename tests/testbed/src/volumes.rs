@@ -1,0 +1,192 @@
+//! Volumes for claims.
+//!
+//! Nothing provisions volumes on a bare control plane, and a pod whose claim is not bound is not scheduled. The
+//! provisioner makes a volume for every pending claim of the class [`STORAGE_CLASS`], grows it when its claim grows,
+//! and removes it when its claim is gone. Volumes have paths on the host, but fake nodes never look at them.
+//!
+//! It runs on a thread of its own: a control plane may be shared by tests, each of which has its own runtime, and the
+//! one that started it may be over before the others.
+
+use std::thread::{self, JoinHandle};
+
+use anyhow::Context;
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::{
+    HostPathVolumeSource, ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec,
+};
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+/// The default storage class, whose claims are served.
+pub const STORAGE_CLASS: &str = "standard";
+
+const STORAGE: &str = "storage";
+
+/// Provisions volumes until it is dropped.
+pub struct Provisioner {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Provisioner {
+    /// Starts to serve claims, present and future ones.
+    pub fn start(config: kube::Config) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = {
+            let _within = runtime.enter();
+            Client::try_from(config)?
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::Builder::new().name("volumes".into()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(client) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Provisioner {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Creates the class. It names no provisioner, so that the controllers leave its claims alone.
+pub async fn create_storage_class(client: Client) -> anyhow::Result<()> {
+    let class = StorageClass {
+        metadata: ObjectMeta {
+            name: Some(STORAGE_CLASS.into()),
+            annotations: Some([("storageclass.kubernetes.io/is-default-class".into(), "true".into())].into()),
+            ..Default::default()
+        },
+        provisioner: "kubernetes.io/no-provisioner".into(),
+        volume_binding_mode: Some("Immediate".into()),
+        reclaim_policy: Some("Retain".into()),
+        allow_volume_expansion: Some(true),
+        ..Default::default()
+    };
+    Api::all(client).create(&PostParams::default(), &class).await?;
+    Ok(())
+}
+
+async fn serve(client: Client) {
+    let claims = Api::<PersistentVolumeClaim>::all(client.clone());
+    let volumes = Api::<PersistentVolume>::all(client.clone());
+    tokio::join!(
+        for_each(watch(claims), |claim| provide(&client, claim)),
+        for_each(watch(volumes.clone()), |volume| remove_if_released(&volumes, volume)),
+    );
+}
+
+fn watch<K>(api: Api<K>) -> impl Stream<Item = watcher::Result<K>>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    watcher(api, watcher::Config::default()).default_backoff().applied_objects()
+}
+
+/// Failures are reported and passed over: what is wrong with one object must not stop the others.
+async fn for_each<K>(
+    objects: impl Stream<Item = watcher::Result<K>>,
+    act: impl AsyncFn(K) -> anyhow::Result<()>,
+) {
+    let mut objects = std::pin::pin!(objects);
+    while let Some(object) = objects.next().await {
+        let done = match object {
+            Ok(object) => act(object).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = done {
+            tracing::warn!("serving volumes: {error:#}");
+        }
+    }
+}
+
+async fn provide(client: &Client, claim: PersistentVolumeClaim) -> anyhow::Result<()> {
+    let Some(spec) = &claim.spec else { return Ok(()) };
+    if spec.storage_class_name.as_deref() != Some(STORAGE_CLASS)
+        || claim.metadata.deletion_timestamp.is_some()
+    {
+        return Ok(());
+    }
+    let requested = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get(STORAGE));
+    let capacity = claim.status.as_ref().and_then(|status| status.capacity.as_ref()?.get(STORAGE));
+    match (&spec.volume_name, requested, capacity) {
+        (None, Some(requested), _) => create(client, &claim, requested).await,
+        (Some(volume), Some(requested), Some(capacity)) if requested != capacity => {
+            grow(client, &claim, volume, requested).await
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn create(client: &Client, claim: &PersistentVolumeClaim, size: &Quantity) -> anyhow::Result<()> {
+    let uid = claim.uid().context("the claim has no uid")?;
+    let volume = PersistentVolume {
+        metadata: ObjectMeta { name: Some(format!("pvc-{uid}")), ..Default::default() },
+        spec: Some(PersistentVolumeSpec {
+            access_modes: claim.spec.as_ref().and_then(|spec| spec.access_modes.clone()),
+            capacity: Some([(STORAGE.into(), size.clone())].into()),
+            claim_ref: Some(ObjectReference {
+                api_version: Some("v1".into()),
+                kind: Some("PersistentVolumeClaim".into()),
+                namespace: claim.namespace(),
+                name: claim.metadata.name.clone(),
+                uid: Some(uid.clone()),
+                ..Default::default()
+            }),
+            host_path: Some(HostPathVolumeSource {
+                path: format!("/nonexistent/pvc-{uid}"),
+                type_: Some("DirectoryOrCreate".into()),
+            }),
+            persistent_volume_reclaim_policy: Some("Retain".into()),
+            storage_class_name: Some(STORAGE_CLASS.into()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    match Api::all(client.clone()).create(&PostParams::default(), &volume).await {
+        // The claim was seen again before it was bound.
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        result => Ok(result.map(drop)?),
+    }
+}
+
+/// What a storage driver's resizer reports: first that the volume has grown, then that its claim has.
+async fn grow(
+    client: &Client,
+    claim: &PersistentVolumeClaim,
+    volume: &str,
+    size: &Quantity,
+) -> anyhow::Result<()> {
+    let capacity = json!({ "capacity": { STORAGE: size } });
+    let params = PatchParams::default();
+    let volumes = Api::<PersistentVolume>::all(client.clone());
+    volumes.patch(volume, &params, &Patch::Merge(json!({ "spec": capacity }))).await?;
+    let namespace = claim.namespace().context("the claim has no namespace")?;
+    let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), &namespace);
+    claims.patch_status(&claim.name_any(), &params, &Patch::Merge(json!({ "status": capacity }))).await?;
+    Ok(())
+}
+
+async fn remove_if_released(volumes: &Api<PersistentVolume>, volume: PersistentVolume) -> anyhow::Result<()> {
+    let ours =
+        volume.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()) == Some(STORAGE_CLASS);
+    let released = volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Released");
+    if ours && released && volume.metadata.deletion_timestamp.is_none() {
+        volumes.delete(&volume.name_any(), &DeleteParams::default()).await?;
+    }
+    Ok(())
+}
