@@ -17,3 +17,4 @@ pub mod server;
 pub mod signal;
 pub mod status;
 pub mod topology;
+pub mod yaml;

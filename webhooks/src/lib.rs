@@ -3,6 +3,14 @@
 //! Pure apart from what it may ask of other objects ([`lookup`], [`impact`]): no Kubernetes client and no API call
 //! stands between a review and its answer.
 
+pub mod children;
+pub mod defaulting;
+pub mod exemption;
 pub mod impact;
+pub mod kind;
 pub mod lookup;
+pub mod object;
 pub mod report;
+pub mod response;
+pub mod review;
+pub mod verdict;

@@ -1,0 +1,258 @@
+//! Child protection: what a cluster manages is edited in the cluster.
+//!
+//! A child is protected while a living MultigresCluster controls it, by UID, and it is labelled so. A cluster that is
+//! being deleted still lives: its children are then the garbage collector's, or, with `--cascade=orphan`, are to
+//! survive. Metadata that is not the operator's stays everyone's.
+
+mod edits;
+mod metadata;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use multigres_crds::v1alpha1::MultigresCluster;
+use multigres_crds::{GROUP, labels};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use self::edits::{Steps, changed_fields};
+use self::source::Source;
+use crate::kind::{ChildKind, Kind};
+use crate::lookup::Lookup;
+use crate::object::{Metadata, Object};
+use crate::report::{Cause, Reason};
+use crate::review::{Operation, Request};
+use crate::verdict::Denial;
+
+/// Fields that a message names; the rest are counted.
+const NAMED_FIELDS: usize = 5;
+
+/// Whether someone who is not exempt may do this to a child. Warnings where they may.
+///
+/// # Errors
+/// The denial, with the field of the cluster to change instead.
+pub fn protect(kind: ChildKind, request: &Request<'_>, lookup: &dyn Lookup) -> Result<Vec<String>, Denial> {
+    let old = request.old_object.map(Child::read).transpose()?;
+    let new = request.object.map(Child::read).transpose()?;
+    let name = Object::read(request.object.or(request.old_object)).name();
+    let of = Subject { kind, name: if request.name.is_empty() { name } else { request.name.to_string() } };
+
+    if request.sub_resource == "scale" {
+        return Err(of.forbids_scale());
+    }
+    if let Some(new) = &new {
+        of.keeps_controller(old.as_ref(), new)?;
+        of.keeps_cluster_label(old.as_ref(), new)?;
+    }
+    let Some(old) = old else { return Ok(Vec::new()) };
+    let Some(owner) = old.owner(&request.namespace, lookup) else { return Ok(Vec::new()) };
+    if let Some(new) = &new {
+        of.keeps_managed_label(&owner, new)?;
+    }
+    match of.edit(&owner, &old, new.as_ref(), request) {
+        Some(_) if owner.is_paused() => Ok(vec![owner.pause_warning()]),
+        Some(denial) => Err(denial),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// A child, as far as protection reads it.
+struct Child<'a> {
+    metadata: Metadata,
+    spec: Option<&'a RawValue>,
+}
+
+/// The cluster that protects a child.
+struct Owner {
+    name: String,
+    /// Unknown while the caches fill: not synced is not absent.
+    cluster: Option<Arc<MultigresCluster>>,
+}
+
+/// The child that a request is about, in messages.
+struct Subject {
+    kind: ChildKind,
+    name: String,
+}
+
+impl<'a> Child<'a> {
+    fn read(json: &'a RawValue) -> Result<Self, Denial> {
+        let object = Object::read(Some(json));
+        let metadata = object.metadata().map_err(|cause| Denial::Invalid(vec![cause]))?;
+        Ok(Self { metadata, spec: object.spec })
+    }
+
+    fn label(&self, key: &str) -> Option<&str> {
+        self.metadata.labels.as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// The reference to the MultigresCluster that controls this.
+    fn controller(&self) -> Option<&OwnerReference> {
+        self.metadata.owner_references.iter().flatten().find(|owner| {
+            owner.controller == Some(true)
+                && owner.kind == Kind::Cluster.as_str()
+                && owner.api_version.split('/').next() == Some(GROUP)
+        })
+    }
+
+    fn owner(&self, namespace: &str, lookup: &dyn Lookup) -> Option<Owner> {
+        let reference = self.controller().filter(|_| self.label(labels::MANAGED) == Some("true"))?;
+        let cluster = lookup.cluster(namespace, &reference.name);
+        let lives = cluster
+            .as_ref()
+            .map_or(!lookup.synced(), |cluster| cluster.metadata.uid.as_deref() == Some(&reference.uid));
+        lives.then(|| Owner { name: reference.name.clone(), cluster })
+    }
+
+    fn spec(&self) -> Value {
+        self.spec.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default()
+    }
+
+    /// The cluster that the spec names.
+    fn cluster(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Spec {
+            cluster: String,
+        }
+        let spec: Spec = serde_json::from_str(self.spec?.get()).ok()?;
+        Some(spec.cluster)
+    }
+}
+
+impl Owner {
+    fn is_paused(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.spec.paused == Some(true))
+    }
+
+    fn pause_warning(&self) -> String {
+        format!("MultigresCluster {:?} is paused: unpausing it puts this back", self.name)
+    }
+}
+
+impl Subject {
+    /// Only the operator decides what a cluster controls. Other owner references are other tools' business.
+    fn keeps_controller(&self, old: Option<&Child<'_>>, new: &Child<'_>) -> Result<(), Denial> {
+        let (old, new) = (old.and_then(Child::controller), new.controller());
+        if old == new {
+            return Ok(());
+        }
+        let cluster = new.or(old).map_or("", |reference| &reference.name);
+        Err(self.forbid("metadata.ownerReferences", &format!(
+            "only the operator may set, change or remove the controller reference to MultigresCluster {cluster:?}; \
+             to release or adopt, change `managed` of its section there"
+        )))
+    }
+
+    /// Objects are looked up by this label, so it never says anything else than the spec.
+    fn keeps_cluster_label(&self, old: Option<&Child<'_>>, new: &Child<'_>) -> Result<(), Denial> {
+        let label = new.label(labels::CLUSTER);
+        let (Some(label), Some(cluster)) = (label, new.cluster()) else { return Ok(()) };
+        let is_old = old.is_some_and(|old| old.label(labels::CLUSTER) == Some(label));
+        if label == cluster || is_old {
+            return Ok(());
+        }
+        Err(self.forbid(
+            &format!("metadata.labels[{}]", labels::CLUSTER),
+            &format!("must be {cluster:?}, as spec.cluster; change it, or leave it out to have it set"),
+        ))
+    }
+
+    fn keeps_managed_label(&self, owner: &Owner, new: &Child<'_>) -> Result<(), Denial> {
+        if new.label(labels::MANAGED) == Some("true") {
+            return Ok(());
+        }
+        Err(self.forbid(
+            &format!("metadata.labels[{}]", labels::MANAGED),
+            &format!(
+                "is the operator's while MultigresCluster {:?} manages this; to release it, set `managed` of its section \
+                 to false there",
+                owner.name
+            ),
+        ))
+    }
+
+    /// The denial of an edit of what the owner manages; nothing where nothing of it is edited.
+    fn edit(
+        &self,
+        owner: &Owner,
+        old: &Child<'_>,
+        new: Option<&Child<'_>>,
+        request: &Request<'_>,
+    ) -> Option<Denial> {
+        let spec = old.spec();
+        let source = Source { kind: self.kind, spec: &spec, cluster: owner.cluster.as_deref() };
+        if request.operation == Operation::Delete {
+            return Some(self.managed(owner, &source.removal(), Vec::new()));
+        }
+        if !request.sub_resource.is_empty() {
+            return Some(self.managed(owner, "its status is written by the operator alone", Vec::new()));
+        }
+        let new = new?;
+        let new_spec = new.spec();
+        let own_metadata = metadata::changed(&old.metadata, &new.metadata);
+        let mut causes: Vec<Cause> = own_metadata.into_iter().map(operators_own).collect();
+        let mut fields: Vec<String> = Vec::new();
+        for path in changed_fields(&spec, &new_spec) {
+            let field = format!("spec{}", Steps(&path));
+            let Some(target) = source.of(&path) else {
+                causes.push(operators_own(field));
+                continue;
+            };
+            causes.push(forbidden(
+                field,
+                format!("is managed by MultigresCluster {:?}: change {target} there", owner.name),
+            ));
+            if !fields.contains(&target) {
+                fields.push(target);
+            }
+        }
+        let first = causes.first()?;
+        let instead = match fields.as_slice() {
+            [] => format!("{} {}", first.field, first.message),
+            fields => format!("change {} there", enumerate(fields)),
+        };
+        Some(self.managed(owner, &instead, causes))
+    }
+
+    fn managed(&self, owner: &Owner, instead: &str, causes: Vec<Cause>) -> Denial {
+        let (kind, name) = (self.kind.as_str(), &self.name);
+        let message = format!("{kind} {name:?} is managed by MultigresCluster {:?}: {instead}", owner.name);
+        Denial::Forbidden { message, causes }
+    }
+
+    fn forbid(&self, field: &str, why: &str) -> Denial {
+        let message = format!("{} {:?}: {field}: {why}", self.kind.as_str(), self.name);
+        Denial::Forbidden { message, causes: vec![forbidden(field.to_owned(), why.to_owned())] }
+    }
+
+    /// A scale tells nothing of what it scales, not even whether a cluster manages it.
+    fn forbids_scale(&self) -> Denial {
+        let (kind, name) = (self.kind.as_str(), &self.name);
+        let message = format!(
+            "{kind} {name:?} has no scale: change the replicas in its MultigresCluster, or in its spec if it stands alone"
+        );
+        Denial::Forbidden { message, causes: Vec::new() }
+    }
+}
+
+/// A field that no field of the cluster stands for.
+fn operators_own(field: String) -> Cause {
+    forbidden(field, "is set by the operator alone".to_owned())
+}
+
+fn forbidden(field: String, message: String) -> Cause {
+    Cause { reason: Reason::Forbidden, field, message }
+}
+
+fn enumerate(fields: &[String]) -> String {
+    let (named, rest) = fields.split_at(fields.len().min(NAMED_FIELDS));
+    match (named, rest.len()) {
+        ([.., _], more) if more > 0 => format!("{} and {more} more", named.join(", ")),
+        ([first @ .., last], _) if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        _ => named.join(""),
+    }
+}

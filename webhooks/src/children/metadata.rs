@@ -1,0 +1,87 @@
+//! Which metadata of a child is the operator's.
+
+use std::collections::BTreeMap;
+
+use crate::object::Metadata;
+
+/// What the operator's own labels, annotations and finalizers start with.
+const OWN_PREFIX: &str = "multigres.com/";
+/// Labels that are the operator's without it.
+const RECOMMENDED_LABELS: [&str; 4] = [
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/component",
+    "app.kubernetes.io/managed-by",
+    "app.kubernetes.io/part-of",
+];
+
+/// The fields of the operator's that an update changes.
+pub fn changed(old: &Metadata, new: &Metadata) -> Vec<String> {
+    let mut fields = changed_keys("metadata.labels", old.labels.as_ref(), new.labels.as_ref(), |key| {
+        is_own(key) || RECOMMENDED_LABELS.contains(&key)
+    });
+    let (old_annotations, new_annotations) = (old.annotations.as_ref(), new.annotations.as_ref());
+    fields.extend(changed_keys("metadata.annotations", old_annotations, new_annotations, is_own));
+    if !own_finalizers(old).eq(own_finalizers(new)) {
+        fields.push("metadata.finalizers".to_owned());
+    }
+    fields
+}
+
+type Map = BTreeMap<String, String>;
+
+fn changed_keys(field: &str, old: Option<&Map>, new: Option<&Map>, is_own: fn(&str) -> bool) -> Vec<String> {
+    let (nothing, mut fields) = (Map::new(), Vec::new());
+    let (old, new) = (old.unwrap_or(&nothing), new.unwrap_or(&nothing));
+    let changed = old.iter().filter(|(key, value)| new.get(*key) != Some(value));
+    let added = new.iter().filter(|(key, _)| !old.contains_key(*key));
+    for (key, _) in changed.chain(added).filter(|(key, _)| is_own(key)) {
+        fields.push(format!("{field}[{key}]"));
+    }
+    fields
+}
+
+fn own_finalizers(of: &Metadata) -> impl Iterator<Item = &String> {
+    of.finalizers.iter().flatten().filter(|name| is_own(name))
+}
+
+fn is_own(key: &str) -> bool {
+    key.starts_with(OWN_PREFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn foreign_metadata_is_everyones() {
+        let old = json!({
+            "labels": {"multigres.com/cell": "a", "app.kubernetes.io/name": "multigres", "team": "x"},
+            "annotations": {"note": "y"},
+            "finalizers": ["example.com/f", "multigres.com/topology"],
+        });
+        let with = |pointer: &str, value: Value| {
+            let mut new = old.clone();
+            *new.pointer_mut(pointer).unwrap() = value;
+            new
+        };
+        for (new, fields) in [
+            (with("/labels/team", json!("z")), vec![]),
+            (with("/annotations", json!({"argocd.argoproj.io/tracking-id": "t"})), vec![]),
+            (with("/finalizers", json!(["multigres.com/topology", "example.com/g"])), vec![]),
+            (with("/finalizers", json!([])), vec!["metadata.finalizers"]),
+            (
+                with("/annotations", json!({"multigres.com/note": "n"})),
+                vec!["metadata.annotations[multigres.com/note]"],
+            ),
+            (
+                with("/labels", json!({"multigres.com/cell": "b"})),
+                vec!["metadata.labels[app.kubernetes.io/name]", "metadata.labels[multigres.com/cell]"],
+            ),
+        ] {
+            let read = |value: &Value| from_value::<Metadata>(value.clone()).unwrap();
+            assert_eq!(changed(&read(&old), &read(&new)), fields, "{new}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! From a field of a child to the field of its cluster that it was made from.
+
+use multigres_crds::resolve::{Origin, table_groups};
+use multigres_crds::v1alpha1::{DatabaseTemplate, MultigresCluster};
+use serde_json::Value;
+
+use super::edits::Step::{self, Field, Item};
+use super::edits::Steps;
+use crate::kind::ChildKind;
+
+/// A child, and the cluster that it was made from where that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Kind of the child.
+    pub kind: ChildKind,
+    /// The child's spec, as it is.
+    pub spec: &'a Value,
+    /// The cluster. Unknown while the caches fill: paths then have names in place of indices.
+    pub cluster: Option<&'a MultigresCluster>,
+}
+
+impl Source<'_> {
+    /// The field of the cluster to change instead. Nothing for what identifies the child or is computed.
+    pub fn of(&self, path: &[Step<'_>]) -> Option<String> {
+        match path {
+            [Field("cluster" | "cell" | "database" | "tableGroup" | "shard" | "databaseRecord"), ..] => None,
+            [Field("paused" | "persistentVolumeClaimRetentionPolicy"), ..] => Some(join("spec", path)),
+            [Field("pods"), rest @ ..] => Some(join("spec", rest)),
+            [Field("globalTopology"), Field("rootPath")] => Some("spec.globalTopoServer.rootPath".to_owned()),
+            [Field("globalTopology"), rest @ ..] => Some(join("spec.globalTopoServer.external", rest)),
+            _ => Some(match self.kind {
+                ChildKind::TopoServer => join("spec.globalTopoServer.managedSpec", path),
+                ChildKind::MultiAdmin => join("spec.admin.spec", path),
+                ChildKind::MultiOrch => orchestrator(path),
+                ChildKind::MultiCell => self.cell(path),
+                ChildKind::MultiShard => self.shard(path),
+            }),
+        }
+    }
+
+    /// What to do in the cluster so that the child goes.
+    pub fn removal(&self) -> String {
+        let template = match self.kind {
+            ChildKind::TopoServer => return release("set spec.globalTopoServer.external"),
+            ChildKind::MultiAdmin => return release("set spec.admin.managed to false"),
+            ChildKind::MultiOrch => return release("set spec.orchestrator.managed to false"),
+            ChildKind::MultiCell => self.cell_template(),
+            ChildKind::MultiShard => self.database_template(),
+        };
+        format!("remove {template} there")
+    }
+
+    fn cell(&self, path: &[Step<'_>]) -> String {
+        let template = self.cell_template() + ".spec";
+        match path {
+            [Field("topology"), rest @ ..] => join(&(template + ".topoServer.external"), rest),
+            _ => join(&template, path),
+        }
+    }
+
+    fn shard(&self, path: &[Step<'_>]) -> String {
+        let template = self.database_template() + ".spec";
+        match path {
+            [Field("password"), Field("secretKeyRef"), rest @ ..] => {
+                join(&(template + ".passwordSecretRef"), rest)
+            }
+            [Field("password"), ..] => template + ".passwordSecretRef",
+            [Field("pools"), Item(index), rest @ ..] => self.pool(&template, *index, rest),
+            [Field("pools"), ..] => self.pools(&template),
+            _ => join(&template, path),
+        }
+    }
+
+    /// The list that the shard's pools were written in.
+    fn pools(&self, template: &str) -> String {
+        let group = self.text("/tableGroup");
+        let groups = self.database().map_or_else(Vec::new, |database| table_groups(&database.spec));
+        match groups.iter().find(|source| source.name == group).and_then(|source| source.index) {
+            Some(index) => format!("{template}.tableGroups[{index}].shardTemplate.pools"),
+            None => format!("{template}.pools"),
+        }
+    }
+
+    fn pool(&self, template: &str, index: usize, path: &[Step<'_>]) -> String {
+        let Some(origin) = self.pool_origin(index) else { return self.pools(template) };
+        let (entry, member) = match origin {
+            Origin::Primary { entry } => (entry, "primary"),
+            Origin::Replica { entry } => (entry, "replica"),
+            Origin::Pool { group, pool } => {
+                let pool = format!("{template}.tableGroups[{group}].shardTemplate.pools[{pool}]");
+                return match path {
+                    [Field("primaryPreferred"), ..] => pool,
+                    _ => self.member(&pool, origin, path),
+                };
+            }
+        };
+        let entry = format!("{template}.pools[{entry}]");
+        match path {
+            [Field("name" | "type" | "primaryPreferred"), ..] => entry,
+            [Field("cell"), ..] => join(&entry, path),
+            _ => self.member(&format!("{entry}.{member}"), origin, path),
+        }
+    }
+
+    /// A field of a pool, the pooler in the spelling that the cluster has it in.
+    fn member(&self, pool: &str, origin: Origin, path: &[Step<'_>]) -> String {
+        match path {
+            [Field("multiPooler"), rest @ ..] if self.spells_multipooler(origin) => {
+                join(&format!("{pool}.multipooler"), rest)
+            }
+            _ => join(pool, path),
+        }
+    }
+
+    fn spells_multipooler(&self, origin: Origin) -> bool {
+        let Some(database) = self.database() else { return false };
+        let spec = &database.spec;
+        match origin {
+            Origin::Primary { entry } => spec.pools[entry].primary.as_ref().map(|member| &member.multipooler),
+            Origin::Replica { entry } => spec.pools[entry].replica.as_ref().map(|member| &member.multipooler),
+            Origin::Pool { group, pool } => {
+                Some(&spec.table_groups[group].shard_template.pools[pool].multipooler)
+            }
+        }
+        .is_some_and(Option::is_some)
+    }
+
+    fn pool_origin(&self, index: usize) -> Option<Origin> {
+        let (group, name) = (self.text("/tableGroup"), self.text(&format!("/pools/{index}/name")));
+        let groups = table_groups(&self.database()?.spec);
+        let pools = &groups.iter().find(|source| source.name == group)?.pools;
+        pools.iter().find(|pool| pool.name == name).map(|pool| pool.origin)
+    }
+
+    fn cell_template(&self) -> String {
+        let name = self.text("/cell");
+        let templates = self.cluster.map_or(&[][..], |cluster| &cluster.spec.cells.templates);
+        let index = templates.iter().position(|template| template.name == name);
+        item("spec.cells.templates", index, name)
+    }
+
+    fn database_template(&self) -> String {
+        let name = self.text("/database");
+        let index = self.databases().iter().position(|database| database.name == name);
+        item("spec.databases.templates", index, name)
+    }
+
+    fn database(&self) -> Option<&DatabaseTemplate> {
+        let name = self.text("/database");
+        self.databases().iter().find(|database| database.name == name)
+    }
+
+    fn databases(&self) -> &[DatabaseTemplate] {
+        let databases = self.cluster.and_then(|cluster| cluster.spec.databases.as_ref());
+        databases.map_or(&[], |databases| &databases.templates)
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.spec.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+fn orchestrator(path: &[Step<'_>]) -> String {
+    match path {
+        [Field("cells"), Item(_), Field("placement"), rest @ ..] => {
+            join("spec.orchestrator.spec.placement", rest)
+        }
+        [Field("cells"), ..] => "spec.cells.templates".to_owned(),
+        [Field("databases"), ..] => "spec.databases.templates".to_owned(),
+        _ => join("spec.orchestrator.spec", path),
+    }
+}
+
+fn join(base: &str, path: &[Step<'_>]) -> String {
+    format!("{base}{}", Steps(path))
+}
+
+fn item(list: &str, index: Option<usize>, name: &str) -> String {
+    index.map_or_else(|| format!("{list}[{name}]"), |index| format!("{list}[{index}]"))
+}
+
+fn release(how: &str) -> String {
+    format!("{how} there first, which releases it")
+}

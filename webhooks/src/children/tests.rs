@@ -1,0 +1,461 @@
+use multigres_crds::resolve;
+use serde_json::{json, to_value};
+
+use super::*;
+
+const UID: &str = "6f1b8a52";
+
+/// One cluster, as the caches know it.
+struct Clusters {
+    synced: bool,
+    cluster: Option<Arc<MultigresCluster>>,
+}
+
+impl Lookup for Clusters {
+    fn synced(&self) -> bool {
+        self.synced
+    }
+
+    fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<MultigresCluster>> {
+        let is_it = |metadata: &kube::api::ObjectMeta| {
+            metadata.namespace.as_deref() == Some(namespace) && metadata.name.as_deref() == Some(name)
+        };
+        self.cluster.clone().filter(|cluster| is_it(&cluster.metadata))
+    }
+}
+
+fn sample() -> MultigresCluster {
+    let yaml = include_str!("../../../tests/samples/proposal-cluster.yaml");
+    let mut cluster: MultigresCluster = serde_saphyr::from_str(yaml).unwrap();
+    cluster.metadata.uid = Some(UID.to_owned());
+    cluster
+}
+
+/// The sample with its database in the full form.
+fn full_form() -> MultigresCluster {
+    let fragment: Value =
+        serde_saphyr::from_str(include_str!("../../../tests/samples/proposal-tablegroups-fragment.yaml"))
+            .unwrap();
+    let mut cluster = to_value(sample()).unwrap();
+    cluster["spec"]["databases"] = fragment["spec"]["databases"].clone();
+    serde_json::from_value(cluster).unwrap()
+}
+
+fn knows(cluster: MultigresCluster) -> Clusters {
+    Clusters { synced: true, cluster: Some(Arc::new(cluster)) }
+}
+
+/// Children of the cluster as the operator writes them.
+fn managed(kind: ChildKind, cluster: &MultigresCluster) -> Vec<Value> {
+    let children = resolve::children(cluster);
+    let values = match kind {
+        ChildKind::TopoServer => to_value(Vec::from_iter(children.topo_server)),
+        ChildKind::MultiAdmin => to_value(Vec::from_iter(children.admin)),
+        ChildKind::MultiOrch => to_value(Vec::from_iter(children.orch)),
+        ChildKind::MultiCell => to_value(children.cells),
+        ChildKind::MultiShard => to_value(children.shards),
+    };
+    let Value::Array(mut values) = values.unwrap() else { panic!("no list") };
+    for child in &mut values {
+        child["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "multigres.com/v1alpha1", "kind": "MultigresCluster", "controller": true,
+            "name": cluster.metadata.name, "uid": cluster.metadata.uid, "blockOwnerDeletion": true,
+        }]);
+    }
+    values
+}
+
+fn review(operation: &str, kind: ChildKind, old: Option<&Value>, new: Option<&Value>) -> Value {
+    let name = &old.or(new).unwrap()["metadata"]["name"];
+    json!({
+        "uid": "1",
+        "kind": {"group": GROUP, "kind": kind.as_str()},
+        "resource": {"group": GROUP, "resource": kind.plural()},
+        "name": name,
+        "namespace": "multigres",
+        "operation": operation,
+        "userInfo": {"username": "jane"},
+        "object": new,
+        "oldObject": old,
+    })
+}
+
+fn decide(kind: ChildKind, review: &Value, lookup: &dyn Lookup) -> Result<Vec<String>, Denial> {
+    let review = review.to_string();
+    protect(kind, &serde_json::from_str(&review).unwrap(), lookup)
+}
+
+fn update(kind: ChildKind, old: &Value, new: &Value, lookup: &dyn Lookup) -> Result<Vec<String>, Denial> {
+    decide(kind, &review("UPDATE", kind, Some(old), Some(new)), lookup)
+}
+
+fn edited(child: &Value, pointer: &str, value: Value) -> Value {
+    let mut child = child.clone();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    match child.pointer_mut(parent).unwrap() {
+        Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+        object => object[key.replace("~1", "/")] = value,
+    }
+    child
+}
+
+fn message(denied: Result<Vec<String>, Denial>) -> String {
+    match denied.unwrap_err() {
+        Denial::Forbidden { message, .. } => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_edit_is_sent_to_the_field_of_the_cluster() {
+    use ChildKind::*;
+    let (short, full) = (sample(), full_form());
+    let more = || json!([{"name": "pull-secret"}]);
+    for (cluster, kind, index, pointer, value, instead) in [
+        (&short, TopoServer, 0, "/image", json!("e:1"), "globalTopoServer.managedSpec.image"),
+        (
+            &short,
+            TopoServer,
+            0,
+            "/dataVolumeClaimTemplate/resources/requests/storage",
+            json!("1Gi"),
+            "globalTopoServer.managedSpec.dataVolumeClaimTemplate.resources.requests.storage",
+        ),
+        (
+            &short,
+            TopoServer,
+            0,
+            "/persistentVolumeClaimRetentionPolicy/whenDeleted",
+            json!("Delete"),
+            "persistentVolumeClaimRetentionPolicy.whenDeleted",
+        ),
+        (&short, MultiAdmin, 0, "/replicas", json!(3), "admin.spec.replicas"),
+        (&short, MultiAdmin, 0, "/pods/imagePullSecrets", more(), "imagePullSecrets"),
+        (&short, MultiAdmin, 0, "/paused", json!(true), "paused"),
+        (&short, MultiOrch, 0, "/resources/limits/cpu", json!("2"), "orchestrator.spec.resources.limits.cpu"),
+        (&short, MultiOrch, 0, "/cells/1/placement", json!({"zone": "b"}), "orchestrator.spec.placement"),
+        (&short, MultiOrch, 0, "/cells", json!([]), "cells.templates"),
+        (&short, MultiOrch, 0, "/globalTopology/address", json!("e:1"), "globalTopoServer.external.address"),
+        (&short, MultiOrch, 0, "/globalTopology/rootPath", json!("/m"), "globalTopoServer.rootPath"),
+        (
+            &short,
+            MultiCell,
+            0,
+            "/multiGateway/replicas",
+            json!(5),
+            "cells.templates[0].spec.multiGateway.replicas",
+        ),
+        (
+            &short,
+            MultiCell,
+            1,
+            "/multiGateway/service/type",
+            json!("ClusterIP"),
+            "cells.templates[1].spec.multiGateway.service.type",
+        ),
+        (
+            &short,
+            MultiCell,
+            0,
+            "/topology/address",
+            json!("e:1"),
+            "cells.templates[0].spec.topoServer.external.address",
+        ),
+        (&short, MultiCell, 1, "/podLabels", json!({"a": "b"}), "cells.templates[1].spec.podLabels"),
+        (
+            &short,
+            MultiShard,
+            0,
+            "/backup/s3",
+            json!({"bucket": "b", "region": "r"}),
+            "databases.templates[0].spec.backup.s3",
+        ),
+        (
+            &short,
+            MultiShard,
+            0,
+            "/password/secretKeyRef/name",
+            json!("s"),
+            "databases.templates[0].spec.passwordSecretRef.name",
+        ),
+        (
+            &short,
+            MultiShard,
+            0,
+            "/pools/0/replicas",
+            json!(2),
+            "databases.templates[0].spec.pools[0].primary.replicas",
+        ),
+        (
+            &short,
+            MultiShard,
+            0,
+            "/pools/1/postgres/image",
+            json!("p:1"),
+            "databases.templates[0].spec.pools[0].replica.postgres.image",
+        ),
+        (
+            &short,
+            MultiShard,
+            0,
+            "/pools/2/multiPooler/resources/limits/cpu",
+            json!("1"),
+            "databases.templates[0].spec.pools[1].replica.multipooler.resources.limits.cpu",
+        ),
+        (&short, MultiShard, 0, "/pools/2/cell", json!("z"), "databases.templates[0].spec.pools[1].cell"),
+        (&short, MultiShard, 0, "/pools", json!([]), "databases.templates[0].spec.pools"),
+        (
+            &full,
+            MultiShard,
+            0,
+            "/pools/0/multiPooler/image",
+            json!("m:1"),
+            "databases.templates[0].spec.tableGroups[0].shardTemplate.pools[0].multiPooler.image",
+        ),
+        (
+            &full,
+            MultiShard,
+            2,
+            "/pools/1/cell",
+            json!("z"),
+            "databases.templates[0].spec.tableGroups[1].shardTemplate.pools[1].cell",
+        ),
+        (
+            &full,
+            MultiShard,
+            1,
+            "/pools",
+            json!([]),
+            "databases.templates[0].spec.tableGroups[1].shardTemplate.pools",
+        ),
+    ] {
+        let old = &managed(kind, cluster)[index];
+        let new = edited(old, &format!("/spec{pointer}"), value);
+        let name = old["metadata"]["name"].as_str().unwrap();
+        assert_eq!(
+            message(update(kind, old, &new, &knows(cluster.clone()))),
+            format!(
+                "{} {name:?} is managed by MultigresCluster \"example-multigres-cluster\": change spec.{instead} there",
+                kind.as_str()
+            )
+        );
+    }
+}
+
+#[test]
+fn every_field_of_every_kind_is_accounted_for() {
+    let cluster = sample();
+    let lookup = knows(cluster.clone());
+    for kind in ChildKind::ALL {
+        let old = &managed(kind, &cluster)[0];
+        for field in old["spec"].as_object().unwrap().keys() {
+            let new = edited(old, &format!("/spec/{field}"), json!("changed"));
+            let message = message(update(kind, old, &new, &lookup));
+            let own = ["cluster", "cell", "database", "tableGroup", "shard", "databaseRecord"];
+            let end = if own.contains(&field.as_str()) { "by the operator alone" } else { " there" };
+            assert!(message.ends_with(end), "{message}");
+        }
+    }
+}
+
+#[test]
+fn several_edits_are_told_at_once() {
+    let cluster = sample();
+    let old = &managed(ChildKind::MultiCell, &cluster)[0];
+    let new = edited(old, "/spec/multiGateway/replicas", json!(5));
+    let new = edited(&new, "/spec/multiGateway/image", json!("g:1"));
+    let new = edited(&new, "/metadata/labels/multigres.com~1cell", json!("z"));
+    let Err(Denial::Forbidden { message, causes }) = update(ChildKind::MultiCell, old, &new, &knows(cluster))
+    else {
+        panic!("allowed")
+    };
+    assert!(
+        message.ends_with(
+            "change spec.cells.templates[0].spec.multiGateway.image and \
+             spec.cells.templates[0].spec.multiGateway.replicas there"
+        ),
+        "{message}"
+    );
+    let fields: Vec<&str> = causes.iter().map(|cause| cause.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        ["metadata.labels[multigres.com/cell]", "spec.multiGateway.image", "spec.multiGateway.replicas"]
+    );
+}
+
+#[test]
+fn long_enumerations_are_cut() {
+    let fields: Vec<String> = ["a", "b", "c", "d", "e", "f", "g"].map(str::to_owned).into();
+    assert_eq!(enumerate(&fields[..1]), "a");
+    assert_eq!(enumerate(&fields[..3]), "a, b and c");
+    assert_eq!(enumerate(&fields[..5]), "a, b, c, d and e");
+    assert_eq!(enumerate(&fields), "a, b, c, d, e and 2 more");
+}
+
+/// What is protected, by what the caches know: the message of the denial ends so, or there is none.
+#[test]
+fn protected_is_what_a_living_cluster_controls() {
+    const DENIED: Option<&str> = Some("change spec.cells.templates[0].spec.multiGateway.replicas there");
+    let cluster = sample();
+    let other_uid = MultigresCluster {
+        metadata: kube::api::ObjectMeta { uid: Some("another".to_owned()), ..cluster.metadata.clone() },
+        ..cluster.clone()
+    };
+    let terminating: MultigresCluster = {
+        let mut value = to_value(&cluster).unwrap();
+        value["metadata"]["deletionTimestamp"] = json!("2025-10-08T12:00:00Z");
+        serde_json::from_value(value).unwrap()
+    };
+    let child = &managed(ChildKind::MultiCell, &cluster)[0];
+    let released = edited(child, "/metadata/labels/multigres.com~1managed", json!("false"));
+    let orphan = edited(child, "/metadata/ownerReferences", json!([]));
+    let foreign = edited(child, "/metadata/ownerReferences/0/kind", json!("Application"));
+    let knows_nothing = |synced| Clusters { synced, cluster: None };
+    for (what, old, lookup, denied) in [
+        ("living", child, knows(cluster.clone()), DENIED),
+        ("terminating", child, knows(terminating), DENIED),
+        (
+            "the caches fill",
+            child,
+            knows_nothing(false),
+            Some("change spec.cells.templates[us-east-1].spec.multiGateway.replicas there"),
+        ),
+        ("gone", child, knows_nothing(true), None),
+        ("made again", child, knows(other_uid), None),
+        ("released", &released, knows(cluster.clone()), None),
+        ("orphan", &orphan, knows(cluster.clone()), None),
+        ("another kind's", &foreign, knows(cluster.clone()), None),
+    ] {
+        let new = edited(old, "/spec/multiGateway/replicas", json!(5));
+        match (update(ChildKind::MultiCell, old, &new, &lookup), denied) {
+            (Ok(warnings), None) => assert!(warnings.is_empty(), "{what}"),
+            (denial @ Err(_), Some(end)) => {
+                let message = message(denial);
+                assert!(message.ends_with(end), "{what}: {message}");
+            }
+            (decision, _) => panic!("{what}: {decision:?}"),
+        }
+    }
+}
+
+#[test]
+fn deletion_status_and_scale() {
+    use ChildKind::*;
+    let cluster = sample();
+    let lookup = knows(cluster.clone());
+    for (kind, instead) in [
+        (TopoServer, "set spec.globalTopoServer.external there first, which releases it"),
+        (MultiAdmin, "set spec.admin.managed to false there first, which releases it"),
+        (MultiOrch, "set spec.orchestrator.managed to false there first, which releases it"),
+        (MultiCell, "remove spec.cells.templates[0] there"),
+        (MultiShard, "remove spec.databases.templates[0] there"),
+    ] {
+        let child = &managed(kind, &cluster)[0];
+        let deletion = review("DELETE", kind, Some(child), None);
+        assert!(message(decide(kind, &deletion, &lookup)).ends_with(instead), "{kind:?}");
+
+        let mut status = review("UPDATE", kind, Some(child), Some(child));
+        status["subResource"] = json!("status");
+        assert!(message(decide(kind, &status, &lookup)).ends_with("by the operator alone"), "{kind:?}");
+
+        let scale = json!({"metadata": {"name": "x"}, "spec": {"replicas": 1}});
+        let mut scale = review("UPDATE", kind, Some(&scale), Some(&scale));
+        scale["subResource"] = json!("scale");
+        assert!(message(decide(kind, &scale, &lookup)).contains("has no scale"), "{kind:?}");
+    }
+}
+
+#[test]
+fn what_is_not_the_operators_is_everyones() {
+    let cluster = sample();
+    let child = &managed(ChildKind::MultiShard, &cluster)[0];
+    for (pointer, value) in [
+        ("/metadata/labels/team", json!("payments")),
+        ("/metadata/annotations", json!({"argocd.argoproj.io/tracking-id": "t"})),
+        ("/metadata/finalizers", json!(["example.com/audit"])),
+        ("/metadata/managedFields", json!([])),
+    ] {
+        let new = edited(child, pointer, value);
+        assert_eq!(
+            update(ChildKind::MultiShard, child, &new, &knows(cluster.clone())),
+            Ok(vec![]),
+            "{pointer}"
+        );
+    }
+}
+
+/// Who a child belongs to is not a matter of the cluster's being paused.
+#[test]
+fn ownership_is_the_operators_to_change() {
+    let mut cluster = sample();
+    cluster.spec.paused = Some(true);
+    let lookup = knows(cluster.clone());
+    let child = &managed(ChildKind::MultiCell, &cluster)[0];
+    let orphan = edited(child, "/metadata/ownerReferences", json!([]));
+    let owner = |kind: &str, controller| json!([{"apiVersion": "multigres.com/v1alpha1", "kind": kind, "name": "y", "uid": "2", "controller": controller}]);
+    let with_owner = |kind, controller| edited(&orphan, "/metadata/ownerReferences", owner(kind, controller));
+    for (what, old, new, denied) in [
+        ("set", &orphan, child.clone(), true),
+        ("removed", child, orphan.clone(), true),
+        ("changed", child, with_owner("MultigresCluster", true), true),
+        ("no controller", &orphan, with_owner("MultigresCluster", false), false),
+        ("another kind", &orphan, with_owner("Application", true), false),
+        ("label removed", child, edited(child, "/metadata/labels", json!({})), true),
+        (
+            "label changed",
+            child,
+            edited(child, "/metadata/labels/multigres.com~1managed", json!("false")),
+            true,
+        ),
+        (
+            "label of an orphan",
+            &orphan,
+            edited(&orphan, "/metadata/labels/multigres.com~1managed", json!("no")),
+            false,
+        ),
+        (
+            "cluster label",
+            &orphan,
+            edited(&orphan, "/metadata/labels/multigres.com~1cluster", json!("no")),
+            true,
+        ),
+    ] {
+        assert_eq!(update(ChildKind::MultiCell, old, &new, &lookup).is_err(), denied, "{what}");
+    }
+    let create = |child| {
+        decide(ChildKind::MultiCell, &review("CREATE", ChildKind::MultiCell, None, Some(child)), &lookup)
+    };
+    assert!(message(create(child)).contains("only the operator may set"));
+    assert_eq!(create(&orphan), Ok(vec![]));
+    let mislabelled = edited(&orphan, "/metadata/labels/multigres.com~1cluster", json!("other"));
+    assert!(message(create(&mislabelled)).contains("must be \"example-multigres-cluster\", as spec.cluster"));
+    // What was so before stays editable elsewhere.
+    let edit = edited(&mislabelled, "/spec/multiGateway/replicas", json!(5));
+    assert_eq!(update(ChildKind::MultiCell, &mislabelled, &edit, &lookup), Ok(vec![]));
+}
+
+#[test]
+fn a_paused_cluster_lets_its_children_be_edited() {
+    let mut cluster = sample();
+    cluster.spec.paused = Some(true);
+    let lookup = knows(cluster.clone());
+    let child = &managed(ChildKind::MultiCell, &cluster)[0];
+    let warning = vec![
+        "MultigresCluster \"example-multigres-cluster\" is paused: unpausing it puts this back".to_owned(),
+    ];
+    let new = edited(child, "/spec/multiGateway/replicas", json!(0));
+    assert_eq!(update(ChildKind::MultiCell, child, &new, &lookup), Ok(warning.clone()));
+    let deletion = review("DELETE", ChildKind::MultiCell, Some(child), None);
+    assert_eq!(decide(ChildKind::MultiCell, &deletion, &lookup), Ok(warning));
+    assert_eq!(update(ChildKind::MultiCell, child, child, &lookup), Ok(vec![]));
+}
+
+#[test]
+fn metadata_that_cannot_be_read_is_invalid() {
+    let child = json!({"metadata": {"name": "x", "ownerReferences": "y"}, "spec": {}});
+    let review = review("CREATE", ChildKind::MultiCell, None, Some(&child));
+    let Err(Denial::Invalid(causes)) = decide(ChildKind::MultiCell, &review, &knows(sample())) else {
+        panic!("allowed")
+    };
+    assert_eq!(causes[0].field, "metadata.ownerReferences");
+}

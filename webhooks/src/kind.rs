@@ -1,0 +1,90 @@
+//! The kinds that reviews are about.
+
+use kube::Resource;
+use multigres_crds::GROUP;
+use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
+
+/// A kind of this API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `MultigresCluster`, which people write.
+    Cluster,
+    /// What a cluster is made into.
+    Child(ChildKind),
+}
+
+/// A kind that a cluster is made into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the kinds' own")]
+pub enum ChildKind {
+    TopoServer,
+    MultiAdmin,
+    MultiOrch,
+    MultiCell,
+    MultiShard,
+}
+
+impl Kind {
+    /// The kind that a resource of the API holds.
+    pub fn of(group: &str, resource: &str) -> Option<Self> {
+        if group != GROUP {
+            return None;
+        }
+        if resource == MultigresCluster::plural(&()) {
+            return Some(Self::Cluster);
+        }
+        ChildKind::ALL.into_iter().find(|kind| kind.plural() == resource).map(Self::Child)
+    }
+
+    /// The name of the kind, as in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cluster => "MultigresCluster",
+            Self::Child(kind) => kind.as_str(),
+        }
+    }
+}
+
+impl ChildKind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::TopoServer, Self::MultiAdmin, Self::MultiOrch, Self::MultiCell, Self::MultiShard];
+
+    /// The name of the kind, as in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TopoServer => "TopoServer",
+            Self::MultiAdmin => "MultiAdmin",
+            Self::MultiOrch => "MultiOrch",
+            Self::MultiCell => "MultiCell",
+            Self::MultiShard => "MultiShard",
+        }
+    }
+
+    /// The name of the resource, as in a URL.
+    pub fn plural(self) -> String {
+        match self {
+            Self::TopoServer => TopoServer::plural(&()),
+            Self::MultiAdmin => MultiAdmin::plural(&()),
+            Self::MultiOrch => MultiOrch::plural(&()),
+            Self::MultiCell => MultiCell::plural(&()),
+            Self::MultiShard => MultiShard::plural(&()),
+        }
+        .into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_known_by_its_resource() {
+        assert_eq!(Kind::of(GROUP, "multigresclusters"), Some(Kind::Cluster));
+        for kind in ChildKind::ALL {
+            assert_eq!(Kind::of(GROUP, &kind.plural()), Some(Kind::Child(kind)));
+        }
+        assert_eq!(Kind::of(GROUP, "multigres"), None);
+        assert_eq!(Kind::of("", "multicells"), None);
+    }
+}

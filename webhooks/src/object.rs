@@ -1,0 +1,118 @@
+//! The outermost layer of an object: what is decided without reading the rest.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::report::{Cause, Reason};
+
+/// An object, its parts still JSON text.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Object<'a> {
+    /// Name, labels and the like.
+    #[serde(borrow, default)]
+    pub metadata: Option<&'a RawValue>,
+    /// What the object is to be.
+    #[serde(borrow, default)]
+    pub spec: Option<&'a RawValue>,
+}
+
+/// What is read of an object's metadata.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Metadata {
+    /// Labels, by key.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Annotations, by key.
+    pub annotations: Option<BTreeMap<String, String>>,
+    /// What has to be done before the object can go.
+    pub finalizers: Option<Vec<String>>,
+    /// The objects without which this one goes.
+    pub owner_references: Option<Vec<OwnerReference>>,
+}
+
+/// The least that is read of an object's metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Identity {
+    name: Option<String>,
+    generate_name: Option<String>,
+    deletion_timestamp: Option<String>,
+}
+
+impl<'a> Object<'a> {
+    /// The parts of an object; none of something that is no object, which is for the rules to say.
+    pub fn read(json: Option<&'a RawValue>) -> Self {
+        json.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default()
+    }
+
+    /// The object's name, or what its name will start with.
+    pub fn name(&self) -> String {
+        let Identity { name, generate_name, .. } = self.identity();
+        name.filter(|name| !name.is_empty()).or(generate_name).unwrap_or_default()
+    }
+
+    /// Whether the object is being deleted.
+    pub fn is_terminating(&self) -> bool {
+        self.identity().deletion_timestamp.is_some()
+    }
+
+    /// Whether both have the same spec, to the letter: the API server writes equal values alike.
+    pub fn has_spec_of(&self, other: &Self) -> bool {
+        self.spec.map(RawValue::get) == other.spec.map(RawValue::get)
+    }
+
+    /// The metadata.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn metadata(&self) -> Result<Metadata, Cause> {
+        let Some(json) = self.metadata else { return Ok(Metadata::default()) };
+        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json.get())).map_err(
+            |error| Cause {
+                reason: Reason::TypeInvalid,
+                field: format!("metadata.{}", error.path()),
+                message: format!("cannot be read: {}", error.inner()),
+            },
+        )
+    }
+
+    fn identity(&self) -> Identity {
+        self.metadata.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn names() {
+        for (json, name, terminating) in [
+            (r#"{"metadata":{"name":"c"},"spec":{}}"#, "c", false),
+            (r#"{"metadata":{"name":"c","deletionTimestamp":"2025-10-08T12:00:00Z"}}"#, "c", true),
+            (r#"{"metadata":{"generateName":"c-"}}"#, "c-", false),
+            (r#"{"metadata":{"name":"","generateName":"c-","labels":7}}"#, "c-", false),
+            (r#"{"metadata":7}"#, "", false),
+            ("[1]", "", false),
+        ] {
+            let json = raw(json);
+            let object = Object::read(Some(&json));
+            assert_eq!((object.name().as_str(), object.is_terminating()), (name, terminating), "{json}");
+        }
+    }
+
+    #[test]
+    fn metadata_that_cannot_be_read_is_pointed_at() {
+        let json = raw(r#"{"metadata":{"labels":{"a":"b","c":1}}}"#);
+        let cause = Object::read(Some(&json)).metadata().unwrap_err();
+        assert_eq!(cause.field, "metadata.labels.c");
+        assert!(Object::read(None).metadata().unwrap().labels.is_none());
+    }
+}

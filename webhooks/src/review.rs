@@ -1,0 +1,273 @@
+//! Decoding of `AdmissionReview` (`admission.k8s.io/v1`).
+//!
+//! The request is typed, the objects stay the JSON text that the API server sent: what is wrong inside an object is
+//! for the rules to say, all of it at once, and never costs the request its uid. Nothing is copied.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::kind::Kind;
+
+/// `apiVersion` of the reviews that are understood.
+pub const API_VERSION: &str = "admission.k8s.io/v1";
+/// `kind` of a review.
+pub const KIND: &str = "AdmissionReview";
+
+/// What the API server asks.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request<'a> {
+    /// Identifies the request; echoed in the answer.
+    #[serde(borrow)]
+    pub uid: Cow<'a, str>,
+    /// Kind of the objects.
+    #[serde(borrow)]
+    pub kind: GroupKind<'a>,
+    /// The resource that the request is for.
+    #[serde(borrow)]
+    pub resource: GroupResource<'a>,
+    /// `status` or `scale`; empty for the object itself.
+    #[serde(borrow, default)]
+    pub sub_resource: Cow<'a, str>,
+    /// Name of the object; empty while it is still to be generated.
+    #[serde(borrow, default)]
+    pub name: Cow<'a, str>,
+    /// Namespace of the object.
+    #[serde(borrow, default)]
+    pub namespace: Cow<'a, str>,
+    /// What is to be done.
+    pub operation: Operation,
+    /// Who asks.
+    #[serde(borrow)]
+    pub user_info: UserInfo<'a>,
+    /// Whether nothing will be stored. The verdict is the same.
+    #[serde(default)]
+    pub dry_run: Option<bool>,
+    /// The object as it is to be; nothing on DELETE.
+    #[serde(borrow, default)]
+    pub object: Option<&'a RawValue>,
+    /// The object as it is; nothing on CREATE.
+    #[serde(borrow, default)]
+    pub old_object: Option<&'a RawValue>,
+}
+
+/// A kind, whichever its version.
+#[derive(Debug, Deserialize)]
+pub struct GroupKind<'a> {
+    /// API group.
+    #[serde(borrow, default)]
+    pub group: Cow<'a, str>,
+    /// Name of the kind.
+    #[serde(borrow)]
+    pub kind: Cow<'a, str>,
+}
+
+/// A resource, whichever its version.
+#[derive(Debug, Deserialize)]
+pub struct GroupResource<'a> {
+    /// API group.
+    #[serde(borrow, default)]
+    pub group: Cow<'a, str>,
+    /// Plural name.
+    #[serde(borrow)]
+    pub resource: Cow<'a, str>,
+}
+
+/// Who asks.
+#[derive(Debug, Deserialize)]
+pub struct UserInfo<'a> {
+    /// Name of the user or service account.
+    #[serde(borrow, default)]
+    pub username: Cow<'a, str>,
+}
+
+/// What is to be done with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[expect(missing_docs, reason = "the names are Kubernetes' own")]
+pub enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+impl Operation {
+    /// Kubernetes' spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
+}
+
+impl Request<'_> {
+    /// The kind of this API that the request is for. A `scale` is of another kind than its resource, so the resource
+    /// tells.
+    pub fn target(&self) -> Option<Kind> {
+        Kind::of(&self.resource.group, &self.resource.resource)
+    }
+}
+
+/// Why a body is no request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Undecodable {
+    /// Nothing that could be answered.
+    NotAReview(String),
+    /// A review, as it has a uid, that does not decode.
+    Malformed {
+        /// Identifies the request.
+        uid: String,
+        /// Kind of the object, where it could be read.
+        kind: String,
+        /// Name of the object, where it could be read.
+        name: String,
+        /// Where decoding failed.
+        field: String,
+        /// Why it failed.
+        message: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    #[serde(borrow, default)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    request: Option<Request<'a>>,
+}
+
+/// The request of a review.
+///
+/// # Errors
+/// When the body is no review, or one that does not decode.
+pub fn decode(body: &[u8]) -> Result<Request<'_>, Undecodable> {
+    let review: Review<'_> = serde_json::from_slice(body).map_err(|error| undecodable(body, &error))?;
+    match review.request {
+        Some(request) if review.api_version == API_VERSION && review.kind == KIND => Ok(request),
+        _ => Err(not_a_review("it has another kind or no request")),
+    }
+}
+
+/// Decodes once more, slowly: what there is of the request, and where it fails.
+fn undecodable(body: &[u8], error: &serde_json::Error) -> Undecodable {
+    let Ok(review) = serde_json::from_slice::<Value>(body) else {
+        return not_a_review(&error.to_string());
+    };
+    let text = |pointer| review.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let Some(uid) = text("/request/uid") else { return not_a_review(&error.to_string()) };
+    let deserializer = &mut serde_json::Deserializer::from_slice(body);
+    let field = serde_path_to_error::deserialize::<_, Review<'_>>(deserializer)
+        .err()
+        .map_or_else(String::new, |error| error.path().to_string());
+    Undecodable::Malformed {
+        uid,
+        kind: text("/request/kind/kind").unwrap_or_default(),
+        name: text("/request/name").unwrap_or_default(),
+        field,
+        message: error.to_string(),
+    }
+}
+
+fn not_a_review(why: &str) -> Undecodable {
+    Undecodable::NotAReview(format!("the body is no {KIND} of {API_VERSION}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn review() -> Value {
+        json!({
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "request": {
+                "uid": "705ab4f5",
+                "kind": {"group": "multigres.com", "version": "v1alpha1", "kind": "MultigresCluster"},
+                "resource": {"group": "multigres.com", "version": "v1alpha1", "resource": "multigresclusters"},
+                "name": "c",
+                "namespace": "ns",
+                "operation": "CREATE",
+                "userInfo": {"username": "jane", "groups": ["a"], "extra": {"k": ["v"]}},
+                "object": {"spec": {"é": 1}},
+                "oldObject": null,
+                "dryRun": true,
+                "options": {"kind": "CreateOptions"}
+            }
+        })
+    }
+
+    fn with(pointer: &str, value: Value) -> Vec<u8> {
+        let mut review = review();
+        *review.pointer_mut(pointer).unwrap() = value;
+        review.to_string().into_bytes()
+    }
+
+    #[test]
+    fn a_review_is_read() {
+        let body = review().to_string().into_bytes();
+        let request = decode(&body).unwrap();
+        assert_eq!((&*request.uid, &*request.name, &*request.namespace), ("705ab4f5", "c", "ns"));
+        assert_eq!(request.target(), Some(Kind::Cluster));
+        assert_eq!((request.operation, request.dry_run), (Operation::Create, Some(true)));
+        assert_eq!(request.user_info.username, "jane");
+        assert_eq!(request.object.unwrap().get(), r#"{"spec":{"é":1}}"#);
+        assert!(request.old_object.is_none() && request.sub_resource.is_empty());
+    }
+
+    #[test]
+    fn an_object_of_any_shape_costs_nothing() {
+        for object in [json!(null), json!(5), json!([1, "2"]), json!({"metadata": 7, "spec": []})] {
+            assert_eq!(decode(&with("/request/object", object)).unwrap().uid, "705ab4f5");
+        }
+    }
+
+    #[test]
+    fn the_uid_survives_a_malformed_request() {
+        for (pointer, value, path) in [
+            ("/request/operation", json!("UPSERT"), "request.operation"),
+            ("/request/userInfo", json!("jane"), "request.userInfo"),
+            ("/request/userInfo/username", json!(7), "request.userInfo.username"),
+            ("/request/kind/kind", json!({}), "request.kind.kind"),
+            ("/request/name", json!([]), "request.name"),
+            ("/apiVersion", json!(1), "apiVersion"),
+        ] {
+            match decode(&with(pointer, value)).unwrap_err() {
+                Undecodable::Malformed { uid, field, .. } => {
+                    assert_eq!((uid.as_str(), field.as_str()), ("705ab4f5", path));
+                }
+                other @ Undecodable::NotAReview(_) => panic!("{pointer}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn anything_else_is_no_review() {
+        let truncated = &review().to_string().into_bytes()[..200];
+        let bodies: [&[u8]; 9] = [
+            b"",
+            b"null",
+            b"[]",
+            b"not JSON",
+            b"{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/v1\"}",
+            b"\xff\xfe",
+            truncated,
+            &with("/kind", json!("ConversionReview")),
+            &with("/apiVersion", json!("admission.k8s.io/v1beta1")),
+        ];
+        for body in bodies {
+            assert!(matches!(decode(body), Err(Undecodable::NotAReview(_))), "{}", body.escape_ascii());
+        }
+    }
+}
