@@ -5,12 +5,16 @@
 
 pub mod children;
 pub mod defaulting;
+pub mod document;
 pub mod exemption;
 pub mod impact;
 pub mod kind;
 pub mod lookup;
 pub mod object;
+pub mod path;
 pub mod report;
 pub mod response;
 pub mod review;
+pub mod schema;
+pub mod validate;
 pub mod verdict;
