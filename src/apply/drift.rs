@@ -162,10 +162,23 @@ fn collect_field(
 ) {
     let Some(live) = live.get(name) else { return };
     path.within(name, |path| match desired.get(name) {
+        Some(desired) if is_leaf(inner) => collect_atomic(desired, live, path, added),
         Some(desired) => collect(inner, desired, live, path, added),
         None if ASSIGNED.contains(&name) => {}
         None => added.push(path.pointer.clone()),
     });
+}
+
+fn is_leaf(owned: &Value) -> bool {
+    owned.as_object().is_some_and(Map::is_empty)
+}
+
+/// A map that has one owner as a whole (a Service's selector): whatever is in it beyond what we want was added.
+fn collect_atomic(desired: &Value, live: &Value, path: &mut Path, added: &mut Vec<String>) {
+    let (Value::Object(desired), Value::Object(live)) = (desired, live) else { return };
+    for key in live.keys().filter(|key| !desired.contains_key(*key)) {
+        path.within(key, |path| added.push(path.pointer.clone()));
+    }
 }
 
 /// An item of a list that is merged by keys. An item that still has its name is the same one with a key edited.
@@ -339,6 +352,13 @@ mod tests {
         assert_eq!(fixed["spec"]["ports"][0]["port"], 5432);
         assert_eq!(fixed["spec"]["ports"][0]["nodePort"], 30000);
         assert_eq!(fixed["spec"]["clusterIP"], "10.0.0.1");
+    }
+
+    #[test]
+    fn a_map_that_is_owned_as_a_whole_has_nothing_but_ours() {
+        let desired = json!({ "selector": { "a": "1" } });
+        let found = drift(&desired, &json!({ "selector": { "a": "1", "b": "2" } }), &json!({ "f:selector": {} }));
+        assert_eq!(found.added, ["/spec/selector/b"]);
     }
 
     #[test]

@@ -272,7 +272,8 @@ fn stalled(view: &ClusterView, children: &[ChildState<'_>]) -> Fact {
 
 /// The reasons of children that a cluster passes on.
 fn known_reason(reason: &str) -> &'static str {
-    const PASSED_ON: [&str; 8] = [
+    const PASSED_ON: [&str; 9] = [
+        "PodsNotReady",
         "Creating",
         "RollingOut",
         "AwaitingTopology",

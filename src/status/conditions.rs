@@ -107,7 +107,7 @@ fn progress(survey: &Survey, circumstances: &Circumstances) -> Option<(&'static 
             _ => ("RollingOut", message),
         });
     }
-    None
+    survey.not_ready().map(|message| ("PodsNotReady", message))
 }
 
 fn readiness(
@@ -122,6 +122,7 @@ fn readiness(
     if let Some(missing) = survey.missing.first() {
         return not_ready(Truth::False, "Creating", format!("{missing} does not exist yet"));
     }
+    // What serves nothing now is said before what is still to change.
     if let Some(message) = survey.not_ready() {
         return not_ready(Truth::False, "PodsNotReady", message);
     }

@@ -38,12 +38,12 @@ spec:
               accessModes: [ReadWriteOnce]
               resources: {requests: {storage: 2048Mi}}
             postgres:
-              resources: {requests: {cpu: 0.5, memory: 2048Mi}, limits: {memory: 4Gi}}
+              resources: {requests: {cpu: "0.5", memory: 2048Mi}, limits: {memory: 4Gi}}
           replica:
             replicas: 2
 "#;
 
-/// Waits until everything that the cluster asks for exists and is said to be up to date.
+/// Waits until everything that the cluster asks for is there and, as far as pods can tell, ready.
 pub async fn converged(namespace: &Namespace<'_>, cluster: &str) -> Value {
     let condition = |object: &Value, type_: &str, status: &str| {
         let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
@@ -52,6 +52,7 @@ pub async fn converged(namespace: &Namespace<'_>, cluster: &str) -> Value {
     let settled = |object: &Value| {
         object["status"]["observedGeneration"] == object["metadata"]["generation"]
             && condition(object, "Progressing", "False")
+            && !condition(object, "Available", "False")
     };
     namespace.until("multigrescluster", cluster, "settled", settled).await
 }

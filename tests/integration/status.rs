@@ -104,11 +104,12 @@ async fn a_changed_shard_waits_for_the_topology() {
     namespace.apply(SMALL).await.unwrap();
     crate::samples::converged(&namespace, "small").await;
     let before = pods(&namespace, "multipooler").await;
-    let changed = SMALL.replace("cpu: 0.5", "cpu: 600m");
+    let changed = SMALL.replace("cpu: \"0.5\"", "cpu: 600m");
     namespace.apply(&changed).await.unwrap();
     let waits = |object: &Value| condition(object, "Progressing") == Some(("True", "AwaitingTopology"));
     let shard = namespace.until("multishard", "small-app-default-0-inf", "AwaitingTopology", waits).await;
-    assert_eq!(shard["status"]["rollout"]["updated"], 2, "{}", shard["status"]);
+    // The replicas inherit the resources of the primary.
+    assert_eq!(shard["status"]["rollout"]["updated"], 0, "{}", shard["status"]);
     assert_eq!(shard["status"]["rollout"]["total"], 3);
     wait_for(&namespace, "AwaitingTopology", waits).await;
     assert_eq!(pods(&namespace, "multipooler").await, before, "no pod of a shard is replaced");
