@@ -10,3 +10,6 @@ pub mod path;
 pub mod report;
 pub mod schema;
 pub mod validate;
+
+#[cfg(test)]
+mod testing;

@@ -1,6 +1,5 @@
 //! What things may be called.
 
-use super::view::View;
 use super::{ClusterContext, Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote};
@@ -59,32 +58,16 @@ fn cell_and_pool_names(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             report.error(&path.field("name"), Reason::Invalid, name, message);
         }
     });
-    each_pool_name(&cx.new, |path, name| {
-        if !is_pool_name(name) {
+    cx.new.each_database(|path, database| {
+        database.each_full_pool(path, |path, _, pool| {
+            let Some(name) = pool.name.as_deref().filter(|name| !is_pool_name(name)) else { return };
             let message = format!(
-                "{} is no name for a pool; use at most 50 letters, digits and '-', first a lower-case letter or a digit, \
-                 last no '-'",
+                "{} is no name for a pool; use at most 50 letters, digits and '-', first a lower-case letter or a \
+                 digit, last no '-'",
                 quote(name)
             );
-            report.error(path, Reason::Invalid, name, message);
-        }
-    });
-}
-
-/// Each name that is written of a pool.
-fn each_pool_name(view: &View<'_>, mut f: impl FnMut(&Path<'_>, &str)) {
-    view.each_database(|path, database| {
-        let spec = path.field("spec");
-        let groups = spec.field("tableGroups");
-        for (index, group) in database.template.spec.table_groups.iter().enumerate() {
-            let group_path = groups.item(index, &group.name);
-            let pools = group_path.field("shardTemplate.pools");
-            for (index, pool) in group.shard_template.pools.iter().enumerate() {
-                if let Some(name) = &pool.name {
-                    f(&pools.item(index, name).field("name"), name);
-                }
-            }
-        }
+            report.error(&path.field("name"), Reason::Invalid, name, message);
+        });
     });
 }
 
@@ -116,23 +99,17 @@ rule!(
 
 fn table_group_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     cx.new.each_database(|path, database| {
-        let spec = path.field("spec");
-        let groups = spec.field("tableGroups");
-        for (index, group) in database.template.spec.table_groups.iter().enumerate() {
-            if !is_identifier(&group.name, 25, |c| matches!(c, '_' | '-')) {
-                let message = format!(
-                    "{} is no name for a table group; use at most 25 lower-case letters, digits, '_' and '-', first a \
-                     letter, last a letter or digit",
-                    quote(&group.name)
-                );
-                report.error(
-                    &groups.item(index, &group.name).field("name"),
-                    Reason::Invalid,
-                    &group.name,
-                    message,
-                );
+        database.each_group(path, |path, group| {
+            if is_identifier(&group.name, 25, |c| matches!(c, '_' | '-')) {
+                return;
             }
-        }
+            let message = format!(
+                "{} is no name for a table group; use at most 25 lower-case letters, digits, '_' and '-', first a \
+                 letter, last a letter or digit",
+                quote(&group.name)
+            );
+            report.error(&path.field("name"), Reason::Invalid, &group.name, message);
+        });
     });
 }
 
