@@ -246,14 +246,34 @@ mod tests {
     #[test]
     fn no_schema_says_more_than_is_understood() {
         const UNDERSTOOD: &[&str] = &[
-            "additionalProperties", "description", "enum", "format", "items", "maximum", "maxItems", "maxLength",
-            "maxProperties", "minimum", "minLength", "nullable", "properties", "required", "title", "type",
-            "x-kubernetes-int-or-string", "x-kubernetes-list-map-keys", "x-kubernetes-list-type",
-            "x-kubernetes-map-type", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-validations",
+            "additionalProperties",
+            "description",
+            "enum",
+            "format",
+            "items",
+            "maximum",
+            "maxItems",
+            "maxLength",
+            "maxProperties",
+            "minimum",
+            "minLength",
+            "nullable",
+            "properties",
+            "required",
+            "title",
+            "type",
+            "x-kubernetes-int-or-string",
+            "x-kubernetes-list-map-keys",
+            "x-kubernetes-list-type",
+            "x-kubernetes-map-type",
+            "x-kubernetes-preserve-unknown-fields",
+            "x-kubernetes-validations",
         ];
         for (kind, schema) in &*SCHEMAS {
             multigres_crds::schema::visit(&mut schema.root.clone(), &mut |schema| {
-                let Value::Object(keywords) = serde_json::to_value(&*schema).unwrap() else { panic!("{kind}") };
+                let Value::Object(keywords) = serde_json::to_value(&*schema).unwrap() else {
+                    panic!("{kind}")
+                };
                 let foreign = keywords.keys().find(|keyword| !UNDERSTOOD.contains(&keyword.as_str()));
                 assert_eq!(foreign, None, "{kind}");
                 let keys = schema.x_kubernetes_list_map_keys.iter().flatten().count();
@@ -319,7 +339,9 @@ mod tests {
             Just(json!({})),
             Just(json!([{}])),
             Just(json!({"name": "us-east-1"})),
-            Just(json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]}})),
+            Just(
+                json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]}})
+            ),
         ]
     }
 

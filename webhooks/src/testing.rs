@@ -22,7 +22,7 @@ pub fn small() -> Value {
         r"
         apiVersion: multigres.com/v1alpha1
         kind: MultigresCluster
-        metadata: {name: c, namespace: n}
+        metadata: {name: c, namespace: ns}
         spec:
           globalTopoServer: {rootPath: /m/global}
           cells: {templates: [{name: a}, {name: b}]}

@@ -8,6 +8,8 @@ mod findings;
 mod names;
 mod pools;
 mod resources;
+#[cfg(test)]
+mod testing;
 mod text;
 mod topology;
 mod transitions;

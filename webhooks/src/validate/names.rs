@@ -132,3 +132,94 @@ fn is_identifier(name: &str, most: usize, separator: impl Fn(char) -> bool) -> b
         && name.ends_with(alphanumeric)
         && name.chars().all(|c| alphanumeric(c) || separator(c))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{FULL, SHORT, edit};
+    use crate::validate::testing::create;
+
+    #[test]
+    fn cluster_name() {
+        let name = |name: &str| vec![edit("/metadata", "/name", json!(name))];
+        let prefix = |prefix: &str| {
+            vec![edit("/metadata", "/name", json!(null)), edit("/metadata", "/generateName", json!(prefix))]
+        };
+        create(
+            "C01",
+            &[
+                (name("a"), &[]),
+                (name(&"a".repeat(40)), &[]),
+                (name(&"a".repeat(41)), &["Invalid metadata.name"]),
+                (name("1a"), &["Invalid metadata.name"]),
+                (name("a.b"), &["Invalid metadata.name"]),
+                (prefix("a-"), &[]),
+                (prefix(&"a".repeat(35)), &[]),
+                (prefix(&"a".repeat(36)), &["Invalid metadata.generateName"]),
+                (prefix("-"), &["Invalid metadata.generateName"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn cell_and_pool_names() {
+        let cell = |name: &str| vec![edit("", "/spec/cells/templates/1/name", json!(name))];
+        let pool =
+            |name: &str| vec![edit(FULL, "/spec/tableGroups/0/shardTemplate/pools/1/name", json!(name))];
+        let wrong_cell: &[&str] = &["Invalid spec.cells.templates[1].name"];
+        let wrong_pool: &[&str] =
+            &["Invalid spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[1].name"];
+        create(
+            "C06",
+            &[
+                (cell("1a"), &[]),
+                (cell(&"a".repeat(40)), &[]),
+                (cell(&"a".repeat(41)), wrong_cell),
+                (cell("A"), wrong_cell),
+                (cell("a_b"), wrong_cell),
+                (cell("global"), wrong_cell),
+                (cell(""), wrong_cell),
+                (pool("us-readOnly"), &[]),
+                (pool(&"a".repeat(50)), &[]),
+                (pool(&"a".repeat(51)), wrong_pool),
+                (pool("Reports"), wrong_pool),
+                (pool("a-"), wrong_pool),
+                (pool(""), wrong_pool),
+            ],
+        );
+    }
+
+    #[test]
+    fn database_name() {
+        let name = |name: &str| vec![edit(SHORT, "/name", json!(name))];
+        let wrong: &[&str] = &["Invalid spec.databases.templates[0].name"];
+        create(
+            "C07",
+            &[
+                (name("users_db"), &[]),
+                (name(&"a".repeat(63)), &[]),
+                (name("users-db"), wrong),
+                (name("Users"), wrong),
+                (name("_users"), wrong),
+                (name("users_"), wrong),
+                (name("template1"), wrong),
+            ],
+        );
+    }
+
+    #[test]
+    fn table_group_name() {
+        let name = |name: &str| vec![edit(FULL, "/spec/tableGroups/0/name", json!(name))];
+        let wrong: &[&str] = &["Invalid spec.databases.templates[1].spec.tableGroups[0].name"];
+        create(
+            "C11",
+            &[
+                (name("orders_tg"), &[]),
+                (name("orders-tg"), &[]),
+                (name("1"), wrong),
+                (name("orders_"), wrong),
+            ],
+        );
+    }
+}

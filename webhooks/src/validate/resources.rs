@@ -65,13 +65,79 @@ fn each_resources<'a>(view: &View<'a>, f: &mut dyn FnMut(&Path<'_>, &'a Resource
     });
     view.each_database(|path, database| {
         let exporter = database.template.spec.postgres_exporter.as_ref();
-        visit(&path.field("spec.postgresExporter"), exporter.and_then(|exporter| exporter.resources.as_ref()));
+        visit(
+            &path.field("spec.postgresExporter"),
+            exporter.and_then(|exporter| exporter.resources.as_ref()),
+        );
     });
     view.each_written(|path, pool| {
-        let containers: [(&str, Option<&Container>); 3] =
-            [("postgres", pool.postgres), ("multiPooler", pool.multi_pooler), ("multipooler", pool.multipooler)];
+        let containers: [(&str, Option<&Container>); 3] = [
+            ("postgres", pool.postgres),
+            ("multiPooler", pool.multi_pooler),
+            ("multipooler", pool.multipooler),
+        ];
         for (field, container) in containers {
             visit(&path.field(field), container.and_then(|container| container.resources.as_ref()));
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::testing::{Edit, FULL, SHORT, edit};
+    use crate::validate::testing::create;
+
+    #[test]
+    fn amounts() {
+        let admin =
+            |resources: Value| vec![edit("", "/spec/admin", json!({"spec": {"resources": resources}}))];
+        let at = |at: &str, pointer: &str| -> Vec<Edit> {
+            let value = json!({"resources": {"requests": {"cpu": "x"}}});
+            vec![edit(at, pointer, value)]
+        };
+        const PATH: &str = "spec.admin.spec.resources";
+        create(
+            "C14",
+            &[
+                (admin(json!({"requests": {"cpu": "500m", "memory": 1}, "limits": {"cpu": 1}})), &[]),
+                (admin(json!({"requests": {"memory": "2Gi"}, "limits": {"memory": "2048Mi"}})), &[]),
+                (admin(json!({"requests": {"cpu": "1 core"}})), &[&format!("Invalid {PATH}.requests[cpu]")]),
+                (admin(json!({"limits": {"cpu": -1}})), &[&format!("Invalid {PATH}.limits[cpu]")]),
+                (
+                    admin(json!({"requests": {"memory": "1025Mi"}, "limits": {"memory": "1Gi"}})),
+                    &[&format!("Invalid {PATH}.limits[memory]")],
+                ),
+                (admin(json!({"requests": {"cpu": true}})), &[]),
+                (
+                    at("/spec/globalTopoServer", "/managedSpec"),
+                    &["Invalid spec.globalTopoServer.managedSpec.resources.requests[cpu]"],
+                ),
+                (
+                    at("/spec/cells/templates/0", "/spec")
+                        .into_iter()
+                        .chain(at("/spec/cells/templates/0/spec", "/multiGateway"))
+                        .collect(),
+                    &["Invalid spec.cells.templates[0].spec.multiGateway.resources.requests[cpu]"],
+                ),
+                (
+                    at(FULL, "/spec/postgresExporter"),
+                    &["Invalid spec.databases.templates[1].spec.postgresExporter.resources.requests[cpu]"],
+                ),
+                (
+                    at(SHORT, "/spec/pools/0/replica/multipooler"),
+                    &[
+                        "Invalid spec.databases.templates[0].spec.pools[0].replica.multipooler.resources.requests[cpu]",
+                    ],
+                ),
+                (
+                    at(FULL, "/spec/tableGroups/0/shardTemplate/pools/1/postgres"),
+                    &[
+                        "Invalid spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[1].postgres.resources.requests[cpu]",
+                    ],
+                ),
+            ],
+        );
+    }
 }

@@ -5,7 +5,8 @@ use crate::report::quote;
 /// The closest of the names that exist, where one is close.
 pub(super) fn suggestion<'n>(name: &str, existing: impl Iterator<Item = &'n str>) -> Option<String> {
     let close = |other: &&str| strsim::damerau_levenshtein(name, other) <= (name.len() / 3).max(1);
-    let closest = existing.filter(close).min_by_key(|other| (strsim::damerau_levenshtein(name, other), *other))?;
+    let closest =
+        existing.filter(close).min_by_key(|other| (strsim::damerau_levenshtein(name, other), *other))?;
     Some(format!("did you mean {}?", quote(closest)))
 }
 

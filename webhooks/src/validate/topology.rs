@@ -76,12 +76,14 @@ fn unmanaged_topology(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let global = &cx.new.spec().global_topo_server;
     match &global.external {
         Some(external) if external.address.is_none() => {
-            let message = "external has no address; write \"host:port\" of each endpoint, separated by commas";
+            let message =
+                "external has no address; write \"host:port\" of each endpoint, separated by commas";
             report.error(&GLOBAL.field("external.address"), Reason::Required, "", message);
         }
         None if global.managed == Some(false) => {
             let meta = &cx.new.cluster.metadata;
-            let part = |text: &Option<String>, unknown: &str| text.clone().unwrap_or_else(|| unknown.to_owned());
+            let part =
+                |text: &Option<String>, unknown: &str| text.clone().unwrap_or_else(|| unknown.to_owned());
             let own =
                 address::managed_etcd(&part(&meta.name, "<name>"), &part(&meta.namespace, "<namespace>"));
             let message = format!(
@@ -91,5 +93,81 @@ fn unmanaged_topology(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             report.error(&GLOBAL.field("external"), Reason::Required, "", message);
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::testing::{Edit, edit};
+    use crate::validate::testing::create;
+
+    const GLOBAL: &str = "/spec/globalTopoServer";
+
+    /// An external topology of cell `a`.
+    fn of_cell(external: &Value) -> Vec<Edit> {
+        vec![edit("/spec/cells/templates/0", "/spec", json!({"topoServer": {"external": external}}))]
+    }
+
+    #[test]
+    fn root_paths() {
+        let global = |path: &str| vec![edit(GLOBAL, "/rootPath", json!(path))];
+        let wrong: &[&str] = &["Invalid spec.globalTopoServer.rootPath"];
+        create(
+            "C02",
+            &[
+                (global("/multigres"), &[]),
+                (global("/a/b-c_d.e"), &[]),
+                (global("multigres"), wrong),
+                (global("/"), wrong),
+                (global("/a/"), wrong),
+                (global("/a//b"), wrong),
+                (global("/a/../b"), wrong),
+                (global("/a b"), wrong),
+                (global("/$(HOME)"), wrong),
+                (of_cell(&json!({"address": "e:1", "rootPath": "/a"})), &[]),
+                (
+                    of_cell(&json!({"address": "e:1", "rootPath": "a"})),
+                    &["Invalid spec.cells.templates[0].spec.topoServer.external.rootPath"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn addresses() {
+        let global = |address: &str| vec![edit(GLOBAL, "/external", json!({"address": address}))];
+        let wrong: &[&str] = &["Invalid spec.globalTopoServer.external.address"];
+        create(
+            "C03",
+            &[
+                (global("etcd-0.example.com:2379,etcd-1.example.com:2379"), &[]),
+                (global(""), wrong),
+                (global("http://etcd:2379"), wrong),
+                (global("[etcd:2379](http://etcd:2379)"), wrong),
+                (global("etcd:2379,ETCD:2379"), wrong),
+                (global("etcd"), wrong),
+                (
+                    of_cell(&json!({"address": "etcd:0", "rootPath": "/a"})),
+                    &["Invalid spec.cells.templates[0].spec.topoServer.external.address"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn unmanaged_topology() {
+        let managed = |managed: bool| edit(GLOBAL, "/managed", json!(managed));
+        let external = |external: Value| edit(GLOBAL, "/external", external);
+        create(
+            "C04",
+            &[
+                (vec![managed(true)], &[]),
+                (vec![managed(false), external(json!({"address": "e:1"}))], &[]),
+                (vec![managed(false)], &["Required spec.globalTopoServer.external"]),
+                (vec![external(json!({}))], &["Required spec.globalTopoServer.external.address"]),
+            ],
+        );
     }
 }

@@ -85,3 +85,98 @@ fn shards_stay(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{FULL, SHORT, edit, volume};
+    use crate::validate::testing::update;
+
+    const GLOBAL: &str = "/spec/globalTopoServer";
+
+    #[test]
+    fn root_path_stays() {
+        update(
+            "U01",
+            &[
+                (vec![], vec![edit(GLOBAL, "/managed", json!(true))], &[]),
+                (
+                    vec![],
+                    vec![edit(GLOBAL, "/rootPath", json!("/other"))],
+                    &["Invalid spec.globalTopoServer.rootPath"],
+                ),
+                (
+                    vec![edit(GLOBAL, "/rootPath", json!(1))],
+                    vec![edit(GLOBAL, "/rootPath", json!("/other"))],
+                    &[],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn etcd_members_stay() {
+        let replicas = |replicas: i32| vec![edit(GLOBAL, "/managedSpec", json!({"replicas": replicas}))];
+        let changed: &[&str] = &["Invalid spec.globalTopoServer.managedSpec.replicas"];
+        let external = || edit(GLOBAL, "/external", json!({"address": "e:1"}));
+        update(
+            "U03",
+            &[
+                (vec![], replicas(3), &[]),
+                (vec![], replicas(5), changed),
+                (replicas(5), vec![edit(GLOBAL, "/managedSpec", json!(null))], changed),
+                (replicas(5), vec![edit(GLOBAL, "/managedSpec", json!(null)), external()], &[]),
+                (replicas(5), replicas(3).into_iter().chain([external()]).collect(), changed),
+            ],
+        );
+    }
+
+    #[test]
+    fn shards_stay() {
+        let group = |name: &str, shards: i32| {
+            let pool = json!({"type": "replica", "cell": "a", "dataVolumeClaimTemplate": volume("1Gi")});
+            json!([{"name": name, "partitioning": {"shards": shards}, "shardTemplate": {"pools": [pool]}}])
+        };
+        let to_full = |name, shards| {
+            vec![
+                edit(SHORT, "/spec/pools", json!(null)),
+                edit(SHORT, "/spec/tableGroups", group(name, shards)),
+            ]
+        };
+        let to_short = vec![
+            edit(FULL, "/spec/tableGroups", json!(null)),
+            edit(FULL, "/spec/pools", json!([{"cell": "a", "primary": {}}])),
+        ];
+        update(
+            "U04",
+            &[
+                (
+                    vec![],
+                    vec![edit(FULL, "/spec/tableGroups/0/partitioning/shards", json!(2))],
+                    &["Invalid spec.databases.templates[1].spec.tableGroups[0].partitioning.shards"],
+                ),
+                (vec![], to_full("default", 1), &[]),
+                (vec![], to_full("other", 2), &[]),
+                (
+                    vec![],
+                    to_full("default", 2),
+                    &["Invalid spec.databases.templates[0].spec.tableGroups[0].partitioning.shards"],
+                ),
+                (
+                    vec![edit(FULL, "/spec/tableGroups/0/partitioning/shards", json!(2))],
+                    to_short,
+                    &["Invalid spec.databases.templates[1].spec.pools"],
+                ),
+                (
+                    vec![],
+                    vec![
+                        edit(FULL, "/name", json!("new")),
+                        edit(FULL, "/spec/tableGroups/0/partitioning/shards", json!(2)),
+                    ],
+                    &[],
+                ),
+            ],
+        );
+    }
+}

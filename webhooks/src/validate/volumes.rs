@@ -117,7 +117,8 @@ fn class_and_modes(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         let (new_class, old_class) = (&new.claim.storage_class_name, &old.claim.storage_class_name);
         let has_class = |claim: &Claim| claim.storage_class == *new_class;
         if new_class != old_class && !all_claims(new, cx, has_class) {
-            let name = |class: &Option<String>| class.as_deref().map_or("the default class".to_owned(), quote);
+            let name =
+                |class: &Option<String>| class.as_deref().map_or("the default class".to_owned(), quote);
             let message = format!(
                 "the class of an existing volume cannot change from {} to {}; add a pool with the other class instead",
                 name(old_class),
@@ -207,7 +208,9 @@ fn volumes(view: &View<'_>) -> Vec<Volume> {
     }
     view.each_database(|path, database| {
         for group in &database.groups {
-            found.extend(group.pools.iter().filter_map(|pool| pool_volume(cluster, path, database, group, pool)));
+            found.extend(
+                group.pools.iter().filter_map(|pool| pool_volume(cluster, path, database, group, pool)),
+            );
         }
     });
     view.each_database(|path, database| {
@@ -259,4 +262,210 @@ fn backup_volume(database: &str, path: &Path<'_>, backup: Option<&Backup>) -> Op
     };
     let identity = Identity::Backup { database: database.to_owned() };
     Some(Volume { identity, claim, path: FieldPath::from(&path.field(BACKUP_CLAIM)), labels: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use multigres_crds::v1alpha1::MultigresCluster;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::lookup::Lookup;
+    use crate::testing::{Edit, FULL, SHORT, edit, edited, small, volume};
+    use crate::validate::testing::{create, found, update};
+
+    const PRIMARY: &str = "/spec/pools/0/primary/dataVolumeClaimTemplate";
+    const PRIMARY_PATH: &str = "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate";
+
+    fn primary(claim: Value) -> Vec<Edit> {
+        vec![edit(SHORT, PRIMARY, claim)]
+    }
+
+    #[test]
+    fn claims() {
+        let storage = format!("Invalid {PRIMARY_PATH}.resources.requests.storage");
+        create(
+            "C13",
+            &[
+                (primary(volume("1.5Gi")), &[]),
+                (primary(volume("0")), &[&storage]),
+                (primary(volume("-1Gi")), &[&storage]),
+                (primary(volume("1 Gi")), &[&storage]),
+                (
+                    primary(json!({})),
+                    &[
+                        &format!("Required {PRIMARY_PATH}.accessModes"),
+                        &format!("Required {PRIMARY_PATH}.resources.requests.storage"),
+                    ],
+                ),
+                (
+                    primary(json!(null)),
+                    &[
+                        &format!("Required {PRIMARY_PATH}"),
+                        "Required spec.databases.templates[0].spec.pools[0].replica.dataVolumeClaimTemplate",
+                    ],
+                ),
+                // What would be inherited is unknown.
+                (primary(json!([])), &[]),
+                (
+                    vec![edit(
+                        FULL,
+                        "/spec/tableGroups/0/shardTemplate/pools/1/dataVolumeClaimTemplate",
+                        json!(null),
+                    )],
+                    &[
+                        "Required spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[1].dataVolumeClaimTemplate",
+                    ],
+                ),
+                (
+                    vec![edit(
+                        "",
+                        "/spec/backup",
+                        json!({"filesystem": {"volumeClaimTemplate": volume("0")}}),
+                    )],
+                    &["Invalid spec.backup.filesystem.volumeClaimTemplate.resources.requests.storage"],
+                ),
+                (
+                    vec![edit(
+                        "",
+                        "/spec/globalTopoServer/managedSpec",
+                        json!({"dataVolumeClaimTemplate": volume("0")}),
+                    )],
+                    &[
+                        "Invalid spec.globalTopoServer.managedSpec.dataVolumeClaimTemplate.resources.requests.storage",
+                    ],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn shrinking() {
+        let backup = |size: &str| {
+            vec![edit("", "/spec/backup", json!({"filesystem": {"volumeClaimTemplate": volume(size)}}))]
+        };
+        let etcd = |size: &str| {
+            vec![edit(
+                "",
+                "/spec/globalTopoServer/managedSpec",
+                json!({"dataVolumeClaimTemplate": volume(size)}),
+            )]
+        };
+        let storage = format!("Forbidden {PRIMARY_PATH}.resources.requests.storage");
+        update(
+            "U05",
+            &[
+                (vec![], primary(volume("20Gi")), &[]),
+                (vec![], primary(volume("10240Mi")), &[]),
+                (vec![], primary(volume("9Gi")), &[&storage]),
+                (vec![], primary(volume("9 Gi")), &[]),
+                (vec![], etcd("10Gi"), &[]),
+                (
+                    vec![],
+                    etcd("9Gi"),
+                    &[
+                        "Forbidden spec.globalTopoServer.managedSpec.dataVolumeClaimTemplate.resources.requests.storage",
+                    ],
+                ),
+                (
+                    backup("20Gi"),
+                    vec![edit("", "/spec/backup", json!(null))],
+                    &["Forbidden spec.backup.filesystem.volumeClaimTemplate.resources.requests.storage"],
+                ),
+                // The replica inherits what it had of its own before.
+                (
+                    vec![edit(SHORT, "/spec/pools/0/replica/dataVolumeClaimTemplate", volume("20Gi"))],
+                    vec![edit(SHORT, "/spec/pools/0/replica/dataVolumeClaimTemplate", json!(null))],
+                    &[&storage],
+                ),
+            ],
+        );
+    }
+
+    struct Claims(Known<Vec<Claim>>);
+
+    impl Lookup for Claims {
+        fn synced(&self) -> bool {
+            true
+        }
+
+        fn cluster(&self, _: &str, _: &str) -> Option<Arc<MultigresCluster>> {
+            None
+        }
+
+        fn claims(&self, namespace: &str, labels: &StringMap) -> Known<Vec<Claim>> {
+            assert_eq!((namespace, labels[labels::CLUSTER].as_str()), ("ns", "c"));
+            self.0.clone()
+        }
+    }
+
+    fn claim(bound: bool, capacity: &str) -> Claim {
+        Claim {
+            bound,
+            capacity: Some(capacity.into()),
+            storage_class: Some("standard".to_owned()),
+            access_modes: vec![AccessMode::ReadWriteOnce],
+            ..Claim::default()
+        }
+    }
+
+    #[test]
+    fn a_failed_growth_can_be_taken_back() {
+        let old = edited(small(), &primary(volume("20Gi")));
+        for (claims, allowed) in [
+            (Known::Yes(vec![claim(true, "10Gi"), claim(true, "10Gi")]), true),
+            (Known::Yes(vec![claim(true, "10Gi"), claim(true, "20Gi")]), false),
+            (Known::Yes(vec![claim(true, "10Gi"), claim(false, "10Gi")]), false),
+            (Known::Yes(vec![]), false),
+            (Known::NotYet, false),
+        ] {
+            let found = found("U05", &small(), Some(&old), &Claims(claims.clone()));
+            assert_eq!(found.is_empty(), allowed, "{claims:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn class_and_modes() {
+        let class = |class: Value| {
+            let claim = volume("10Gi");
+            primary(
+                edited(json!({"claim": claim}), &[edit("/claim", "/storageClassName", class)])["claim"]
+                    .clone(),
+            )
+        };
+        let modes = |modes: Value| {
+            primary(
+                edited(json!({"claim": volume("10Gi")}), &[edit("/claim", "/accessModes", modes)])["claim"]
+                    .clone(),
+            )
+        };
+        update(
+            "U06",
+            &[
+                (class(json!("fast")), class(json!("fast")), &[]),
+                (vec![], class(json!("fast")), &[&format!("Forbidden {PRIMARY_PATH}.storageClassName")]),
+                (
+                    class(json!("fast")),
+                    class(json!(null)),
+                    &[&format!("Forbidden {PRIMARY_PATH}.storageClassName")],
+                ),
+                (
+                    modes(json!(["ReadWriteOnce", "ReadOnlyMany"])),
+                    modes(json!(["ReadOnlyMany", "ReadWriteOnce"])),
+                    &[],
+                ),
+                (
+                    vec![],
+                    modes(json!(["ReadWriteMany"])),
+                    &[&format!("Forbidden {PRIMARY_PATH}.accessModes")],
+                ),
+            ],
+        );
+        let claims = Claims(Known::Yes(vec![claim(true, "10Gi")]));
+        let to = |name: &str| edited(small(), &class(json!(name)));
+        assert!(found("U06", &to("standard"), Some(&small()), &claims).is_empty());
+        assert!(!found("U06", &to("fast"), Some(&small()), &claims).is_empty());
+    }
 }
