@@ -13,6 +13,7 @@ use jsonschema::{ValidationError, Validator};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use serde_json::Value;
 
+use super::normalise::integer;
 use super::{items, list_key, property};
 use crate::path::FieldPath;
 use crate::report::{self, Reason};
@@ -132,8 +133,9 @@ fn explain(error: &ValidationError<'_>, path: &FieldPath) -> Vec<(u8, Violation)
     let invalid = |detail: String| {
         violation(Reason::Invalid, format!("Invalid value: {}: {detail}", report::display(value)))
     };
-    let out_of_bounds =
-        |comparison: &str, limit: &Value| invalid(format!("should be {comparison} than or equal to {limit}"));
+    let out_of_bounds = |comparison: &str, limit: &Value| {
+        invalid(format!("should be {comparison} than or equal to {}", bound(limit)))
+    };
     match error.kind() {
         ValidationErrorKind::Type { kind } => {
             let (expected, actual) = (expected_types(kind), type_of(value));
@@ -232,6 +234,11 @@ fn type_of(value: &Value) -> &'static str {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     }
+}
+
+/// Bounds are written as decimal fractions, but are whole.
+fn bound(limit: &Value) -> String {
+    limit.as_f64().and_then(integer).map_or_else(|| limit.to_string(), |limit| limit.to_string())
 }
 
 fn plain(value: &Value) -> String {
