@@ -179,3 +179,6 @@ fn remove(object: &mut Value, path: &FieldPath) {
         fields.remove(last.as_ref());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,3 +23,6 @@ pub mod router;
 pub mod schema;
 pub mod validate;
 pub mod verdict;
+
+#[cfg(test)]
+mod testing;
