@@ -38,8 +38,7 @@ const NAMED_FIELDS: usize = 5;
 pub fn protect(kind: ChildKind, request: &Request<'_>, lookup: &dyn Lookup) -> Result<Vec<String>, Denial> {
     let old = request.old_object.map(Child::read).transpose()?;
     let new = request.object.map(Child::read).transpose()?;
-    let name = Object::read(request.object.or(request.old_object)).name();
-    let of = Subject { kind, name: if request.name.is_empty() { name } else { request.name.to_string() } };
+    let of = Subject { kind, name: request.subject().name };
 
     if request.sub_resource == "scale" {
         return Err(of.forbids_scale());

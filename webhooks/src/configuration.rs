@@ -10,13 +10,12 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingWebhook, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-use kube::Resource;
 use kube::api::ObjectMeta;
-use multigres_crds::v1alpha1::{MultigresCluster, VERSION};
+use multigres_crds::v1alpha1::VERSION;
 use multigres_crds::{GROUP, labels};
 
-use crate::exemption::{GARBAGE_COLLECTOR, KUBE_CONTROLLER_MANAGER, NAMESPACE_CONTROLLER};
-use crate::kind::ChildKind;
+use crate::exemption::kubernetes_users;
+use crate::kind::{ChildKind, Kind};
 use crate::router::{MUTATE_PATH, VALIDATE_PATH};
 
 /// Name of both configurations.
@@ -55,73 +54,75 @@ pub struct Settings {
     pub ca_bundle: Option<Vec<u8>>,
 }
 
-/// What is sent before anything is checked: defaults, and all errors at once.
+/// What is sent before anything is checked: for defaults, and to tell all errors at once.
 pub fn mutating(settings: &Settings) -> MutatingWebhookConfiguration {
-    let webhooks = [clusters("defaulting", &["CREATE", "UPDATE"]), children("defaulting", &["CREATE", "UPDATE"])];
+    let entries =
+        [Group::Clusters, Group::Children].map(|group| group.entry("defaulting", &["CREATE", "UPDATE"]));
     MutatingWebhookConfiguration {
         metadata: metadata(),
-        webhooks: Some(webhooks.map(|entry| entry.mutating(settings)).into()),
+        webhooks: Some(entries.iter().map(|entry| entry.mutating(settings)).collect()),
     }
 }
 
 /// What is sent once the API server has checked the schema.
 pub fn validating(settings: &Settings) -> ValidatingWebhookConfiguration {
     let operations = ["CREATE", "UPDATE", "DELETE"];
-    let mut clusters = clusters("validation", &operations);
-    clusters.conditions.push(condition("protected-if-deleted", DELETED_ONLY_IF_PROTECTED));
-    let mut children = children("validation", &operations);
+    let [mut clusters, mut children] =
+        [Group::Clusters, Group::Children].map(|group| group.entry("validation", &operations));
+    clusters.conditions.push(condition("deletion-protected", DELETED_ONLY_IF_PROTECTED));
     for subresource in ["status", "scale"] {
         children.resources.extend(ChildKind::ALL.map(|kind| format!("{}/{subresource}", kind.plural())));
     }
     ValidatingWebhookConfiguration {
         metadata: metadata(),
-        webhooks: Some([clusters, children].map(|entry| entry.validating(settings)).into()),
+        webhooks: Some([clusters, children].iter().map(|entry| entry.validating(settings)).collect()),
     }
 }
 
 /// Finalizers can always be removed.
-const NOT_TERMINATING: &str =
-    "!(request.operation == 'UPDATE' && has(oldObject.metadata.deletionTimestamp))";
+const NOT_TERMINATING: &str = "!(request.operation == 'UPDATE' && has(oldObject.metadata.deletionTimestamp))";
 /// A cluster that is not protected goes without being asked about.
-const DELETED_ONLY_IF_PROTECTED: &str = "request.operation != 'DELETE' || \
-     (has(oldObject.spec.deletionProtection) && oldObject.spec.deletionProtection)";
+const DELETED_ONLY_IF_PROTECTED: &str = "request.operation != 'DELETE' || (has(oldObject.spec) \
+     && has(oldObject.spec.deletionProtection) && oldObject.spec.deletionProtection == true)";
+
+/// Kinds that are treated alike.
+#[derive(Clone, Copy)]
+enum Group {
+    Clusters,
+    Children,
+}
+
+impl Group {
+    fn entry(self, phase: &str, operations: &[&str]) -> Entry {
+        let (name, kinds) = match self {
+            Self::Clusters => ("clusters", vec![Kind::Cluster]),
+            Self::Children => ("children", ChildKind::ALL.map(Kind::Child).into()),
+        };
+        Entry {
+            name: format!("{name}.{phase}.{GROUP}"),
+            operations: operations.iter().map(ToString::to_string).collect(),
+            exempt: kubernetes_users(kinds[0]),
+            resources: kinds.into_iter().map(Kind::plural).collect(),
+            conditions: vec![condition("not-terminating", NOT_TERMINATING)],
+        }
+    }
+}
 
 /// One entry of a configuration: a group of kinds in a phase.
 struct Entry {
     name: String,
     operations: Vec<String>,
     resources: Vec<String>,
-    exempt: Vec<&'static str>,
+    exempt: &'static [&'static str],
     conditions: Vec<MatchCondition>,
 }
 
-/// Garbage collection is not exempt: deletion protection holds against an owner that goes.
-fn clusters(phase: &str, operations: &[&str]) -> Entry {
-    Entry {
-        name: format!("clusters.{phase}.{GROUP}"),
-        operations: operations.iter().map(ToString::to_string).collect(),
-        resources: vec![MultigresCluster::plural(&()).into_owned()],
-        exempt: vec![NAMESPACE_CONTROLLER, KUBE_CONTROLLER_MANAGER],
-        conditions: vec![condition("not-terminating", NOT_TERMINATING)],
-    }
-}
-
-fn children(phase: &str, operations: &[&str]) -> Entry {
-    Entry {
-        name: format!("children.{phase}.{GROUP}"),
-        operations: operations.iter().map(ToString::to_string).collect(),
-        resources: ChildKind::ALL.map(ChildKind::plural).into(),
-        exempt: vec![GARBAGE_COLLECTOR, NAMESPACE_CONTROLLER, KUBE_CONTROLLER_MANAGER],
-        conditions: vec![condition("not-terminating", NOT_TERMINATING)],
-    }
-}
-
 impl Entry {
-    fn mutating(self, settings: &Settings) -> MutatingWebhook {
+    fn mutating(&self, settings: &Settings) -> MutatingWebhook {
         MutatingWebhook {
             rules: Some(vec![self.rule()]),
             match_conditions: Some(self.match_conditions(&settings.operator_user)),
-            name: self.name,
+            name: self.name.clone(),
             admission_review_versions: vec!["v1".to_owned()],
             client_config: client_config(settings, MUTATE_PATH),
             failure_policy: Some("Fail".to_owned()),
@@ -134,11 +135,11 @@ impl Entry {
         }
     }
 
-    fn validating(self, settings: &Settings) -> ValidatingWebhook {
+    fn validating(&self, settings: &Settings) -> ValidatingWebhook {
         ValidatingWebhook {
             rules: Some(vec![self.rule()]),
             match_conditions: Some(self.match_conditions(&settings.operator_user)),
-            name: self.name,
+            name: self.name.clone(),
             admission_review_versions: vec!["v1".to_owned()],
             client_config: client_config(settings, VALIDATE_PATH),
             failure_policy: Some("Fail".to_owned()),

@@ -27,13 +27,16 @@ pub enum ChildKind {
 impl Kind {
     /// The kind that a resource of the API holds.
     pub fn of(group: &str, resource: &str) -> Option<Self> {
-        if group != GROUP {
-            return None;
+        let mut kinds = std::iter::once(Self::Cluster).chain(ChildKind::ALL.map(Self::Child));
+        kinds.find(|kind| group == GROUP && kind.plural() == resource)
+    }
+
+    /// The name of the resource, as in a URL.
+    pub fn plural(self) -> String {
+        match self {
+            Self::Cluster => MultigresCluster::plural(&()).into_owned(),
+            Self::Child(kind) => kind.plural(),
         }
-        if resource == MultigresCluster::plural(&()) {
-            return Some(Self::Cluster);
-        }
-        ChildKind::ALL.into_iter().find(|kind| kind.plural() == resource).map(Self::Child)
     }
 
     /// The name of the kind, as in a manifest.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 /// Everything that is wrong with an object, and everything its author should know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -58,4 +60,44 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.message)
     }
+}
+
+impl Report {
+    /// How many errors an answer lists; of the others it gives the number.
+    pub const MAX_CAUSES: usize = 50;
+
+    /// The errors that an answer lists, and the number of those that it leaves out.
+    pub fn listed(&self) -> (&[Cause], usize) {
+        let listed = &self.errors[..self.errors.len().min(Self::MAX_CAUSES)];
+        (listed, self.errors.len() - listed.len())
+    }
+}
+
+/// Longest part of a user's text that a message repeats.
+const MAX_QUOTED: usize = 128;
+
+/// A text in quotation marks, cut where it is long.
+pub fn quote(text: &str) -> String {
+    match text.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("{:?}", format!("{}…", &text[..end])),
+        None => format!("{text:?}"),
+    }
+}
+
+/// A value as JSON, cut where it is long.
+pub fn display(value: &Value) -> String {
+    match value {
+        Value::String(text) => quote(text),
+        Value::Object(_) => "{…}".to_owned(),
+        Value::Array(_) => "[…]".to_owned(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+/// A text in at most so many characters.
+pub fn shorten(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }

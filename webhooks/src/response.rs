@@ -13,23 +13,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause, Status
 use multigres_crds::GROUP;
 use serde::{Serialize, Serializer, ser};
 
-use crate::report::Cause;
-use crate::review;
+use crate::report::{Cause, Report, shorten};
+use crate::review::{self, Subject};
 use crate::verdict::{Denial, Outcome, Verdict};
 
-/// Errors that one answer spells out; the rest are counted.
-pub const MAX_CAUSES: usize = 50;
 /// Characters of one warning.
 pub const MAX_WARNING: usize = 120;
-
-/// What a request is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Subject {
-    /// Kind of the object.
-    pub kind: String,
-    /// Name of the object, or what its name will start with.
-    pub name: String,
-}
 
 /// An answered review.
 #[derive(Clone, Debug, Serialize)]
@@ -92,8 +81,13 @@ impl Review {
     }
 
     /// The status code within the answer; HTTP's own is 200.
-    pub fn code(&self) -> i32 {
-        self.response.status.as_ref().and_then(|status| status.code).unwrap_or(200)
+    pub fn code(&self) -> u16 {
+        self.response
+            .status
+            .as_ref()
+            .and_then(|status| status.code)
+            .and_then(|code| u16::try_from(code).ok())
+            .unwrap_or(200)
     }
 }
 
@@ -108,7 +102,7 @@ fn status(subject: Subject, denial: Denial) -> Status {
         group: Some(GROUP.to_owned()),
         kind: Some(subject.kind),
         name: Some(subject.name),
-        causes: Some(causes.into_iter().take(MAX_CAUSES).map(status_cause).collect()),
+        causes: Some(causes.into_iter().take(Report::MAX_CAUSES).map(status_cause).collect()),
         ..StatusDetails::default()
     };
     Status {
@@ -128,11 +122,11 @@ fn status_cause(Cause { reason, field, message }: Cause) -> StatusCause {
 fn invalid(Subject { kind, name }: &Subject, causes: &[Cause]) -> String {
     let errors = if causes.len() == 1 { "error" } else { "errors" };
     let mut message = format!("{kind} {name:?} is invalid: {} {errors}", causes.len());
-    for cause in causes.iter().take(MAX_CAUSES) {
+    for cause in causes.iter().take(Report::MAX_CAUSES) {
         // Writing to a string cannot fail.
         let _ = write!(message, "\n{cause}");
     }
-    if let Some(more) = causes.len().checked_sub(MAX_CAUSES).filter(|more| *more > 0) {
+    if let Some(more) = causes.len().checked_sub(Report::MAX_CAUSES).filter(|more| *more > 0) {
         let _ = write!(message, "\n… and {more} more");
     }
     message
@@ -144,11 +138,8 @@ fn timeout(Subject { kind, name }: &Subject) -> String {
 
 /// kubectl prints `Warning:` itself, and API servers cut what is long.
 fn fit(warning: &str) -> String {
-    let warning = warning.trim_start_matches("Warning:").trim().replace(char::is_control, " ");
-    match warning.char_indices().nth(MAX_WARNING) {
-        None => warning,
-        Some(_) => warning.chars().take(MAX_WARNING - 1).chain(['…']).collect(),
-    }
+    let text = warning.trim_start_matches("Warning:").trim().replace(char::is_control, " ");
+    shorten(&text, MAX_WARNING)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::kind::Kind;
+use crate::object::Object;
+use crate::report::{Cause, Reason};
 
 /// `apiVersion` of the reviews that are understood.
 pub const API_VERSION: &str = "admission.k8s.io/v1";
@@ -113,6 +115,24 @@ impl Request<'_> {
     pub fn target(&self) -> Option<Kind> {
         Kind::of(&self.resource.group, &self.resource.resource)
     }
+
+    /// What the request is about.
+    pub fn subject(&self) -> Subject {
+        let name = match &*self.name {
+            "" => Object::read(self.object.or(self.old_object)).name(),
+            name => name.to_owned(),
+        };
+        Subject { kind: self.kind.kind.to_string(), name }
+    }
+}
+
+/// What a request is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// Kind of the object.
+    pub kind: String,
+    /// Name of the object, or what its name will start with.
+    pub name: String,
 }
 
 /// Why a body is no request.
@@ -121,18 +141,18 @@ pub enum Undecodable {
     /// Nothing that could be answered.
     NotAReview(String),
     /// A review, as it has a uid, that does not decode.
-    Malformed {
-        /// Identifies the request.
-        uid: String,
-        /// Kind of the object, where it could be read.
-        kind: String,
-        /// Name of the object, where it could be read.
-        name: String,
-        /// Where decoding failed.
-        field: String,
-        /// Why it failed.
-        message: String,
-    },
+    Malformed(Box<Malformed>),
+}
+
+/// What can be said of a review that does not decode.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Identifies the request.
+    pub uid: String,
+    /// The object, as far as it could be read.
+    pub subject: Subject,
+    /// Where decoding failed, and why.
+    pub cause: Cause,
 }
 
 #[derive(Deserialize)]
@@ -169,13 +189,12 @@ fn undecodable(body: &[u8], error: &serde_json::Error) -> Undecodable {
     let field = serde_path_to_error::deserialize::<_, Review<'_>>(deserializer)
         .err()
         .map_or_else(String::new, |error| error.path().to_string());
-    Undecodable::Malformed {
-        uid,
+    let subject = Subject {
         kind: text("/request/kind/kind").unwrap_or_default(),
         name: text("/request/name").unwrap_or_default(),
-        field,
-        message: error.to_string(),
-    }
+    };
+    let cause = Cause { reason: Reason::TypeInvalid, field, message: format!("cannot be read: {error}") };
+    Undecodable::Malformed(Box::new(Malformed { uid, subject, cause }))
 }
 
 fn not_a_review(why: &str) -> Undecodable {
@@ -244,8 +263,9 @@ mod tests {
             ("/apiVersion", json!(1), "apiVersion"),
         ] {
             match decode(&with(pointer, value)).unwrap_err() {
-                Undecodable::Malformed { uid, field, .. } => {
-                    assert_eq!((uid.as_str(), field.as_str()), ("705ab4f5", path));
+                Undecodable::Malformed(malformed) => {
+                    let Malformed { uid, cause, .. } = *malformed;
+                    assert_eq!((uid.as_str(), cause.field.as_str()), ("705ab4f5", path));
                 }
                 other @ Undecodable::NotAReview(_) => panic!("{pointer}: {other:?}"),
             }

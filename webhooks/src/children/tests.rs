@@ -106,47 +106,53 @@ fn message(denied: Result<Vec<String>, Denial>) -> String {
     }
 }
 
+/// Asserts that an edit of the cluster's child is denied with the field of the cluster to change instead.
+fn assert_sent(cluster: &MultigresCluster, kind: ChildKind, index: usize, edit: (&str, Value, &str)) {
+    let (pointer, value, instead) = edit;
+    let old = &managed(kind, cluster)[index];
+    let new = edited(old, &format!("/spec{pointer}"), value);
+    let (kind_name, name) = (kind.as_str(), &old["metadata"]["name"]);
+    assert_eq!(
+        message(update(kind, old, &new, &knows(cluster.clone()))),
+        format!(
+            "{kind_name} {name} is managed by MultigresCluster \"example-multigres-cluster\": \
+             change spec.{instead} there"
+        )
+    );
+}
+
 #[test]
 fn an_edit_is_sent_to_the_field_of_the_cluster() {
     use ChildKind::*;
-    let (short, full) = (sample(), full_form());
-    let more = || json!([{"name": "pull-secret"}]);
-    for (cluster, kind, index, pointer, value, instead) in [
-        (&short, TopoServer, 0, "/image", json!("e:1"), "globalTopoServer.managedSpec.image"),
+    let cluster = sample();
+    let secrets = json!([{"name": "pull-secret"}]);
+    let storage = "dataVolumeClaimTemplate/resources/requests/storage";
+    for (kind, index, pointer, value, instead) in [
+        (TopoServer, 0, "/image", json!("e:1"), "globalTopoServer.managedSpec.image"),
         (
-            &short,
             TopoServer,
             0,
-            "/dataVolumeClaimTemplate/resources/requests/storage",
+            &format!("/{storage}"),
             json!("1Gi"),
-            "globalTopoServer.managedSpec.dataVolumeClaimTemplate.resources.requests.storage",
+            &format!("globalTopoServer.managedSpec.{}", storage.replace('/', ".")),
         ),
         (
-            &short,
             TopoServer,
             0,
             "/persistentVolumeClaimRetentionPolicy/whenDeleted",
             json!("Delete"),
             "persistentVolumeClaimRetentionPolicy.whenDeleted",
         ),
-        (&short, MultiAdmin, 0, "/replicas", json!(3), "admin.spec.replicas"),
-        (&short, MultiAdmin, 0, "/pods/imagePullSecrets", more(), "imagePullSecrets"),
-        (&short, MultiAdmin, 0, "/paused", json!(true), "paused"),
-        (&short, MultiOrch, 0, "/resources/limits/cpu", json!("2"), "orchestrator.spec.resources.limits.cpu"),
-        (&short, MultiOrch, 0, "/cells/1/placement", json!({"zone": "b"}), "orchestrator.spec.placement"),
-        (&short, MultiOrch, 0, "/cells", json!([]), "cells.templates"),
-        (&short, MultiOrch, 0, "/globalTopology/address", json!("e:1"), "globalTopoServer.external.address"),
-        (&short, MultiOrch, 0, "/globalTopology/rootPath", json!("/m"), "globalTopoServer.rootPath"),
+        (MultiAdmin, 0, "/replicas", json!(3), "admin.spec.replicas"),
+        (MultiAdmin, 0, "/pods/imagePullSecrets", secrets, "imagePullSecrets"),
+        (MultiAdmin, 0, "/paused", json!(true), "paused"),
+        (MultiOrch, 0, "/resources/limits/cpu", json!("2"), "orchestrator.spec.resources.limits.cpu"),
+        (MultiOrch, 0, "/cells/1/placement", json!({"zone": "b"}), "orchestrator.spec.placement"),
+        (MultiOrch, 0, "/cells", json!([]), "cells.templates"),
+        (MultiOrch, 0, "/globalTopology/address", json!("e:1"), "globalTopoServer.external.address"),
+        (MultiOrch, 0, "/globalTopology/rootPath", json!("/m"), "globalTopoServer.rootPath"),
+        (MultiCell, 0, "/multiGateway/replicas", json!(5), "cells.templates[0].spec.multiGateway.replicas"),
         (
-            &short,
-            MultiCell,
-            0,
-            "/multiGateway/replicas",
-            json!(5),
-            "cells.templates[0].spec.multiGateway.replicas",
-        ),
-        (
-            &short,
             MultiCell,
             1,
             "/multiGateway/service/type",
@@ -154,91 +160,48 @@ fn an_edit_is_sent_to_the_field_of_the_cluster() {
             "cells.templates[1].spec.multiGateway.service.type",
         ),
         (
-            &short,
             MultiCell,
             0,
             "/topology/address",
             json!("e:1"),
             "cells.templates[0].spec.topoServer.external.address",
         ),
-        (&short, MultiCell, 1, "/podLabels", json!({"a": "b"}), "cells.templates[1].spec.podLabels"),
+        (MultiCell, 1, "/podLabels", json!({"a": "b"}), "cells.templates[1].spec.podLabels"),
+    ] {
+        assert_sent(&cluster, kind, index, (pointer, value, instead));
+    }
+}
+
+#[test]
+fn an_edit_of_a_shard_is_sent_to_the_form_that_it_was_written_in() {
+    let (short, full) = (sample(), full_form());
+    for (cluster, index, pointer, value, instead) in [
+        (&short, 0, "/backup/s3", json!({"bucket": "b", "region": "r"}), "backup.s3"),
+        (&short, 0, "/password/secretKeyRef/name", json!("s"), "passwordSecretRef.name"),
+        (&short, 0, "/pools/0/replicas", json!(2), "pools[0].primary.replicas"),
+        (&short, 0, "/pools/1/postgres/image", json!("p:1"), "pools[0].replica.postgres.image"),
         (
             &short,
-            MultiShard,
-            0,
-            "/backup/s3",
-            json!({"bucket": "b", "region": "r"}),
-            "databases.templates[0].spec.backup.s3",
-        ),
-        (
-            &short,
-            MultiShard,
-            0,
-            "/password/secretKeyRef/name",
-            json!("s"),
-            "databases.templates[0].spec.passwordSecretRef.name",
-        ),
-        (
-            &short,
-            MultiShard,
-            0,
-            "/pools/0/replicas",
-            json!(2),
-            "databases.templates[0].spec.pools[0].primary.replicas",
-        ),
-        (
-            &short,
-            MultiShard,
-            0,
-            "/pools/1/postgres/image",
-            json!("p:1"),
-            "databases.templates[0].spec.pools[0].replica.postgres.image",
-        ),
-        (
-            &short,
-            MultiShard,
             0,
             "/pools/2/multiPooler/resources/limits/cpu",
             json!("1"),
-            "databases.templates[0].spec.pools[1].replica.multipooler.resources.limits.cpu",
+            "pools[1].replica.multipooler.resources.limits.cpu",
         ),
-        (&short, MultiShard, 0, "/pools/2/cell", json!("z"), "databases.templates[0].spec.pools[1].cell"),
-        (&short, MultiShard, 0, "/pools", json!([]), "databases.templates[0].spec.pools"),
+        (&short, 0, "/pools/2/cell", json!("z"), "pools[1].cell"),
+        (&short, 0, "/pools/0/type", json!("readOnly"), "pools[0]"),
+        (&short, 0, "/pools", json!([]), "pools"),
         (
             &full,
-            MultiShard,
             0,
             "/pools/0/multiPooler/image",
             json!("m:1"),
-            "databases.templates[0].spec.tableGroups[0].shardTemplate.pools[0].multiPooler.image",
+            "tableGroups[0].shardTemplate.pools[0].multiPooler.image",
         ),
-        (
-            &full,
-            MultiShard,
-            2,
-            "/pools/1/cell",
-            json!("z"),
-            "databases.templates[0].spec.tableGroups[1].shardTemplate.pools[1].cell",
-        ),
-        (
-            &full,
-            MultiShard,
-            1,
-            "/pools",
-            json!([]),
-            "databases.templates[0].spec.tableGroups[1].shardTemplate.pools",
-        ),
+        (&full, 2, "/pools/1/cell", json!("z"), "tableGroups[1].shardTemplate.pools[1].cell"),
+        (&full, 1, "/pools", json!([]), "tableGroups[1].shardTemplate.pools"),
     ] {
-        let old = &managed(kind, cluster)[index];
-        let new = edited(old, &format!("/spec{pointer}"), value);
-        let name = old["metadata"]["name"].as_str().unwrap();
-        assert_eq!(
-            message(update(kind, old, &new, &knows(cluster.clone()))),
-            format!(
-                "{} {name:?} is managed by MultigresCluster \"example-multigres-cluster\": change spec.{instead} there",
-                kind.as_str()
-            )
-        );
+        let instead = format!("databases.templates[0].spec.{instead}");
+        assert_sent(cluster, ChildKind::MultiShard, index, (pointer, value, &instead));
     }
 }
 

@@ -1,0 +1,194 @@
+//! From the body of a review to its answer: the whole of admission as one pure function.
+
+mod child;
+mod cluster;
+
+use std::sync::Arc;
+
+use kube::Resource;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::defaulting::Defaults;
+use crate::document::Document;
+use crate::exemption::is_exempt;
+use crate::impact::Impact;
+use crate::kind::Kind;
+use crate::lookup::Lookup;
+use crate::object::Object;
+use crate::report::{Cause, Reason};
+use crate::response::Review;
+use crate::review::{self, Malformed, Operation, Request, Undecodable};
+use crate::schema::Strictness;
+use crate::validate;
+use crate::verdict::{Denial, Outcome, RuleGroup, Verdict};
+
+/// What is asked of admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Defaults, before the API server has checked anything.
+    Mutate,
+    /// A verdict, after it has.
+    Validate,
+}
+
+impl Phase {
+    /// A word for metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutate => "mutate",
+            Self::Validate => "validate",
+        }
+    }
+}
+
+/// What admission knows beside the review.
+#[derive(Clone)]
+pub struct Admission {
+    /// Other objects.
+    pub lookup: Arc<dyn Lookup>,
+    /// The consequences of a change, where they can be told.
+    pub impact: Option<Arc<dyn Impact>>,
+    /// The name under which the operator writes.
+    pub operator_user: String,
+}
+
+impl Admission {
+    /// What the rules may know.
+    fn rules(&self) -> validate::Context<'_> {
+        validate::Context { lookup: &*self.lookup, impact: self.impact.as_deref() }
+    }
+}
+
+/// An answer, and what it answers.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The review with its response.
+    pub review: Review,
+    /// Kind of the object; nothing where the request was not understood.
+    pub kind: Option<Kind>,
+    /// What is to be done; nothing where the request was not understood.
+    pub operation: Option<Operation>,
+}
+
+/// A body that is no review: nothing to answer, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotAReview(pub String);
+
+/// Answers a review.
+///
+/// # Errors
+/// When the body is no review.
+pub fn handle(phase: Phase, body: &[u8], admission: &Admission) -> Result<Answer, NotAReview> {
+    answer(phase, body, |request| decide(phase, request, admission))
+}
+
+/// Answers a review that was not decided in time.
+///
+/// # Errors
+/// When the body is no review.
+pub fn timed_out(phase: Phase, body: &[u8]) -> Result<Answer, NotAReview> {
+    answer(phase, body, |_| Verdict::deny(RuleGroup::Review, Denial::Timeout))
+}
+
+fn answer(
+    phase: Phase,
+    body: &[u8],
+    decide: impl FnOnce(&Request<'_>) -> Verdict,
+) -> Result<Answer, NotAReview> {
+    let request = match review::decode(body) {
+        Ok(request) => request,
+        Err(Undecodable::NotAReview(why)) => return Err(NotAReview(why)),
+        Err(Undecodable::Malformed(malformed)) => {
+            let Malformed { uid, subject, cause } = *malformed;
+            let review = Review::new(uid, subject, invalid(cause));
+            return Ok(Answer { review, kind: None, operation: None });
+        }
+    };
+    let subject = request.subject();
+    let span = tracing::info_span!(
+        "admission",
+        phase = phase.as_str(),
+        uid = &*request.uid,
+        kind = subject.kind,
+        namespace = &*request.namespace,
+        name = subject.name,
+        operation = request.operation.as_str(),
+        user = &*request.user_info.username,
+        dry_run = request.dry_run.unwrap_or(false),
+    );
+    let verdict = span.in_scope(|| {
+        let verdict = decide(&request);
+        tracing::debug!(allowed = verdict.allowed(), decided_by = verdict.decided_by.as_str(), "decided");
+        verdict
+    });
+    let review = Review::new(request.uid.to_string(), subject, verdict);
+    Ok(Answer { review, kind: request.target(), operation: Some(request.operation) })
+}
+
+fn decide(phase: Phase, request: &Request<'_>, admission: &Admission) -> Verdict {
+    let Some(kind) = request.target() else { return not_served(request) };
+    if let Some(cause) = missing(request) {
+        return invalid(cause);
+    }
+    let (new, old) = (Object::read(request.object), Object::read(request.old_object));
+    if request.operation == Operation::Update && old.is_terminating() {
+        return Verdict::allow(RuleGroup::Termination);
+    }
+    if is_exempt(kind, &request.user_info.username, &admission.operator_user) {
+        return Verdict::allow(RuleGroup::Exemption);
+    }
+    match (phase, kind, request.operation) {
+        (_, _, Operation::Connect) => not_served(request),
+        (Phase::Mutate, _, Operation::Delete) => Verdict::allow(RuleGroup::Defaulting),
+        (Phase::Mutate, Kind::Child(kind), _) => child::mutate(kind, request, admission),
+        (Phase::Validate, Kind::Child(kind), _) => child::validate(kind, request, admission),
+        (Phase::Validate, Kind::Cluster, Operation::Delete) => cluster::delete(&old),
+        (_, Kind::Cluster, Operation::Update) if new.has_spec_of(&old) => Verdict::allow(RuleGroup::Metadata),
+        (Phase::Mutate, Kind::Cluster, _) => cluster::mutate(request, admission),
+        (Phase::Validate, Kind::Cluster, _) => cluster::validate(request, admission),
+    }
+}
+
+/// What a request of its operation has to bring along, and does not.
+fn missing(request: &Request<'_>) -> Option<Cause> {
+    let (object, old_object) = (request.object.is_none(), request.old_object.is_none());
+    let field = match request.operation {
+        Operation::Create | Operation::Update if object => "request.object",
+        Operation::Update | Operation::Delete if old_object => "request.oldObject",
+        _ => return None,
+    };
+    let message = format!("must be there for {}", request.operation.as_str());
+    Some(Cause { reason: Reason::Required, field: field.to_owned(), message })
+}
+
+fn not_served(request: &Request<'_>) -> Verdict {
+    let (operation, group, resource) =
+        (request.operation.as_str(), &request.resource.group, &request.resource.resource);
+    let message = format!("{operation} of {resource} in group {group:?} is not decided here");
+    Verdict::deny(RuleGroup::Review, Denial::BadRequest(message))
+}
+
+fn invalid(cause: Cause) -> Verdict {
+    Verdict::deny(RuleGroup::Review, Denial::Invalid(vec![cause]))
+}
+
+fn defaulted(defaults: Defaults) -> Verdict {
+    Verdict {
+        outcome: Outcome::Allowed(defaults.patch),
+        defaulted: defaults.fields,
+        ..Verdict::allow(RuleGroup::Defaulting)
+    }
+}
+
+/// The object of a request and the one that it replaces, as far as they decode.
+type Documents<'a, T> = (Document<'a, T>, Option<Document<'a, T>>);
+
+fn documents<'a, T>(request: &Request<'a>) -> Result<Documents<'a, T>, Cause>
+where
+    T: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let decode = |json: &'a RawValue| Document::decode(json.get(), Strictness::Server);
+    let new = decode(request.object.unwrap_or(RawValue::NULL))?;
+    Ok((new, request.old_object.and_then(|old| decode(old).ok())))
+}

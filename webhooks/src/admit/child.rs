@@ -1,0 +1,82 @@
+//! The flow of a request for what a cluster is made into.
+
+use kube::Resource;
+use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, TopoServer};
+use serde::de::DeserializeOwned;
+
+use super::{Admission, defaulted, documents};
+use crate::children::protect;
+use crate::defaulting;
+use crate::document::shape;
+use crate::kind::ChildKind;
+use crate::object::Object;
+use crate::report::Report;
+use crate::review::{Operation, Request};
+use crate::validate;
+use crate::verdict::{RuleGroup, Verdict};
+
+/// Adds the label of a child that stands alone; denies only what the API server would keep from validation.
+pub fn mutate(kind: ChildKind, request: &Request<'_>, admission: &Admission) -> Verdict {
+    if !(Rules::of(kind).are_reached)(request) {
+        return validate(kind, request, admission);
+    }
+    defaulted(defaulting::child(&Object::read(request.object)))
+}
+
+/// Protects what a cluster manages, and holds the rest to its rules.
+pub fn validate(kind: ChildKind, request: &Request<'_>, admission: &Admission) -> Verdict {
+    let warnings = match protect(kind, request, &*admission.lookup) {
+        Ok(warnings) => warnings,
+        Err(denial) => return Verdict::deny(RuleGroup::ChildProtection, denial),
+    };
+    if !writes_spec(request) {
+        return Verdict { warnings, ..Verdict::allow(RuleGroup::ChildProtection) };
+    }
+    let mut report = (Rules::of(kind).judge)(request);
+    report.warnings.splice(..0, warnings);
+    Verdict::judge(RuleGroup::Child, report)
+}
+
+fn writes_spec(request: &Request<'_>) -> bool {
+    let unchanged = || Object::read(request.object).has_spec_of(&Object::read(request.old_object));
+    request.sub_resource.is_empty()
+        && match request.operation {
+            Operation::Create => true,
+            Operation::Update => !unchanged(),
+            Operation::Delete | Operation::Connect => false,
+        }
+}
+
+/// The rules of one kind.
+struct Rules {
+    /// Whether the API server lets the object pass to validation.
+    are_reached: fn(&Request<'_>) -> bool,
+    judge: fn(&Request<'_>) -> Report,
+}
+
+impl Rules {
+    fn of(kind: ChildKind) -> Self {
+        match kind {
+            ChildKind::TopoServer => Self::of_type::<TopoServer>(),
+            ChildKind::MultiAdmin => Self::of_type::<MultiAdmin>(),
+            ChildKind::MultiOrch => Self::of_type::<MultiOrch>(),
+            ChildKind::MultiCell => Self::of_type::<MultiCell>(),
+            ChildKind::MultiShard => Self::of_type::<MultiShard>(),
+        }
+    }
+
+    fn of_type<T: Resource<DynamicType = ()> + DeserializeOwned>() -> Self {
+        Self { are_reached: are_reached::<T>, judge: judge::<T> }
+    }
+}
+
+fn are_reached<T: Resource<DynamicType = ()> + DeserializeOwned>(request: &Request<'_>) -> bool {
+    documents::<T>(request).is_ok_and(|(new, old)| shape(&new, old.as_ref()).new.is_empty())
+}
+
+fn judge<T: Resource<DynamicType = ()> + DeserializeOwned>(request: &Request<'_>) -> Report {
+    match documents::<T>(request) {
+        Ok((new, old)) => validate::child(&new, old.as_ref()),
+        Err(cause) => Report { errors: vec![cause], warnings: Vec::new() },
+    }
+}

@@ -1,0 +1,59 @@
+//! The flow of a request for a MultigresCluster.
+
+use multigres_crds::v1alpha1::MultigresCluster;
+use serde::Deserialize;
+
+use super::{Admission, defaulted, documents, invalid};
+use crate::defaulting;
+use crate::object::Object;
+use crate::report::{Cause, Reason};
+use crate::review::Request;
+use crate::validate;
+use crate::verdict::{Denial, RuleGroup, Verdict};
+
+/// Adds defaults; denies only what the API server would keep from validation, and then with everything that is wrong.
+pub fn mutate(request: &Request<'_>, admission: &Admission) -> Verdict {
+    let (new, old) = match documents::<MultigresCluster>(request) {
+        Ok(documents) => documents,
+        Err(cause) => return invalid(cause),
+    };
+    if !validate::reaches_validation(&new, old.as_ref()) {
+        let report = validate::cluster(&new, old.as_ref(), &admission.rules());
+        return Verdict::judge(RuleGroup::Cluster, report);
+    }
+    defaulted(defaulting::cluster(&Object::read(request.object), &Object::read(request.old_object)))
+}
+
+/// Holds the cluster to its rules.
+pub fn validate(request: &Request<'_>, admission: &Admission) -> Verdict {
+    match documents::<MultigresCluster>(request) {
+        Ok((new, old)) => {
+            let report = validate::cluster(&new, old.as_ref(), &admission.rules());
+            Verdict::judge(RuleGroup::Cluster, report)
+        }
+        Err(cause) => invalid(cause),
+    }
+}
+
+/// Refuses to delete what is protected from it.
+pub fn delete(old: &Object<'_>) -> Verdict {
+    if !is_protected(old) {
+        return Verdict::allow(RuleGroup::DeletionProtection);
+    }
+    let field = "spec.deletionProtection".to_owned();
+    let message =
+        format!("MultigresCluster {:?} is protected from deletion: set {field} to false first", old.name());
+    let cause_message = "is true: set it to false before the cluster is deleted".to_owned();
+    let causes = vec![Cause { reason: Reason::Forbidden, field, message: cause_message }];
+    Verdict::deny(RuleGroup::DeletionProtection, Denial::Forbidden { message, causes })
+}
+
+fn is_protected(cluster: &Object<'_>) -> bool {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Spec {
+        deletion_protection: Option<bool>,
+    }
+    let spec: Spec = cluster.spec.and_then(|spec| serde_json::from_str(spec.get()).ok()).unwrap_or_default();
+    spec.deletion_protection == Some(true)
+}

@@ -1,0 +1,181 @@
+//! Decoding an object as far as it can be decoded.
+//!
+//! One wrong value must not hide what else is wrong. A sound object costs a typed decoding and a pass over the text.
+//! Of any other, each value that cannot be used is named, replaced by one that says nothing, and remembered as
+//! *unknown*, so that no rule judges by it.
+
+mod object_meta;
+
+use kube::Resource;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::path::{FieldPath, PathSet};
+use crate::report::{self, Cause, Reason};
+use crate::schema::{self, Origin, Schema, Strictness, Violation};
+
+/// An object, and what is wrong with its form.
+#[derive(Clone, Debug)]
+pub struct Document<'j, T> {
+    /// The object. Where it is unsound, unknown values stand in for those that cannot be used.
+    pub object: T,
+    json: &'j str,
+    unknown: PathSet,
+    violations: Vec<Violation>,
+}
+
+/// How often typed decoding is tried again, each time with one more unusable value taken out. The schema names nearly
+/// all of them before the first try.
+const ATTEMPTS: usize = 8;
+
+impl<'j, T: Resource<DynamicType = ()> + DeserializeOwned> Document<'j, T> {
+    /// Decodes an object.
+    ///
+    /// # Errors
+    /// Where reading ended, of a text that is no object of any sort.
+    pub fn decode(json: &'j str, strictness: Strictness) -> Result<Self, Cause> {
+        let schema = Schema::of(&T::kind(&()));
+        if schema.is_none_or(|schema| schema.accepts(json, strictness))
+            && let Ok(object) = serde_json::from_str(json)
+        {
+            return Ok(Self { object, json, unknown: PathSet::default(), violations: Vec::new() });
+        }
+        Self::decode_in_part(schema, json, strictness)
+    }
+
+    fn decode_in_part(schema: Option<&Schema>, json: &'j str, strictness: Strictness) -> Result<Self, Cause> {
+        let mut value: Value = serde_json::from_str(json).map_err(|error| unreadable(&error))?;
+        let mut violations = schema.map_or_else(Vec::new, |schema| schema.violations(&mut value, strictness));
+        let mut unknown = PathSet::default();
+        for violation in violations.iter().filter(|violation| violation.unusable) {
+            let placeholder = schema.map_or(Value::Null, |schema| schema.placeholder(&violation.path));
+            replace(&mut value, &violation.path, placeholder);
+            unknown.insert(&violation.path);
+        }
+        for _ in 0..ATTEMPTS {
+            let error = match serde_path_to_error::deserialize(&value) {
+                Ok(object) => return Ok(Self { object, json, unknown, violations }),
+                Err(error) => error,
+            };
+            let path = locate(error.path(), &value);
+            if path.names().first().is_some_and(|first| first == "status") {
+                // Not the author's to write, so not the author's to hear of.
+                remove(&mut value, &path.truncated(1));
+                continue;
+            }
+            let violation = untyped(&path, error.inner(), &value);
+            if path.names().first().is_some_and(|first| first == "metadata") {
+                remove(&mut value, &path.truncated(2));
+            } else {
+                let placeholder = schema.map_or(Value::Null, |schema| schema.placeholder(&path));
+                replace(&mut value, &path, placeholder);
+            }
+            unknown.insert(&path);
+            violations.push(violation);
+        }
+        let first = violations.into_iter().next().map(Cause::from);
+        Err(first.unwrap_or_else(|| Cause {
+            reason: Reason::Invalid,
+            field: String::new(),
+            message: "cannot be read as an object of this kind".to_owned(),
+        }))
+    }
+}
+
+impl<T> Document<'_, T> {
+    /// The paths of what could not be used.
+    pub fn unknown(&self) -> &PathSet {
+        &self.unknown
+    }
+
+    /// The object as it was written, for the order in which things stand in it.
+    pub(crate) fn written(&self) -> Value {
+        serde_json::from_str(self.json).unwrap_or_default()
+    }
+}
+
+/// What the API server itself would refuse of an object.
+#[derive(Clone, Debug, Default)]
+pub struct Shape {
+    /// Grounds for denial.
+    pub new: Vec<Violation>,
+    /// What the old object had as well, and may keep.
+    pub kept: Vec<Violation>,
+}
+
+/// Holds an object to the schema and to the rules for all objects, as an update of `old` where there is one.
+pub fn shape<T: Resource<DynamicType = ()>>(new: &Document<'_, T>, old: Option<&Document<'_, T>>) -> Shape {
+    let of_metadata = object_meta::violations(new.object.meta(), old.is_some());
+    let of_schema = new.violations.clone();
+    let mut shape = match old.filter(|_| !of_schema.is_empty()).zip(Schema::of(&T::kind(&()))) {
+        None => Shape { new: of_schema, kept: Vec::new() },
+        Some((old, schema)) => {
+            let (new, kept) = schema.ratchet(of_schema, new.written(), old.written());
+            Shape { new, kept }
+        }
+    };
+    shape.new.extend(of_metadata);
+    shape
+}
+
+impl From<Violation> for Cause {
+    fn from(violation: Violation) -> Self {
+        Self { reason: violation.reason, field: violation.path.to_string(), message: violation.message }
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> Cause {
+    Cause { reason: Reason::Invalid, field: String::new(), message: format!("is not valid JSON: {error}") }
+}
+
+/// A value that the schema has nothing against, but that our types cannot hold.
+fn untyped(path: &FieldPath, error: &serde_json::Error, object: &Value) -> Violation {
+    let value = path.find(object).map_or_else(|| "null".to_owned(), report::display);
+    let detail = report::shorten(&error.to_string(), 200);
+    Violation {
+        path: path.clone(),
+        reason: Reason::Invalid,
+        message: format!("Invalid value: {value}: {detail}"),
+        unusable: true,
+        origin: Origin::Typed,
+    }
+}
+
+fn locate(path: &serde_path_to_error::Path, object: &Value) -> FieldPath {
+    let mut value = Some(object);
+    path.iter().fold(FieldPath::default(), |path, segment| {
+        let (next, path) = schema::step(value, &segment.to_string(), path);
+        value = next;
+        path
+    })
+}
+
+fn replace(object: &mut Value, path: &FieldPath, value: Value) {
+    let names = path.names();
+    let Some((last, _)) = names.split_last() else {
+        *object = value;
+        return;
+    };
+    match path.truncated(names.len() - 1).find_mut(object) {
+        Some(Value::Object(fields)) => {
+            fields.insert(last.to_string(), value);
+        }
+        Some(Value::Array(items)) => {
+            if let Some(item) = last.parse::<usize>().ok().and_then(|index| items.get_mut(index)) {
+                *item = value;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn remove(object: &mut Value, path: &FieldPath) {
+    let names = path.names();
+    let Some((last, _)) = names.split_last() else {
+        *object = json!({});
+        return;
+    };
+    if let Some(Value::Object(fields)) = path.truncated(names.len() - 1).find_mut(object) {
+        fields.remove(last.as_ref());
+    }
+}

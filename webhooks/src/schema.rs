@@ -1,0 +1,225 @@
+//! What the CRDs' own schemas say of an object.
+//!
+//! One schema, read in two ways: [`stream`] answers yes or no while the text goes by, which is all that a sound
+//! object costs; [`violations`] explains to the author of an unsound one what is wrong with it, in the API server's
+//! words.
+
+mod normalise;
+mod ratchet;
+mod stream;
+mod violations;
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, OnceLock};
+
+use jsonschema::Validator;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::path::FieldPath;
+
+pub(crate) use violations::step;
+pub use violations::{Origin, Violation};
+
+/// Whether unknown fields are violations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// No: the API server has pruned them.
+    Server,
+    /// Yes: nobody else will tell, as with `kubectl --validate`.
+    Offline,
+}
+
+/// The schema of one kind.
+#[derive(Debug)]
+pub struct Schema {
+    root: JSONSchemaProps,
+    server: OnceLock<Option<Validator>>,
+    offline: OnceLock<Option<Validator>>,
+}
+
+static SCHEMAS: LazyLock<HashMap<String, Schema>> = LazyLock::new(|| {
+    let crds = multigres_crds::schema::crds().into_iter();
+    crds.filter_map(|crd| {
+        let version = crd.spec.versions.into_iter().next()?;
+        Some((crd.spec.names.kind, Schema::new(version.schema?.open_api_v3_schema?)))
+    })
+    .collect()
+});
+
+impl Schema {
+    /// The schema of a kind of this API.
+    pub fn of(kind: &str) -> Option<&'static Self> {
+        SCHEMAS.get(kind)
+    }
+
+    /// The part that users write: `status` is the operator's, and `metadata` is checked as an ObjectMeta.
+    fn new(mut root: JSONSchemaProps) -> Self {
+        let properties = root.properties.get_or_insert_default();
+        for (name, type_) in
+            [("apiVersion", Some("string")), ("kind", Some("string")), ("metadata", None), ("status", None)]
+        {
+            let anything = JSONSchemaProps {
+                type_: type_.map(str::to_owned),
+                x_kubernetes_preserve_unknown_fields: Some(true),
+                ..JSONSchemaProps::default()
+            };
+            properties.insert(name.to_owned(), anything);
+        }
+        Self { root, server: OnceLock::new(), offline: OnceLock::new() }
+    }
+
+    /// Whether the text is what the schema describes, decided without building it.
+    pub fn accepts(&self, json: &str, strictness: Strictness) -> bool {
+        stream::accepts(&self.root, json, strictness)
+    }
+
+    /// What is wrong with the object, which is first read as the API server reads it.
+    pub fn violations(&self, object: &mut Value, strictness: Strictness) -> Vec<Violation> {
+        normalise::normalise(&self.root, object);
+        let mut violations = violations::of_lists(&self.root, object);
+        if let Some(validator) = self.validator(strictness) {
+            violations.extend(violations::of_values(validator, object));
+        }
+        violations
+    }
+
+    /// Splits violations into those of an update and those that the old object had as well.
+    pub fn ratchet(
+        &self,
+        violations: Vec<Violation>,
+        mut new: Value,
+        mut old: Value,
+    ) -> (Vec<Violation>, Vec<Violation>) {
+        normalise::normalise(&self.root, &mut new);
+        normalise::normalise(&self.root, &mut old);
+        ratchet::ratchet(&self.root, violations, &new, &old)
+    }
+
+    /// A value that is sound at a path and says nothing.
+    pub fn placeholder(&self, path: &FieldPath) -> Value {
+        let names = path.names();
+        let schema = names.iter().try_fold(&self.root, |schema, name| child(schema, name));
+        schema.map_or(Value::Null, placeholder)
+    }
+
+    fn validator(&self, strictness: Strictness) -> Option<&Validator> {
+        let validator = match strictness {
+            Strictness::Server => &self.server,
+            Strictness::Offline => &self.offline,
+        };
+        validator.get_or_init(|| compile(&self.root, strictness)).as_ref()
+    }
+}
+
+/// The schema of a field, map value or list item.
+fn child<'s>(schema: &'s JSONSchemaProps, name: &str) -> Option<&'s JSONSchemaProps> {
+    property(schema, name).or_else(|| items(schema))
+}
+
+fn property<'s>(schema: &'s JSONSchemaProps, name: &str) -> Option<&'s JSONSchemaProps> {
+    let named = schema.properties.as_ref().and_then(|properties| properties.get(name));
+    named.or_else(|| match schema.additional_properties.as_ref()? {
+        JSONSchemaPropsOrBool::Schema(values) => Some(values),
+        JSONSchemaPropsOrBool::Bool(_) => None,
+    })
+}
+
+fn items(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
+    match schema.items.as_ref()? {
+        JSONSchemaPropsOrArray::Schema(items) => Some(items),
+        JSONSchemaPropsOrArray::Schemas(_) => None,
+    }
+}
+
+/// The field that identifies the items of a list.
+fn list_key(schema: &JSONSchemaProps) -> Option<&str> {
+    schema.x_kubernetes_list_map_keys.as_ref().and_then(|keys| keys.first()).map(String::as_str)
+}
+
+fn nullable(schema: &JSONSchemaProps) -> bool {
+    schema.nullable == Some(true)
+}
+
+/// Whether a text is a point in time to the API server and to us.
+fn is_date_time(text: &str) -> bool {
+    text.as_bytes().get(10).is_some_and(|separator| separator.eq_ignore_ascii_case(&b'T'))
+        && text.parse::<Timestamp>().is_ok()
+}
+
+fn placeholder(schema: &JSONSchemaProps) -> Value {
+    if nullable(schema) {
+        return Value::Null;
+    }
+    if let Some(first) = schema.enum_.iter().flatten().next() {
+        return first.0.clone();
+    }
+    match schema.type_.as_deref() {
+        Some("object") => {
+            let required = schema.required.iter().flatten();
+            let field = |name: &String| Some((name.clone(), placeholder(property(schema, name)?)));
+            Value::Object(required.filter_map(field).collect())
+        }
+        Some("array") => json!([]),
+        Some("integer") => json!(schema.minimum.map_or(0, minimum)),
+        Some("boolean") => json!(false),
+        Some("string") => json!(""),
+        _ => json!(0),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "bounds of integers are integers")]
+fn minimum(bound: f64) -> i64 {
+    bound as i64
+}
+
+/// Nothing is returned where the schema cannot be compiled, which a test rules out.
+fn compile(root: &JSONSchemaProps, strictness: Strictness) -> Option<Validator> {
+    let mut schema = serde_json::to_value(root).ok()?;
+    translate(&mut schema, strictness);
+    jsonschema::options()
+        .should_validate_formats(true)
+        .with_format("date-time", is_date_time)
+        .build(&schema)
+        .ok()
+}
+
+/// From OpenAPI as Kubernetes extends it to JSON Schema.
+fn translate(schema: &mut Value, strictness: Strictness) {
+    let Value::Object(schema) = schema else { return };
+    let is_true = |schema: &Map<String, Value>, key: &str| schema.get(key) == Some(&Value::Bool(true));
+    let mut types: Vec<Value> = schema.remove("type").into_iter().collect();
+    if is_true(schema, "x-kubernetes-int-or-string") {
+        types = vec![json!("integer"), json!("string")];
+    }
+    if is_true(schema, "nullable") && !types.is_empty() {
+        types.push(json!("null"));
+    }
+    if !types.is_empty() {
+        schema.insert("type".to_owned(), Value::Array(types));
+    }
+    let range = match schema.get("format").and_then(Value::as_str) {
+        Some("int32") => Some((i64::from(i32::MIN), i64::from(i32::MAX))),
+        Some("int64") => Some((i64::MIN, i64::MAX)),
+        _ => None,
+    };
+    if let Some((minimum, maximum)) = range {
+        schema.entry("minimum").or_insert(json!(minimum));
+        schema.entry("maximum").or_insert(json!(maximum));
+    }
+    let open = is_true(schema, "x-kubernetes-preserve-unknown-fields");
+    if strictness == Strictness::Offline && schema.contains_key("properties") && !open {
+        schema.entry("additionalProperties").or_insert(Value::Bool(false));
+    }
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.values_mut().for_each(|property| translate(property, strictness));
+    }
+    for nested in ["items", "additionalProperties"] {
+        if let Some(nested) = schema.get_mut(nested) {
+            translate(nested, strictness);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What things may be called.
+
+use super::view::View;
+use super::{ClusterContext, Reporter, rule};
+use crate::path::Path;
+use crate::report::{Reason, quote};
+
+/// Keys that Multigres itself uses in the topology.
+const RESERVED_CELLS: [&str; 5] = ["global", "cells", "databases", "backups", "locks"];
+const MAX_CLUSTER: usize = 40;
+const MAX_CELL: usize = 40;
+/// What the API server appends to a prefix.
+const GENERATED: usize = 5;
+
+rule!(
+    /// A cluster's name is a DNS-1035 label of at most 40 characters, since names of Services begin with it.
+    C01 since "0.1.0" = cluster_name
+);
+
+fn cluster_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let meta = &cx.new.cluster.metadata;
+    let given = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
+    if let Some(name) = given(&meta.name) {
+        if name.len() > MAX_CLUSTER || !is_dns1035_label(&name) {
+            let message = format!(
+                "{} is no name for a cluster; use at most {MAX_CLUSTER} lower-case letters, digits and '-', first a letter",
+                quote(&name)
+            );
+            report.error(&Path::new("metadata.name"), Reason::Invalid, &name, message);
+        }
+    } else if let Some(prefix) = given(&meta.generate_name) {
+        let most = MAX_CLUSTER - GENERATED;
+        if prefix.len() > most || !is_dns1035_label(&format!("{prefix}x")) {
+            let message = format!(
+                "{} is no prefix for a cluster's name; use at most {most} lower-case letters, digits and '-', first a letter",
+                quote(&prefix)
+            );
+            report.error(&Path::new("metadata.generateName"), Reason::Invalid, &prefix, message);
+        }
+    }
+}
+
+rule!(
+    /// Cell and pool names fit into host names and pooler ids, and no cell is called like a key of the topology.
+    C06 since "0.1.0" = cell_and_pool_names
+);
+
+fn cell_and_pool_names(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    cx.new.each_cell(|path, cell| {
+        let name = cell.name.as_str();
+        if RESERVED_CELLS.contains(&name) {
+            let message = format!("{} is a key of the topology; choose another name", quote(name));
+            report.error(&path.field("name"), Reason::Invalid, name, message);
+        } else if name.len() > MAX_CELL || !multigres_crds::names::is_dns_label(name) {
+            let message = format!(
+                "{} is no name for a cell; use at most {MAX_CELL} lower-case letters, digits and '-', first and last no '-'",
+                quote(name)
+            );
+            report.error(&path.field("name"), Reason::Invalid, name, message);
+        }
+    });
+    each_pool_name(&cx.new, |path, name| {
+        if !is_pool_name(name) {
+            let message = format!(
+                "{} is no name for a pool; use at most 50 letters, digits and '-', first a lower-case letter or a digit, \
+                 last no '-'",
+                quote(name)
+            );
+            report.error(path, Reason::Invalid, name, message);
+        }
+    });
+}
+
+/// Each name that is written of a pool.
+fn each_pool_name(view: &View<'_>, mut f: impl FnMut(&Path<'_>, &str)) {
+    view.each_database(|path, database| {
+        let spec = path.field("spec");
+        let groups = spec.field("tableGroups");
+        for (index, group) in database.template.spec.table_groups.iter().enumerate() {
+            let group_path = groups.item(index, &group.name);
+            let pools = group_path.field("shardTemplate.pools");
+            for (index, pool) in group.shard_template.pools.iter().enumerate() {
+                if let Some(name) = &pool.name {
+                    f(&pools.item(index, name).field("name"), name);
+                }
+            }
+        }
+    });
+}
+
+rule!(
+    /// A database's name is an identifier that PostgreSQL needs no quotes for, and a legal label value.
+    C07 since "0.1.0" = database_name
+);
+
+fn database_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    cx.new.each_database(|path, database| {
+        let name = database.template.name.as_str();
+        if matches!(name, "template0" | "template1") {
+            let message = format!("{} is a template of PostgreSQL; choose another name", quote(name));
+            report.error(&path.field("name"), Reason::Invalid, name, message);
+        } else if !is_identifier(name, 63, |c| c == '_') {
+            let message = format!(
+                "{} is no name for a database; use at most 63 lower-case letters, digits and '_', first a letter, last no '_'",
+                quote(name)
+            );
+            report.error(&path.field("name"), Reason::Invalid, name, message);
+        }
+    });
+}
+
+rule!(
+    /// A table group's name is a short identifier, since names of Services and labels contain it.
+    C11 since "0.1.0" = table_group_name
+);
+
+fn table_group_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    cx.new.each_database(|path, database| {
+        let spec = path.field("spec");
+        let groups = spec.field("tableGroups");
+        for (index, group) in database.template.spec.table_groups.iter().enumerate() {
+            if !is_identifier(&group.name, 25, |c| matches!(c, '_' | '-')) {
+                let message = format!(
+                    "{} is no name for a table group; use at most 25 lower-case letters, digits, '_' and '-', first a \
+                     letter, last a letter or digit",
+                    quote(&group.name)
+                );
+                report.error(
+                    &groups.item(index, &group.name).field("name"),
+                    Reason::Invalid,
+                    &group.name,
+                    message,
+                );
+            }
+        }
+    });
+}
+
+fn is_dns1035_label(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && multigres_crds::names::is_dns_label(name)
+}
+
+fn is_pool_name(name: &str) -> bool {
+    (1..=50).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
+/// A letter first, a letter or digit last, and the separators between.
+fn is_identifier(name: &str, most: usize, separator: impl Fn(char) -> bool) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.len() <= most
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.ends_with(alphanumeric)
+        && name.chars().all(|c| alphanumeric(c) || separator(c))
+}
