@@ -11,6 +11,7 @@ pub mod clock;
 pub mod controllers;
 pub mod election;
 pub mod events;
+pub mod install;
 pub mod metrics;
 pub mod observe;
 pub mod server;
