@@ -4,9 +4,11 @@ mod crds;
 mod documents;
 mod render;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
-use crate::operator;
+use crate::{install, operator};
 
 /// Kubernetes operator for Multigres, horizontally scaled PostgreSQL.
 #[derive(Debug, Parser)]
@@ -22,19 +24,25 @@ enum Command {
     Run(Box<operator::RunArgs>),
     /// Print the CustomResourceDefinitions
     Crds(crds::Args),
+    /// Print what an installation consists of, apart from the CustomResourceDefinitions
+    Manifests(install::ManifestsArgs),
     /// Print what the operator makes of a cluster
     Render(render::Args),
 }
 
 /// What a command comes to, as the exit status of the process.
-pub type Exit = anyhow::Result<std::process::ExitCode>;
+pub type Exit = anyhow::Result<ExitCode>;
 
 impl Cli {
     /// Carries the command out.
     pub async fn execute(self) -> Exit {
         match self.command {
-            Command::Run(args) => operator::run(*args).await.map(|()| std::process::ExitCode::SUCCESS),
+            Command::Run(args) => operator::run(*args).await.map(|()| ExitCode::SUCCESS),
             Command::Crds(args) => crds::run(&args),
+            Command::Manifests(args) => {
+                args.run(&mut std::io::stdout().lock())?;
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Render(args) => render::run(&args),
         }
     }

@@ -12,4 +12,4 @@ mod secrets;
 mod wake;
 
 pub use context::{Context, Stores};
-pub use engine::{Engine, Seams};
+pub use engine::{Caches, Engine, Seams};

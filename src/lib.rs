@@ -5,15 +5,19 @@
 //! of them, and [`status`] says it. Only [`apply`], [`observe`], [`topology`] and the [`controllers`] that connect them
 //! talk to a cluster.
 
+pub mod admission;
 pub mod apply;
 pub mod build;
+pub mod cli;
 pub mod clock;
 pub mod controllers;
 pub mod election;
 pub mod events;
+pub mod impact;
 pub mod install;
 pub mod metrics;
 pub mod observe;
+pub mod operator;
 pub mod server;
 pub mod signal;
 pub mod status;

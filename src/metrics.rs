@@ -14,6 +14,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+/// Label of what a request that was not understood is about.
+const UNKNOWN: &str = "unknown";
+
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// All metrics of the operator.
@@ -34,7 +37,6 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Review {
     phase: &'static str,
-    /// Empty, as is the operation, where the request was not understood.
     kind: &'static str,
     operation: &'static str,
     code: u16,
@@ -154,7 +156,8 @@ impl multigres_webhooks::metrics::Metrics for Metrics {
     fn answered(&self, observation: Observation) {
         let Observation { phase, kind, operation, code, duration } = observation;
         let phase = phase.as_str();
-        let (kind, operation) = (kind.map_or("", Kind::as_str), operation.map_or("", Operation::as_str));
+        let (kind, operation) =
+            (kind.map_or(UNKNOWN, Kind::as_str), operation.map_or(UNKNOWN, Operation::as_str));
         self.reviews.get_or_create(&Review { phase, kind, operation, code }).inc();
         self.review_durations.get_or_create(&Phase { phase }).observe(duration.as_secs_f64());
     }
@@ -193,7 +196,7 @@ mod tests {
         let text = metrics.encode().unwrap();
         for line in [
             r#"multigres_operator_admission_reviews_total{phase="validate",kind="MultigresCluster",operation="CREATE",code="422"} 2"#,
-            r#"multigres_operator_admission_reviews_total{phase="validate",kind="",operation="",code="400"} 1"#,
+            r#"multigres_operator_admission_reviews_total{phase="validate",kind="unknown",operation="unknown",code="400"} 1"#,
             r#"multigres_operator_admission_review_duration_seconds_count{phase="validate"} 3"#,
             r#"multigres_operator_admission_review_duration_seconds_bucket{le="0.004",phase="validate"} 3"#,
             r#"multigres_operator_reconcile_duration_seconds_count{kind="MultiShard"} 2"#,

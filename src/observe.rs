@@ -7,7 +7,7 @@
 mod projection;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 pub use projection::{Observed, Owner, Workload, content};
@@ -54,6 +54,8 @@ pub struct Objects(RwLock<Index>);
 
 #[derive(Debug, Default)]
 struct Index {
+    /// Kinds of which the first list is complete.
+    complete: HashSet<String>,
     /// By namespace, since every question is about one.
     namespaces: HashMap<String, BTreeMap<ObjectKey, Observed>>,
     /// By identity of the controller.
@@ -78,6 +80,15 @@ impl Objects {
             .filter(|(key, object)| matches(key, object))
             .map(|(key, object)| (key.clone(), object.clone()))
             .collect()
+    }
+
+    /// Whether the first list of a kind is complete. Until then an absent object means nothing.
+    pub fn is_complete(&self, kind: &str) -> bool {
+        self.read().complete.contains(kind)
+    }
+
+    fn mark_complete(&self, kind: &str) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).complete.insert(kind.to_owned());
     }
 
     /// The objects that an owner controls.

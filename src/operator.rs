@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::build::Environment;
 use crate::clock::SystemClock;
-use crate::controllers::{Engine, Seams, Stores};
+use crate::controllers::{Caches, Engine, Seams};
 use crate::election::Election;
 use crate::metrics::Metrics;
 use crate::observe::Scope;
@@ -67,9 +67,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         metrics: metrics.clone(),
     };
     let engines: Vec<Engine> = scopes(&args).iter().map(|scope| Engine::new(scope, seams.clone())).collect();
-    let stores: Vec<Stores> = engines.iter().map(Engine::stores).collect();
-    let (router, credentials) = admission::service(&args.namespace, &args.webhook_names, &user, &stores, &metrics)?;
-    let services = Services { admission: router, tls: credentials.tls, readiness: readiness.clone(), metrics };
+    let caches: Vec<Caches> = engines.iter().map(Engine::caches).collect();
+    let router = admission::webhooks(&user, caches.clone(), seams.environment, metrics.clone());
+    let trust = admission::trust(&args.namespace, &args.webhook_names)?;
+    let services = Services { admission: router, tls: trust.tls, readiness: readiness.clone(), metrics };
 
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let addresses = server.addresses();
@@ -78,7 +79,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         let shutdown = shutdown.clone();
         async move { Ok(server.run(services, shutdown).await?) }
     });
-    tasks.spawn(prepare(client.clone(), readiness, user, credentials.ca_bundle, stores));
+    tasks.spawn(prepare(client.clone(), readiness, user, trust.ca_bundle, caches));
     tasks.spawn(lead(client, args.namespace, engines, shutdown.clone()));
 
     let mut result = Ok(());
@@ -106,17 +107,17 @@ async fn prepare(
     readiness: Readiness,
     user: String,
     ca_bundle: String,
-    stores: Vec<Stores>,
+    caches: Vec<Caches>,
 ) -> anyhow::Result<()> {
-    let (identity, trust, caches) = (readiness.gate("identity"), readiness.gate("ca-bundle"), readiness.gate("caches"));
+    let (identity, trust, complete) = (readiness.gate("identity"), readiness.gate("ca-bundle"), readiness.gate("caches"));
     check_identity(&client, &user).await?;
     identity.open();
     admission::inject_ca_bundle(&client, &ca_bundle).await?;
     trust.open();
-    for stores in &stores {
-        stores.synced().await?;
+    for caches in &caches {
+        caches.stores.synced().await?;
     }
-    caches.open();
+    complete.open();
     tracing::info!("ready");
     Ok(())
 }
@@ -142,7 +143,8 @@ async fn lead(
     let identity = format!("{}-{}", std::env::var("HOSTNAME").unwrap_or_default(), std::process::id());
     let election = Election::new(client, &namespace, identity);
     let leading = CancellationToken::new();
-    let mut running: JoinSet<()> = engines.into_iter().map(|engine| engine.run(leading.clone(), shutdown.clone())).collect();
+    let runs = engines.into_iter().map(|engine| engine.run(leading.clone(), shutdown.clone()));
+    let mut running: JoinSet<()> = runs.collect();
     tokio::select! {
         () = election.won() => {}
         () = shutdown.cancelled() => return Ok(()),

@@ -39,6 +39,15 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 /// Objects of one kind that are reconciled at the same time: a restart must not storm the API server.
 const CONCURRENCY: u16 = 16;
 
+/// What an engine knows.
+#[derive(Clone)]
+pub struct Caches {
+    /// The custom resources.
+    pub stores: Stores,
+    /// What became of them.
+    pub objects: Arc<Objects>,
+}
+
 /// What an engine is given.
 #[expect(missing_docs, reason = "the seams of the operator, see their types")]
 #[derive(Clone)]
@@ -139,9 +148,9 @@ impl Engine {
         }
     }
 
-    /// The custom resources, for admission.
-    pub fn stores(&self) -> Stores {
-        self.context.stores.clone()
+    /// What is known, for admission.
+    pub fn caches(&self) -> Caches {
+        Caches { stores: self.context.stores.clone(), objects: self.context.objects.clone() }
     }
 
     /// Runs the controllers from `elected` to `shutdown`. Returns early only when a part of it ended, which is a defect.

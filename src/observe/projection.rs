@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use multigres_crds::quantity::Quantity;
+use multigres_webhooks::lookup::Claim;
 use serde_json::Value;
 
 /// What is known of an object.
@@ -20,6 +22,8 @@ pub struct Observed {
     pub deleting: bool,
     /// Its pods, where it is a workload.
     pub workload: Workload,
+    /// The volume, where it is a claim.
+    pub claim: Option<Box<Claim>>,
     /// Digest of what is said of it, where the operator says it: a cluster tells of its children's status.
     pub said: u64,
 }
@@ -75,6 +79,7 @@ impl Observed {
             content: content(object),
             deleting: metadata.get("deletionTimestamp").is_some(),
             workload: workload(object),
+            claim: (object["kind"] == "PersistentVolumeClaim").then(|| Box::new(claim(object))),
             said: said(object),
         }
     }
@@ -100,6 +105,18 @@ pub fn content(object: &Value) -> u64 {
         }
     }
     hasher.finish()
+}
+
+fn claim(object: &Value) -> Claim {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let modes = spec["accessModes"].as_array().into_iter().flatten();
+    Claim {
+        name: text(&object["metadata"]["name"]),
+        bound: status["phase"] == "Bound",
+        capacity: status["capacity"]["storage"].as_str().map(Quantity::from),
+        storage_class: spec["storageClassName"].as_str().map(str::to_owned),
+        access_modes: modes.filter_map(|mode| serde_json::from_value(mode.clone()).ok()).collect(),
+    }
 }
 
 fn said(object: &Value) -> u64 {

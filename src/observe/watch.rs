@@ -146,6 +146,7 @@ impl Notes {
                     self.objects.keys_of(&self.kind).into_iter().filter(|key| !self.listed.contains(key));
                 let changes = gone.map(|key| self.objects.remove(key)).collect();
                 self.listed.clear();
+                self.objects.mark_complete(&self.kind);
                 changes
             }
         }

@@ -22,4 +22,5 @@ pub use control_plane::{ControlPlane, Options};
 pub use fake_nodes::PodReadiness;
 pub use kubectl::{Kubectl, KubectlOutput};
 pub use pods::set_pod_ready;
+pub use process::ProcessGroup;
 pub use volumes::STORAGE_CLASS;

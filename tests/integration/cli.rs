@@ -1,0 +1,61 @@
+//! The command line, where it needs no cluster.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::installation::{Installation, binary};
+use crate::samples::PROPOSAL;
+
+fn stdout(args: &[&str]) -> String {
+    let output = binary().args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `make crds` writes what this compares.
+#[test]
+fn the_committed_definitions_are_those_of_the_types() {
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/generated");
+    let definitions: Vec<Value> = serde_saphyr::from_multiple(&stdout(&["crds"])).unwrap();
+    assert_eq!(definitions.len(), 6);
+    let directory = tempfile::tempdir().unwrap();
+    stdout(&["crds", "--output", directory.path().to_str().unwrap()]);
+    for definition in definitions {
+        let file = format!("{}.yaml", definition["metadata"]["name"].as_str().unwrap());
+        let generated = fs::read_to_string(directory.path().join(&file)).unwrap();
+        assert_eq!(fs::read_to_string(committed.join(&file)).unwrap(), generated, "{file}: run `make crds`");
+    }
+}
+
+#[tokio::test]
+async fn the_committed_definitions_are_accepted_without_a_warning() {
+    let kubectl = Installation::shared().await.control_plane.kubectl();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/generated");
+    let output = kubectl.run(["apply", "--dry-run=server", "-f", directory.to_str().unwrap()]).await.unwrap();
+    assert!(output.status.success(), "{}", output.stderr);
+    assert!(!output.stderr.contains("unrecognized format"), "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn what_is_rendered_is_accepted() {
+    let namespace = Installation::shared().await.namespace("cli-render").await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, PROPOSAL.replace("namespace: multigres", &format!("namespace: {}", namespace.name))).unwrap();
+    let rendered = stdout(&["render", "-f", file.path().to_str().unwrap()]);
+    let said = namespace.with_input(&["apply", "--dry-run=server", "-f", "-"], &rendered).await.unwrap();
+    assert!(said.contains("statefulset.apps/example-multigres-cluster-etcd created (server dry run)"), "{said}");
+}
+
+#[test]
+fn input_that_cannot_be_used_is_told_apart() {
+    for (args, message) in [
+        (vec!["render", "-f", "/does/not/exist"], "/does/not/exist"),
+        (vec!["render", "-f", "/dev/null"], "no MultigresCluster"),
+    ] {
+        let output = binary().args(&args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(message), "{output:?}");
+    }
+}

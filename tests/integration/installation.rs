@@ -1,0 +1,193 @@
+//! A control plane with the operator installed and running, as a person would install it.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use kube::Client;
+use multigres_crds::schema;
+use testbed::{ControlPlane, Kubectl, Options, ProcessGroup};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+
+/// Where the operator is installed.
+pub const NAMESPACE: &str = "multigres-system";
+/// As whom the operator writes.
+pub const OPERATOR: &str = "system:serviceaccount:multigres-system:multigres-operator";
+
+/// Longest time that anything is waited for; only a failing test takes so long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary under test.
+pub fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_multigres-operator"))
+}
+
+/// A control plane with the operator installed.
+pub struct Installation {
+    pub control_plane: ControlPlane,
+    pub ports: Ports,
+    kubeconfig: PathBuf,
+    operator: std::sync::Mutex<Option<ProcessGroup>>,
+}
+
+/// Where the operator listens.
+#[derive(Clone, Copy)]
+pub struct Ports {
+    pub admission: u16,
+    pub ops: u16,
+}
+
+impl Installation {
+    /// One that all tests share which leave it as it is outside their own namespace.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Installation> = OnceCell::const_new();
+        let options = || Options { fake_nodes: 3, ..Options::default() };
+        SHARED.get_or_init(|| async { Self::start(options()).await.expect("the operator starts") }).await
+    }
+
+    /// Starts a control plane of its own and the operator in front of it.
+    pub async fn start(options: Options) -> Result<Self> {
+        let control_plane = ControlPlane::start(Options { crds: schema::crds(), ..options }).await?;
+        let ports = Ports { admission: free_port()?, ops: free_port()? };
+        let url = format!("https://127.0.0.1:{}", ports.admission);
+        let manifests = binary().args(["manifests", "--webhook-url", &url]).output().context("manifests")?;
+        if !manifests.status.success() {
+            bail!("{}", String::from_utf8_lossy(&manifests.stderr));
+        }
+        let manifests = String::from_utf8(manifests.stdout)?;
+        control_plane.kubectl().must_with_stdin(["apply", "-f", "-"], &manifests).await?;
+        let kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, "multigres-operator").await?;
+        let installation = Self { control_plane, ports, kubeconfig, operator: std::sync::Mutex::new(None) };
+        installation.start_operator().await?;
+        Ok(installation)
+    }
+
+    /// Starts the operator and waits until it is ready.
+    pub async fn start_operator(&self) -> Result<()> {
+        let mut command = binary();
+        command
+            .arg("run")
+            .args(["--webhook-address", &format!("127.0.0.1:{}", self.ports.admission)])
+            .args(["--ops-address", &format!("127.0.0.1:{}", self.ports.ops)])
+            .args(["--webhook-name", "127.0.0.1", "--namespace", NAMESPACE, "--drain", "0s"])
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("NO_COLOR", "1");
+        let log = self.log();
+        let mut group = ProcessGroup::new(None)?;
+        group.spawn("multigres-operator", command, log.clone())?;
+        *self.operator.lock().unwrap() = Some(group);
+        let ready = eventually("the operator is ready", || async {
+            get(self.ports.ops, "/readyz").await.ok().filter(|response| response.starts_with("HTTP/1.1 200")).map(|_| ())
+        });
+        ready.await.with_context(|| std::fs::read_to_string(log).unwrap_or_default())
+    }
+
+    /// Ends the operator at once.
+    pub fn stop_operator(&self) {
+        self.operator.lock().unwrap().take();
+    }
+
+    /// What the operator wrote to its log.
+    pub fn log(&self) -> PathBuf {
+        self.control_plane.dir().join("multigres-operator.log")
+    }
+
+    /// The kubeconfig of the operator itself.
+    pub fn operator_kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// A namespace that no other test uses.
+    pub async fn namespace(&self, purpose: &str) -> Namespace<'_> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{purpose}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.control_plane.kubectl().must(["create", "namespace", &name]).await.unwrap();
+        Namespace { installation: self, name }
+    }
+}
+
+/// A namespace of a test's own.
+pub struct Namespace<'a> {
+    pub installation: &'a Installation,
+    pub name: String,
+}
+
+impl Namespace<'_> {
+    pub fn client(&self) -> Client {
+        self.installation.control_plane.client()
+    }
+
+    pub fn kubectl(&self) -> Kubectl {
+        self.installation.control_plane.kubectl()
+    }
+
+    /// kubectl in this namespace, which must succeed.
+    pub async fn must(&self, args: &[&str]) -> String {
+        let args = ["-n", &self.name].into_iter().chain(args.iter().copied());
+        self.kubectl().must(args).await.unwrap()
+    }
+
+    /// `kubectl apply` of a manifest in this namespace, whatever namespace it names; returns what kubectl says.
+    pub async fn apply(&self, manifest: &str) -> std::result::Result<String, String> {
+        self.with_input(&["apply", "-f", "-"], manifest).await
+    }
+
+    /// kubectl with input in this namespace.
+    pub async fn with_input(&self, args: &[&str], input: &str) -> std::result::Result<String, String> {
+        let args = ["-n", &self.name].into_iter().chain(args.iter().copied());
+        let output = self.kubectl().run_with_stdin(args, input).await.unwrap();
+        if output.status.success() { Ok(output.stdout + &output.stderr) } else { Err(output.stderr) }
+    }
+
+    /// One object as JSON, or nothing.
+    pub async fn get(&self, kind: &str, name: &str) -> Option<serde_json::Value> {
+        let args = ["-n", &self.name, "get", kind, name, "-o", "json", "--ignore-not-found"];
+        let text = self.kubectl().must(args).await.unwrap();
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Waits until an object is as it should be, and returns it.
+    pub async fn until(
+        &self,
+        kind: &str,
+        name: &str,
+        what: &str,
+        holds: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        eventually(&format!("{kind} {name}: {what}"), || async { self.get(kind, name).await.filter(|object| holds(object)) })
+            .await
+            .unwrap()
+    }
+}
+
+/// Tries until there is an answer.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, attempt: impl Fn() -> F) -> Result<T> {
+    let tries = async {
+        loop {
+            if let Some(answer) = attempt().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, tries).await.with_context(|| format!("waited in vain: {what}"))
+}
+
+/// A plain HTTP GET on loopback.
+pub async fn get(port: u16, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await?;
+    Ok(response)
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

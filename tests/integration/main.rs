@@ -1,0 +1,11 @@
+//! The operator against a real API server: its own binary, its own identity, nothing faked but the nodes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod cli;
+mod convergence;
+mod deletion;
+mod drift;
+mod installation;
+mod samples;
+mod status;
