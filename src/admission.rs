@@ -15,9 +15,7 @@ use multigres_certs::{Authority, Resolver, ServerName, server_config};
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_webhooks::admit::Admission;
 use multigres_webhooks::configuration;
-use multigres_webhooks::kind::{ChildKind, Kind};
 use multigres_webhooks::lookup::{Claim, Known, Lookup};
-use multigres_webhooks::metrics::{Metrics as Count, Observation};
 use multigres_webhooks::router::{AppState, router};
 use rustls::ServerConfig;
 use serde::Serialize;
@@ -28,7 +26,7 @@ use crate::build::Environment;
 use crate::controllers::Caches;
 use crate::impact::Workloads;
 use crate::install;
-use crate::metrics::{Metrics, Review};
+use crate::metrics::Metrics;
 use crate::observe::{ObjectKey, Observed};
 
 /// How long to wait for the installer to apply the webhook configurations.
@@ -68,7 +66,7 @@ pub fn webhooks(user: &str, caches: Vec<Caches>, environment: Environment, metri
         impact: Some(Arc::new(Workloads { environment })),
         operator_user: user.to_owned(),
     };
-    router(AppState { metrics: Arc::new(Counts(metrics)), ..AppState::new(admission) })
+    router(AppState { metrics, ..AppState::new(admission) })
 }
 
 /// What admission may know, from the operator's caches.
@@ -95,30 +93,6 @@ impl Lookup for Knowledge {
         };
         let found = self.0.iter().flat_map(|caches| caches.objects.select(namespace, matches));
         Known::Yes(found.filter_map(|(_, object)| object.claim.map(|claim| *claim)).collect())
-    }
-}
-
-/// Passes on what is counted.
-struct Counts(Arc<Metrics>);
-
-impl Count for Counts {
-    fn answered(&self, observation: Observation) {
-        let kind = match observation.kind {
-            None => "unknown",
-            Some(Kind::Cluster) => "MultigresCluster",
-            Some(Kind::Child(ChildKind::TopoServer)) => "TopoServer",
-            Some(Kind::Child(ChildKind::MultiAdmin)) => "MultiAdmin",
-            Some(Kind::Child(ChildKind::MultiOrch)) => "MultiOrch",
-            Some(Kind::Child(ChildKind::MultiCell)) => "MultiCell",
-            Some(Kind::Child(ChildKind::MultiShard)) => "MultiShard",
-        };
-        let review = Review {
-            phase: observation.phase.as_str(),
-            kind,
-            operation: observation.operation.map_or("unknown", |operation| operation.as_str()),
-            allowed: observation.code == 200,
-        };
-        self.0.reviewed(&review, observation.duration);
     }
 }
 

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use multigres_webhooks::kind::Kind;
+use multigres_webhooks::metrics::Observation;
+use multigres_webhooks::review::Operation;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -10,6 +13,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+/// Label of what a request that was not understood is about.
+const UNKNOWN: &str = "unknown";
 
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -22,23 +28,18 @@ pub struct Metrics {
     registry: Registry,
     reviews: Family<Review, Counter>,
     review_durations: Durations<Phase>,
-    reconcile_durations: Durations<Kind>,
+    reconcile_durations: Durations<Reconciled>,
     reconcile_errors: Family<Failure, Counter>,
     writes: Family<Write, Counter>,
     tls_failures: Counter,
 }
 
-/// One answer of admission.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Review {
-    /// `mutating` or `validating`.
-    pub phase: &'static str,
-    /// Kind of the object.
-    pub kind: &'static str,
-    /// `CREATE`, `UPDATE` or `DELETE`.
-    pub operation: &'static str,
-    /// Whether it was allowed.
-    pub allowed: bool,
+struct Review {
+    phase: &'static str,
+    kind: &'static str,
+    operation: &'static str,
+    code: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,7 +48,7 @@ struct Phase {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Kind {
+struct Reconciled {
     kind: &'static str,
 }
 
@@ -91,7 +92,11 @@ impl Metrics {
             "The operator's version",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        registry.register("admission_reviews", "Reviews answered, by verdict", self.reviews.clone());
+        registry.register(
+            "admission_reviews",
+            "Reviews answered, by the code of the answer",
+            self.reviews.clone(),
+        );
         registry.register_with_unit(
             "admission_review_duration",
             "Time from a review to its answer",
@@ -128,21 +133,15 @@ impl Metrics {
         Ok(text)
     }
 
-    /// A review was answered.
-    pub fn reviewed(&self, review: &Review, took: Duration) {
-        self.reviews.get_or_create(review).inc();
-        self.review_durations.get_or_create(&Phase { phase: review.phase }).observe(took.as_secs_f64());
-    }
-
     /// An object was reconciled, or could not be for a reason of the given category.
     pub fn reconciled(&self, kind: &'static str, took: Duration, result: Result<(), &'static str>) {
-        self.reconcile_durations.get_or_create(&Kind { kind }).observe(took.as_secs_f64());
+        self.reconcile_durations.get_or_create(&Reconciled { kind }).observe(took.as_secs_f64());
         if let Err(category) = result {
             self.reconcile_errors.get_or_create(&Failure { kind, category }).inc();
         }
     }
 
-    /// A request was sent that changes an object: `apply`, `create`, `patch`, `delete`, `evict`.
+    /// An object was written, in one of the ways that the operator has: `create`, `update`, `delete` and the like.
     pub fn wrote(&self, kind: &str, verb: &'static str) {
         self.writes.get_or_create(&Write { kind: kind.to_owned(), verb }).inc();
     }
@@ -150,6 +149,17 @@ impl Metrics {
     /// Counts connections that end in the TLS handshake.
     pub(crate) fn tls_failures(&self) -> Counter {
         self.tls_failures.clone()
+    }
+}
+
+impl multigres_webhooks::metrics::Metrics for Metrics {
+    fn answered(&self, observation: Observation) {
+        let Observation { phase, kind, operation, code, duration } = observation;
+        let phase = phase.as_str();
+        let (kind, operation) =
+            (kind.map_or(UNKNOWN, Kind::as_str), operation.map_or(UNKNOWN, Operation::as_str));
+        self.reviews.get_or_create(&Review { phase, kind, operation, code }).inc();
+        self.review_durations.get_or_create(&Phase { phase }).observe(duration.as_secs_f64());
     }
 }
 
@@ -161,25 +171,34 @@ impl Default for Metrics {
 
 #[cfg(test)]
 mod tests {
+    use multigres_webhooks::metrics::Metrics as _;
+
     use super::*;
 
-    const REVIEW: Review =
-        Review { phase: "validating", kind: "MultigresCluster", operation: "CREATE", allowed: false };
+    const DENIED: Observation = Observation {
+        phase: multigres_webhooks::admit::Phase::Validate,
+        kind: Some(Kind::Cluster),
+        operation: Some(Operation::Create),
+        code: 422,
+        duration: Duration::from_millis(3),
+    };
 
     #[test]
     fn what_is_observed_is_told() {
         let metrics = Metrics::new();
-        metrics.reviewed(&REVIEW, Duration::from_millis(3));
-        metrics.reviewed(&REVIEW, Duration::from_millis(4));
+        metrics.answered(DENIED);
+        metrics.answered(DENIED);
+        metrics.answered(Observation { kind: None, operation: None, code: 400, ..DENIED });
         metrics.reconciled("MultiShard", Duration::from_secs(1), Ok(()));
         metrics.reconciled("MultiShard", Duration::from_secs(1), Err("topology"));
         metrics.wrote("StatefulSet", "apply");
         metrics.tls_failures().inc();
         let text = metrics.encode().unwrap();
         for line in [
-            r#"multigres_operator_admission_reviews_total{phase="validating",kind="MultigresCluster",operation="CREATE",allowed="false"} 2"#,
-            r#"multigres_operator_admission_review_duration_seconds_count{phase="validating"} 2"#,
-            r#"multigres_operator_admission_review_duration_seconds_bucket{le="0.004",phase="validating"} 2"#,
+            r#"multigres_operator_admission_reviews_total{phase="validate",kind="MultigresCluster",operation="CREATE",code="422"} 2"#,
+            r#"multigres_operator_admission_reviews_total{phase="validate",kind="unknown",operation="unknown",code="400"} 1"#,
+            r#"multigres_operator_admission_review_duration_seconds_count{phase="validate"} 3"#,
+            r#"multigres_operator_admission_review_duration_seconds_bucket{le="0.004",phase="validate"} 3"#,
             r#"multigres_operator_reconcile_duration_seconds_count{kind="MultiShard"} 2"#,
             r#"multigres_operator_reconcile_errors_total{kind="MultiShard",category="topology"} 1"#,
             r#"multigres_operator_writes_total{kind="StatefulSet",verb="apply"} 1"#,

@@ -1,0 +1,23 @@
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help test lint testbed generate crds
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+test: lint testbed ## Check formatting and lints, and run all tests
+	$(CARGO) test --workspace --no-fail-fast
+
+lint: ## Check formatting and lints only
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# Tests would build what is missing themselves, but in silence, and it takes ten minutes the first time.
+testbed: ## Build the programs of the control planes that the tests run on
+	$(CARGO) run --package testbed -- build
+
+generate: ## Write the committed generated files anew: the chart's templates and CRDs
+	UPDATE=1 $(CARGO) test --package multigres-operator --test chart generated_files
+
+crds: generate

@@ -1,0 +1,99 @@
+//! What the operator may do: each rule is needed, and says what for.
+
+use kube::Resource;
+use multigres_crds::GROUP;
+use multigres_crds::v1alpha1::MultigresCluster;
+use multigres_webhooks::kind::ChildKind;
+use serde_json::{Value, json};
+
+use super::{NAME, configuration, labels, service_account_user};
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+/// What keeping objects as they are to be takes: server-side apply creates with `create` and changes with `patch`.
+const KEEP: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+const READ: &[&str] = &["get", "list", "watch"];
+
+/// ServiceAccount, roles and bindings of the operator, which API servers know as `user`.
+pub(super) fn objects(namespace: &str, user: &str) -> Vec<Value> {
+    let subject = if user == service_account_user(namespace) {
+        json!({ "kind": "ServiceAccount", "name": NAME, "namespace": namespace })
+    } else {
+        json!({ "apiGroup": RBAC, "kind": "User", "name": user })
+    };
+    vec![
+        json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": { "name": NAME, "namespace": namespace, "labels": labels() },
+        }),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"),
+            "kind": "ClusterRole",
+            "metadata": { "name": NAME, "labels": labels() },
+            "rules": cluster_rules(),
+        }),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"),
+            "kind": "ClusterRoleBinding",
+            "metadata": { "name": NAME, "labels": labels() },
+            "roleRef": { "apiGroup": RBAC, "kind": "ClusterRole", "name": NAME },
+            "subjects": [subject],
+        }),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"),
+            "kind": "Role",
+            "metadata": { "name": NAME, "namespace": namespace, "labels": labels() },
+            // The lease of the leader.
+            "rules": [rule("coordination.k8s.io", &["leases"], &["get", "create", "update"])],
+        }),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"),
+            "kind": "RoleBinding",
+            "metadata": { "name": NAME, "namespace": namespace, "labels": labels() },
+            "roleRef": { "apiGroup": RBAC, "kind": "Role", "name": NAME },
+            "subjects": [subject],
+        }),
+    ]
+}
+
+fn cluster_rules() -> Vec<Value> {
+    let clusters = vec![MultigresCluster::plural(&()).into_owned()];
+    let children = ChildKind::ALL.map(ChildKind::plural).to_vec();
+    let kinds = [clusters.clone(), children.clone()].concat();
+    let subresource = |name: &str| kinds.iter().map(|kind| format!("{kind}/{name}")).collect::<Vec<_>>();
+    vec![
+        // Clusters are the user's; the operator only adds and removes its finalizer.
+        rule(GROUP, &clusters, &["get", "list", "watch", "patch"]),
+        rule(GROUP, &children, KEEP),
+        rule(GROUP, &subresource("status"), &["patch"]),
+        // Owner references that block deletion, where OwnerReferencesPermissionEnforcement is on.
+        rule(GROUP, &subresource("finalizers"), &["update"]),
+        rule("apps", &["deployments", "statefulsets"], KEEP),
+        rule("", &["services", "configmaps", "persistentvolumeclaims"], KEEP),
+        rule("policy", &["poddisruptionbudgets"], KEEP),
+        // By name only: passwords, connection Secrets and the operator's own certificate.
+        rule("", &["secrets"], &["get", "create", "patch", "delete"]),
+        // Rollouts: a healthy pod is evicted, one that serves nothing is deleted.
+        rule("", &["pods"], &["get", "list", "watch", "patch", "delete"]),
+        rule("", &["pods/eviction"], &["create"]),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
+        // Whether a volume's class exists and can grow.
+        rule("storage.k8s.io", &["storageclasses"], READ),
+        // Who am I: must be the user whom the webhooks let pass.
+        rule("authentication.k8s.io", &["selfsubjectreviews"], &["create"]),
+        own_webhooks(),
+    ]
+}
+
+/// The `caBundle` of the operator's own configurations, and of no other.
+fn own_webhooks() -> Value {
+    let resources = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
+    let mut rule = rule("admissionregistration.k8s.io", &resources, &["get", "patch"]);
+    rule["resourceNames"] = json!([configuration::NAME]);
+    rule
+}
+
+fn rule(group: &str, resources: &[impl AsRef<str>], verbs: &[&str]) -> Value {
+    let resources: Vec<&str> = resources.iter().map(AsRef::as_ref).collect();
+    json!({ "apiGroups": [group], "resources": resources, "verbs": verbs })
+}
