@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use axum::Router;
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::ClusterResourceScope;
 use kube::runtime::reflector::ObjectRef;
@@ -44,7 +46,8 @@ pub struct Trust {
 /// this process.
 pub fn trust(namespace: &str, more_names: &[String]) -> anyhow::Result<Trust> {
     let names = install::service_names(namespace);
-    let names = names.iter().chain(more_names).map(|name| server_name(name)).collect::<anyhow::Result<Vec<_>>>()?;
+    let names =
+        names.iter().chain(more_names).map(|name| server_name(name)).collect::<anyhow::Result<Vec<_>>>()?;
     let (now, resolver) = (SystemTime::now(), Arc::new(Resolver::default()));
     let authority = Authority::generate(now).context("certificate authority")?;
     resolver.present(&authority.issue(&names, now).context("serving certificate")?);
@@ -56,7 +59,8 @@ fn server_name(name: &str) -> anyhow::Result<ServerName<'static>> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(address.into());
     }
-    ServerName::try_from(name.to_owned()).with_context(|| format!("{name:?} is neither a DNS name nor an IP address"))
+    ServerName::try_from(name.to_owned())
+        .with_context(|| format!("{name:?} is neither a DNS name nor an IP address"))
 }
 
 /// The webhooks, over the operator's caches.
@@ -109,7 +113,10 @@ where
 {
     let (api, kind): (Api<K>, _) = (Api::all(client.clone()), K::kind(&()));
     loop {
-        let found = api.get_opt(configuration::NAME).await.with_context(|| format!("{kind} {}", configuration::NAME))?;
+        let found = api
+            .get_opt(configuration::NAME)
+            .await
+            .with_context(|| format!("{kind} {}", configuration::NAME))?;
         let Some(found) = found else {
             tracing::warn!(%kind, name = configuration::NAME, "not installed yet");
             tokio::time::sleep(RETRY).await;
@@ -134,8 +141,8 @@ fn ca_patch(configuration: &Value, ca_bundle: &str) -> Value {
     let mut patch = vec![json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version })];
     let webhooks = configuration["webhooks"].as_array().map_or(0, Vec::len);
     let bundle = json!(ByteString(ca_bundle.as_bytes().to_vec()));
-    patch.extend((0..webhooks).map(|i| {
-        json!({ "op": "add", "path": format!("/webhooks/{i}/clientConfig/caBundle"), "value": bundle })
-    }));
+    patch.extend((0..webhooks).map(
+        |i| json!({ "op": "add", "path": format!("/webhooks/{i}/clientConfig/caBundle"), "value": bundle }),
+    ));
     patch.into()
 }

@@ -46,20 +46,26 @@ impl Workloads {
     fn workloads(&self, cluster: &MultigresCluster) -> BTreeMap<String, Manifest> {
         let manifests = render(cluster, &self.environment).into_iter();
         let workloads = manifests.filter(|manifest| manifest.pod_template().is_some());
-        workloads.map(|manifest| (format!("{} {}", manifest.resource.kind, manifest.name), manifest)).collect()
+        workloads
+            .map(|manifest| (format!("{} {}", manifest.resource.kind, manifest.name), manifest))
+            .collect()
     }
 }
 
 fn compare(name: &str, before: &Manifest, after: Option<&Manifest>) -> Option<(Disruption, String)> {
     let was = replicas(before);
     let Some(after) = after else {
-        return (was > 0).then(|| (Disruption::Removed, format!("{name}: {}, volumes are kept", pods(was, "removed"))));
+        return (was > 0)
+            .then(|| (Disruption::Removed, format!("{name}: {}, volumes are kept", pods(was, "removed"))));
     };
     let is = replicas(after);
     let (old, new) = (before.pod_template(), after.pod_template());
     if old != new && was > 0 && is > 0 {
         let why = images(old, new).map(|images| format!(" ({images})")).unwrap_or_default();
-        return Some((Disruption::Restarted, format!("{name}: {}{why}", pods(was.min(is), "restarted one at a time"))));
+        return Some((
+            Disruption::Restarted,
+            format!("{name}: {}{why}", pods(was.min(is), "restarted one at a time")),
+        ));
     }
     match is.cmp(&was) {
         std::cmp::Ordering::Less => Some((Disruption::ScaledDown, format!("{name}: {was} → {is} pods"))),
@@ -89,7 +95,8 @@ fn images(old: Option<&Value>, new: Option<&Value>) -> Option<String> {
 }
 
 fn image_list(template: &Value) -> Vec<&str> {
-    let containers = ["initContainers", "containers"].into_iter().filter_map(|key| template["spec"][key].as_array());
+    let containers =
+        ["initContainers", "containers"].into_iter().filter_map(|key| template["spec"][key].as_array());
     containers.flatten().filter_map(|container| container["image"].as_str()).collect()
 }
 
@@ -135,6 +142,9 @@ mod tests {
     fn many_consequences_are_counted() {
         let lines = consequences(|cluster| cluster["spec"]["restartedAt"] = "2026-01-01T00:00:00Z".into());
         assert!(lines.len() <= READABLE + 1, "{lines:#?}");
-        assert!(lines.iter().all(|line| line.contains("restarted") || line.starts_with("and ")), "{lines:#?}");
+        assert!(
+            lines.iter().all(|line| line.contains("restarted") || line.starts_with("and ")),
+            "{lines:#?}"
+        );
     }
 }

@@ -73,8 +73,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let services = Services { admission: router, tls: trust.tls, readiness: readiness.clone(), metrics };
 
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    let addresses = server.addresses();
-    tracing::info!(admission = %addresses.admission, ops = %addresses.ops, "listening");
     tasks.spawn({
         let shutdown = shutdown.clone();
         async move { Ok(server.run(services, shutdown).await?) }
@@ -109,7 +107,8 @@ async fn prepare(
     ca_bundle: String,
     caches: Vec<Caches>,
 ) -> anyhow::Result<()> {
-    let (identity, trust, complete) = (readiness.gate("identity"), readiness.gate("ca-bundle"), readiness.gate("caches"));
+    let (identity, trust, complete) =
+        (readiness.gate("identity"), readiness.gate("ca-bundle"), readiness.gate("caches"));
     check_identity(&client, &user).await?;
     identity.open();
     admission::inject_ca_bundle(&client, &ca_bundle).await?;
@@ -125,10 +124,14 @@ async fn prepare(
 /// The webhook configurations exempt one user: were the operator another, it would be denied its own writes.
 async fn check_identity(client: &Client, expected: &str) -> anyhow::Result<()> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
-    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await.context("who am I")?;
-    let user = review.status.and_then(|status| status.user_info).and_then(|user| user.username).unwrap_or_default();
+    let review =
+        api.create(&PostParams::default(), &SelfSubjectReview::default()).await.context("who am I")?;
+    let user =
+        review.status.and_then(|status| status.user_info).and_then(|user| user.username).unwrap_or_default();
     if user != expected {
-        bail!("connected as {user:?}, but the webhook configurations exempt {expected:?}: use that identity, or --user");
+        bail!(
+            "connected as {user:?}, but the webhook configurations exempt {expected:?}: use that identity, or --user"
+        );
     }
     Ok(())
 }

@@ -357,7 +357,8 @@ mod tests {
     #[test]
     fn a_map_that_is_owned_as_a_whole_has_nothing_but_ours() {
         let desired = json!({ "selector": { "a": "1" } });
-        let found = drift(&desired, &json!({ "selector": { "a": "1", "b": "2" } }), &json!({ "f:selector": {} }));
+        let found =
+            drift(&desired, &json!({ "selector": { "a": "1", "b": "2" } }), &json!({ "f:selector": {} }));
         assert_eq!(found.added, ["/spec/selector/b"]);
     }
 

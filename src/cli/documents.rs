@@ -29,7 +29,8 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
     let mut documents = Vec::new();
     for path in paths {
         for (file, text) in texts(path)? {
-            let objects: Vec<Value> = serde_saphyr::from_multiple(&text).with_context(|| format!("{file}: not YAML"))?;
+            let objects: Vec<Value> =
+                serde_saphyr::from_multiple(&text).with_context(|| format!("{file}: not YAML"))?;
             let objects = objects.into_iter().filter(|object| !object.is_null());
             documents.extend(objects.map(|object| Document { file: file.clone(), object }));
         }
@@ -49,7 +50,10 @@ fn texts(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
     }
     let entries = fs::read_dir(path).context(name.clone())?;
     let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
-    files.retain(|file| file.is_dir() || file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml" || ending == "json"));
+    files.retain(|file| {
+        file.is_dir()
+            || file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml" || ending == "json")
+    });
     files.sort();
     if files.is_empty() {
         bail!("{name}: no YAML files");

@@ -35,8 +35,8 @@ pub fn run(args: &Args) -> Exit {
             if object["metadata"]["namespace"].is_null() {
                 object["metadata"]["namespace"] = args.namespace.clone().into();
             }
-            let cluster: MultigresCluster =
-                serde_json::from_value(object).with_context(|| format!("{}: not a MultigresCluster", document.file))?;
+            let cluster: MultigresCluster = serde_json::from_value(object)
+                .with_context(|| format!("{}: not a MultigresCluster", document.file))?;
             objects.extend(build::render(&cluster, &environment).into_iter().map(|manifest| manifest.body));
         }
     }

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::{NAME, configuration, labels, service_account_user};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
-/// What keeping objects as they are to be takes: server-side apply creates with `create` and changes with `patch`.
-const KEEP: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+/// What keeping objects as they are to be takes: server-side apply creates with `create`
+/// and changes with `patch`; what apply cannot put back is replaced with `update`.
+const KEEP: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete"];
 const READ: &[&str] = &["get", "list", "watch"];
 
 /// ServiceAccount, roles and bindings of the operator, which API servers know as `user`.

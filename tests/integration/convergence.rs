@@ -51,24 +51,40 @@ async fn what_is_rendered_is_what_is_applied() {
     let manifest = PROPOSAL.replace("namespace: multigres", &format!("namespace: {}", namespace.name));
     namespace.apply(&manifest).await.unwrap();
     converged(&namespace, "example-multigres-cluster").await;
-    let admitted = namespace.must(&["get", "multigrescluster", "example-multigres-cluster", "-o", "yaml"]).await;
+    let admitted =
+        namespace.must(&["get", "multigrescluster", "example-multigres-cluster", "-o", "yaml"]).await;
     let file = installation.control_plane.dir().join("render.yaml");
     std::fs::write(&file, admitted).unwrap();
     let output = binary().args(["render", "-f"]).arg(&file).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let rendered: Vec<Value> = serde_saphyr::from_multiple(&String::from_utf8(output.stdout).unwrap()).unwrap();
+    let rendered: Vec<Value> =
+        serde_saphyr::from_multiple(&String::from_utf8(output.stdout).unwrap()).unwrap();
     assert!(rendered.len() > 20, "{} objects", rendered.len());
     let operator = installation.control_plane.kubectl_as(installation.operator_kubeconfig());
     for mut object in rendered {
-        let (kind, name) = (object["kind"].as_str().unwrap().to_owned(), object["metadata"]["name"].as_str().unwrap().to_owned());
-        let live = namespace.get(&kind, &name).await.unwrap_or_else(|| panic!("{kind} {name} does not exist"));
+        let (kind, name) = (
+            object["kind"].as_str().unwrap().to_owned(),
+            object["metadata"]["name"].as_str().unwrap().to_owned(),
+        );
+        let live =
+            namespace.get(&kind, &name).await.unwrap_or_else(|| panic!("{kind} {name} does not exist"));
         if let Some(owners) = live["metadata"].get("ownerReferences") {
             object["metadata"]["ownerReferences"] = owners.clone();
         }
         // Applied as the operator: a field more or less would be a change of its managed fields.
-        let args = ["-n", &namespace.name, "apply", "--server-side", "--dry-run=server", "-o", "json", "--show-managed-fields"];
+        let args = [
+            "-n",
+            &namespace.name,
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "-o",
+            "json",
+            "--show-managed-fields",
+        ];
         let manager = ["--field-manager=multigres-operator", "-f", "-"];
-        let dry = operator.must_with_stdin(args.into_iter().chain(manager), &object.to_string()).await.unwrap();
+        let dry =
+            operator.must_with_stdin(args.into_iter().chain(manager), &object.to_string()).await.unwrap();
         let args = ["-n", &namespace.name, "get", &kind, &name, "-o", "json", "--show-managed-fields"];
         let live = installation.control_plane.kubectl().must(args).await.unwrap();
         assert_eq!(comparable(&dry), comparable(&live), "{kind} {name}");

@@ -13,7 +13,9 @@ const KINDS: &str = "multigrescluster,toposerver,multiadmin,multiorch,multicell,
 async fn left(namespace: &Namespace<'_>) -> Vec<String> {
     let text = namespace.must(&["get", KINDS, "-l", "multigres.com/cluster", "-o", "json"]).await;
     let list: Value = serde_json::from_str(&text).unwrap();
-    let name = |object: &Value| format!("{}/{}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
+    let name = |object: &Value| {
+        format!("{}/{}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
+    };
     list["items"].as_array().unwrap().iter().map(name).collect()
 }
 
@@ -79,7 +81,9 @@ async fn a_removed_database_goes_and_its_data_stays() {
     let without = SMALL.split("  databases:").next().unwrap();
     namespace.apply(without).await.unwrap();
     let gone = || async {
-        let shards = namespace.must(&["get", "multishard,statefulset", "-l", "multigres.com/database=app", "-o", "name"]).await;
+        let shards = namespace
+            .must(&["get", "multishard,statefulset", "-l", "multigres.com/database=app", "-o", "name"])
+            .await;
         shards.is_empty().then_some(())
     };
     eventually("the database is gone", gone).await.unwrap();

@@ -34,13 +34,22 @@ async fn deployments() {
     for patch in [
         ("merge", r#"{"spec":{"replicas":5}}"#),
         ("merge", r#"{"spec":{"paused":true}}"#),
-        ("merge", r#"{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"now"}}}}}"#),
+        (
+            "merge",
+            r#"{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"now"}}}}}"#,
+        ),
         ("merge", r#"{"spec":{"template":{"metadata":{"labels":{"extra":"label"}}}}}"#),
         ("json", r#"[{"op":"remove","path":"/spec/template/spec/containers/0/readinessProbe"}]"#),
         ("json", r#"[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"other:v1"}]"#),
         ("json", r#"[{"op":"replace","path":"/spec/template/spec/containers/0/name","value":"renamed"}]"#),
-        ("strategic", r#"{"spec":{"template":{"spec":{"containers":[{"name":"extra","image":"extra:v1"}]}}}}"#),
-        ("strategic", r#"{"spec":{"template":{"spec":{"containers":[{"name":"multigateway","env":[{"name":"A","value":"b"}]}]}}}}"#),
+        (
+            "strategic",
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"extra","image":"extra:v1"}]}}}}"#,
+        ),
+        (
+            "strategic",
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"multigateway","env":[{"name":"A","value":"b"}]}]}}}}"#,
+        ),
         ("strategic", r#"{"spec":{"strategy":{"$retainKeys":["type"],"type":"Recreate"}}}"#),
     ] {
         put_back(&namespace, "deployment", "small-multigateway-a", patch).await;
@@ -54,9 +63,15 @@ async fn stateful_sets() {
         ("merge", r#"{"spec":{"replicas":2}}"#),
         ("merge", r#"{"spec":{"minReadySeconds":7}}"#),
         ("json", r#"[{"op":"remove","path":"/spec/template/spec/containers/0/livenessProbe"}]"#),
-        ("json", r#"[{"op":"add","path":"/spec/template/spec/containers/0/ports/-","value":{"name":"x","containerPort":99}}]"#),
+        (
+            "json",
+            r#"[{"op":"add","path":"/spec/template/spec/containers/0/ports/-","value":{"name":"x","containerPort":99}}]"#,
+        ),
         ("strategic", r#"{"spec":{"template":{"spec":{"nodeSelector":{"disk":"fast"}}}}}"#),
-        ("strategic", r#"{"spec":{"template":{"spec":{"containers":[{"name":"etcd","resources":{"limits":{"cpu":"3"}}}]}}}}"#),
+        (
+            "strategic",
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"etcd","resources":{"limits":{"cpu":"3"}}}]}}}}"#,
+        ),
     ] {
         put_back(&namespace, "statefulset", "small-etcd", patch).await;
     }
@@ -93,7 +108,11 @@ async fn config_maps_and_disruption_budgets() {
 #[tokio::test]
 async fn children_although_admission_was_bypassed() {
     let namespace = small("drift-child").await;
-    namespace.kubectl().must(["label", "namespace", &namespace.name, "multigres.com/admission=disabled"]).await.unwrap();
+    namespace
+        .kubectl()
+        .must(["label", "namespace", &namespace.name, "multigres.com/admission=disabled"])
+        .await
+        .unwrap();
     for patch in [
         ("merge", r#"{"spec":{"multiGateway":{"replicas":3}}}"#),
         ("merge", r#"{"spec":{"multiGateway":{"resources":null}}}"#),
@@ -138,9 +157,7 @@ async fn an_object_of_somebody_else_is_left_alone() {
     namespace.must(&["create", "service", "clusterip", "small-admin", "--tcp=80"]).await;
     let before = namespace.get("service", "small-admin").await.unwrap();
     namespace.apply(SMALL).await.unwrap();
-    let taken = |object: &Value| {
-        crate::samples::condition(object, "Stalled") == Some(("True", "NameTaken"))
-    };
+    let taken = |object: &Value| crate::samples::condition(object, "Stalled") == Some(("True", "NameTaken"));
     namespace.until("multiadmin", "small-admin", "NameTaken", taken).await;
     namespace.until("multigrescluster", "small", "NameTaken", taken).await;
     assert_eq!(namespace.get("service", "small-admin").await.unwrap(), before);

@@ -82,7 +82,11 @@ impl Installation {
         group.spawn("multigres-operator", command, log.clone())?;
         *self.operator.lock().unwrap() = Some(group);
         let ready = eventually("the operator is ready", || async {
-            get(self.ports.ops, "/readyz").await.ok().filter(|response| response.starts_with("HTTP/1.1 200")).map(|_| ())
+            get(self.ports.ops, "/readyz")
+                .await
+                .ok()
+                .filter(|response| response.starts_with("HTTP/1.1 200"))
+                .map(|_| ())
         });
         ready.await.with_context(|| std::fs::read_to_string(log).unwrap_or_default())
     }
@@ -159,9 +163,11 @@ impl Namespace<'_> {
         what: &str,
         holds: impl Fn(&serde_json::Value) -> bool,
     ) -> serde_json::Value {
-        eventually(&format!("{kind} {name}: {what}"), || async { self.get(kind, name).await.filter(|object| holds(object)) })
-            .await
-            .unwrap()
+        eventually(&format!("{kind} {name}: {what}"), || async {
+            self.get(kind, name).await.filter(|object| holds(object))
+        })
+        .await
+        .unwrap()
     }
 }
 

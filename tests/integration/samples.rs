@@ -47,7 +47,9 @@ spec:
 pub async fn converged(namespace: &Namespace<'_>, cluster: &str) -> Value {
     let condition = |object: &Value, type_: &str, status: &str| {
         let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-        conditions.filter(|condition| condition["type"] == type_).any(|condition| condition["status"] == status)
+        conditions
+            .filter(|condition| condition["type"] == type_)
+            .any(|condition| condition["status"] == status)
     };
     let settled = |object: &Value| {
         object["status"]["observedGeneration"] == object["metadata"]["generation"]

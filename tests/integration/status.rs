@@ -15,15 +15,32 @@ struct Part {
 }
 
 const PARTS: [Part; 4] = [
-    Part { component: "etcd", pointer: "/status/globalTopoServer/etcd/available", child: ("toposerver", "small-etcd") },
-    Part { component: "multiadmin", pointer: "/status/admin/available", child: ("multiadmin", "small-admin") },
-    Part { component: "multiorch", pointer: "/status/orchestrator/available", child: ("multiorch", "small-orch") },
-    Part { component: "multigateway", pointer: "/status/cells/a/gatewayAvailable", child: ("multicell", "small-a") },
+    Part {
+        component: "etcd",
+        pointer: "/status/globalTopoServer/etcd/available",
+        child: ("toposerver", "small-etcd"),
+    },
+    Part {
+        component: "multiadmin",
+        pointer: "/status/admin/available",
+        child: ("multiadmin", "small-admin"),
+    },
+    Part {
+        component: "multiorch",
+        pointer: "/status/orchestrator/available",
+        child: ("multiorch", "small-orch"),
+    },
+    Part {
+        component: "multigateway",
+        pointer: "/status/cells/a/gatewayAvailable",
+        child: ("multicell", "small-a"),
+    },
 ];
 
 async fn pods(namespace: &Namespace<'_>, component: &str) -> Vec<String> {
     let selector = format!("multigres.com/component={component}");
-    let names = namespace.must(&["get", "pods", "-l", &selector, "-o", "jsonpath={.items[*].metadata.name}"]).await;
+    let names =
+        namespace.must(&["get", "pods", "-l", &selector, "-o", "jsonpath={.items[*].metadata.name}"]).await;
     names.split_whitespace().map(str::to_owned).collect()
 }
 
@@ -39,7 +56,10 @@ async fn wait_for(namespace: &Namespace<'_>, what: &str, holds: impl Fn(&Value) 
 
 /// What the parts are said to be.
 fn parts(cluster: &Value) -> Vec<&str> {
-    PARTS.iter().map(|part| cluster.pointer(part.pointer).and_then(Value::as_str).unwrap_or("absent")).collect()
+    PARTS
+        .iter()
+        .map(|part| cluster.pointer(part.pointer).and_then(Value::as_str).unwrap_or("absent"))
+        .collect()
 }
 
 #[tokio::test]
@@ -51,7 +71,8 @@ async fn one_thing_missing_or_unready_is_told_where_it_belongs() {
 
     // Everything is there and nothing is ready.
     let all_unavailable = |cluster: &Value| {
-        parts(cluster) == ["False"; 4] && cluster.pointer("/status/databases/app/readyInstances") == Some(&0.into())
+        parts(cluster) == ["False"; 4]
+            && cluster.pointer("/status/databases/app/readyInstances") == Some(&0.into())
     };
     let cluster = wait_for(&namespace, "nothing is ready", all_unavailable).await;
     assert_eq!(cluster.pointer("/status/databases/app/desiredInstances"), Some(&3.into()));
@@ -91,7 +112,8 @@ async fn one_thing_missing_or_unready_is_told_where_it_belongs() {
     // One instance of the database.
     let pod = &pods(&namespace, "multipooler").await[0];
     set_pod_ready(namespace.client(), &namespace.name, pod, false).await.unwrap();
-    let one_less = |cluster: &Value| cluster.pointer("/status/databases/app/readyInstances") == Some(&2.into());
+    let one_less =
+        |cluster: &Value| cluster.pointer("/status/databases/app/readyInstances") == Some(&2.into());
     let cluster = wait_for(&namespace, "an instance is unready", one_less).await;
     assert_eq!(parts(&cluster), ["True"; 4]);
     let told = |shard: &Value| condition(shard, "Ready") == Some(("False", "PodsNotReady"));
