@@ -2,6 +2,8 @@
 
 mod child;
 mod cluster;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -10,6 +10,8 @@ pub mod conversion;
 pub mod defaulting;
 pub mod document;
 pub mod exemption;
+#[cfg(test)]
+mod fixtures;
 pub mod impact;
 pub mod kind;
 pub mod lookup;
