@@ -185,6 +185,25 @@ fn requests_that_are_not_decided_here() {
 }
 
 #[test]
+fn an_object_that_cannot_be_read_is_pointed_at() {
+    for (pointer, value, field) in [
+        ("/object", json!(5), "request.object"),
+        ("/object", json!([]), "request.object"),
+        ("/object/spec", json!([]), "spec"),
+        ("/object/metadata/labels", json!(7), "metadata.labels"),
+    ] {
+        for (kind, object) in [(CLUSTER, manifest()), (CELL, standalone())] {
+            let create = edited(&request(kind, None, Some(&object)), pointer, value.clone());
+            for phase in [Mutate, Validate] {
+                let response = respond(phase, &create);
+                assert_eq!(response["status"]["code"], 422, "{phase:?} {kind:?} {pointer}");
+                assert_eq!(fields(&response), [field], "{phase:?} {kind:?} {pointer}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_standalone_child_is_labelled() {
     let unlabelled = edited(&standalone(), "/metadata/labels", json!(null));
     let response = respond(Mutate, &request(CELL, None, Some(&unlabelled)));

@@ -164,7 +164,7 @@ fn several_edits_are_told_at_once() {
 
 #[test]
 fn long_enumerations_are_cut() {
-    let fields: Vec<String> = ["a", "b", "c", "d", "e", "f", "g"].map(str::to_owned).into();
+    let fields = ["a", "b", "c", "d", "e", "f", "g"];
     assert_eq!(enumerate(&fields[..1]), "a");
     assert_eq!(enumerate(&fields[..3]), "a, b and c");
     assert_eq!(enumerate(&fields[..5]), "a, b, c, d and e");
