@@ -10,8 +10,6 @@ pub mod conversion;
 pub mod defaulting;
 pub mod document;
 pub mod exemption;
-#[cfg(test)]
-mod fixtures;
 pub mod impact;
 pub mod kind;
 pub mod lookup;
@@ -25,3 +23,6 @@ pub mod router;
 pub mod schema;
 pub mod validate;
 pub mod verdict;
+
+#[cfg(test)]
+mod testing;

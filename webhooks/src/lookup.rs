@@ -2,7 +2,32 @@
 
 use std::sync::Arc;
 
-use multigres_crds::v1alpha1::MultigresCluster;
+use multigres_crds::quantity::Quantity;
+use multigres_crds::v1alpha1::{AccessMode, MultigresCluster, StringMap};
+
+/// What a cache says, or that it does not know yet. Nothing found is not the same as not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known<T> {
+    /// The cache is complete.
+    Yes(T),
+    /// The cache is not complete, or there is none.
+    NotYet,
+}
+
+/// A volume claim as it is, not as it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// Name of the claim.
+    pub name: String,
+    /// Whether a volume is bound to it.
+    pub bound: bool,
+    /// Size of the volume.
+    pub capacity: Option<Quantity>,
+    /// Class of the volume.
+    pub storage_class: Option<String>,
+    /// How the volume may be mounted.
+    pub access_modes: Vec<AccessMode>,
+}
 
 /// A view onto caches. Answers at once, from memory; never asks the API server.
 pub trait Lookup: Send + Sync + 'static {
@@ -11,6 +36,12 @@ pub trait Lookup: Send + Sync + 'static {
 
     /// A cluster by name.
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<MultigresCluster>>;
+
+    /// The volume claims of a namespace that have all of these labels.
+    fn claims(&self, namespace: &str, labels: &StringMap) -> Known<Vec<Claim>> {
+        let _ = (namespace, labels);
+        Known::NotYet
+    }
 }
 
 /// Knows of nothing, as outside a cluster.

@@ -71,6 +71,12 @@ impl FieldPath {
         self
     }
 
+    /// Appends fields that are joined by dots.
+    #[must_use]
+    pub fn fields(self, names: &str) -> Self {
+        names.split('.').fold(self, Self::field)
+    }
+
     /// Appends an item of a list.
     #[must_use]
     pub fn item(mut self, index: usize, name: impl Into<String>) -> Self {

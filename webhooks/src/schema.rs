@@ -223,3 +223,150 @@ fn translate(schema: &mut Value, strictness: Strictness) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+    use crate::testing::{sample, sharded_sample, small};
+
+    #[test]
+    fn every_schema_compiles() {
+        for kind in ["MultigresCluster", "TopoServer", "MultiAdmin", "MultiOrch", "MultiCell", "MultiShard"] {
+            let schema = Schema::of(kind).unwrap();
+            for strictness in [Strictness::Server, Strictness::Offline] {
+                assert!(schema.validator(strictness).is_some(), "{kind}");
+            }
+        }
+    }
+
+    /// What the two readers of the schema would both overlook.
+    #[test]
+    fn no_schema_says_more_than_is_understood() {
+        const UNDERSTOOD: &[&str] = &[
+            "additionalProperties",
+            "description",
+            "enum",
+            "format",
+            "items",
+            "maximum",
+            "maxItems",
+            "maxLength",
+            "maxProperties",
+            "minimum",
+            "minLength",
+            "nullable",
+            "properties",
+            "required",
+            "title",
+            "type",
+            "x-kubernetes-int-or-string",
+            "x-kubernetes-list-map-keys",
+            "x-kubernetes-list-type",
+            "x-kubernetes-map-type",
+            "x-kubernetes-preserve-unknown-fields",
+            "x-kubernetes-validations",
+        ];
+        for (kind, schema) in &*SCHEMAS {
+            multigres_crds::schema::visit(&mut schema.root.clone(), &mut |schema| {
+                let Value::Object(keywords) = serde_json::to_value(&*schema).unwrap() else {
+                    panic!("{kind}")
+                };
+                let foreign = keywords.keys().find(|keyword| !UNDERSTOOD.contains(&keyword.as_str()));
+                assert_eq!(foreign, None, "{kind}");
+                let keys = schema.x_kubernetes_list_map_keys.iter().flatten().count();
+                assert!(keys <= 1 && (keys == 0 || schema.max_items.is_some_and(|max| max <= 50)), "{kind}");
+                let format = schema.format.as_deref();
+                assert!(matches!(format, None | Some("int32" | "int64" | "date-time")), "{kind}: {format:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn samples_are_sound() {
+        let schema = Schema::of("MultigresCluster").unwrap();
+        for mut object in [sample(), sharded_sample(), small()] {
+            assert!(schema.accepts(&object.to_string(), Strictness::Offline));
+            assert!(schema.violations(&mut object, Strictness::Offline).is_empty());
+        }
+    }
+
+    /// One change somewhere in an object.
+    fn mutate(object: &mut Value, steps: &[Index], with: &Value, rename: Option<&str>) {
+        let (Some((step, rest)), false) = (steps.split_first(), steps.is_empty()) else { return };
+        match object {
+            Value::Object(fields) if !fields.is_empty() => {
+                let name = fields.keys().nth(step.index(fields.len())).unwrap().clone();
+                if rest.is_empty() {
+                    let value = fields.remove(&name).unwrap();
+                    match rename {
+                        Some(new) => drop(fields.insert(new.to_owned(), value)),
+                        None => drop(fields.insert(name, with.clone())),
+                    }
+                } else {
+                    mutate(fields.get_mut(&name).unwrap(), rest, with, rename);
+                }
+            }
+            Value::Array(items) if !items.is_empty() => {
+                let index = step.index(items.len());
+                if rest.is_empty() {
+                    match rename {
+                        Some(_) => items.push(items[index].clone()),
+                        None => items[index] = with.clone(),
+                    }
+                } else {
+                    mutate(&mut items[index], rest, with, rename);
+                }
+            }
+            other => *other = with.clone(),
+        }
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-3_i64..120).prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            (-4_i32..300).prop_map(|half| json!(f64::from(half) / 2.0)),
+            Just(json!("")),
+            Just(json!("2024-01-01T00:00:00Z")),
+            "[a-zA-Z0-9/-]{1,8}".prop_map(Value::from),
+            (0_usize..700).prop_map(|length| json!("é".repeat(length))),
+            Just(json!([])),
+            Just(json!({})),
+            Just(json!([{}])),
+            Just(json!({"name": "us-east-1"})),
+            Just(
+                json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]}})
+            ),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
+
+        /// The quick reader and the library agree on every object.
+        #[test]
+        fn both_readers_agree(
+            base in prop_oneof![Just(sample()), Just(sharded_sample()), Just(small())],
+            changes in proptest::collection::vec(
+                (proptest::collection::vec(any::<Index>(), 1..9), any_value(), proptest::option::of("[a-zA-Z]{1,9}")),
+                0..4,
+            ),
+        ) {
+            let mut object = base;
+            for (steps, with, rename) in &changes {
+                mutate(&mut object, steps, with, rename.as_deref());
+            }
+            let schema = Schema::of("MultigresCluster").unwrap();
+            for strictness in [Strictness::Server, Strictness::Offline] {
+                let accepted = schema.accepts(&object.to_string(), strictness);
+                let violations = schema.violations(&mut object.clone(), strictness);
+                prop_assert_eq!(accepted, violations.is_empty(), "{:#?}\n{}", violations, object);
+            }
+        }
+    }
+}

@@ -6,7 +6,15 @@
 
 mod findings;
 mod names;
+mod pools;
+mod resources;
+#[cfg(test)]
+mod testing;
+mod text;
+mod topology;
+mod transitions;
 mod view;
+mod volumes;
 
 use std::collections::HashSet;
 
@@ -89,7 +97,30 @@ macro_rules! rule {
 use rule;
 
 /// Every rule for clusters.
-pub const RULES: &[Rule] = &[names::C01, names::C06, names::C07, names::C11];
+pub const RULES: &[Rule] = &[
+    names::C01,
+    topology::C02,
+    topology::C03,
+    topology::C04,
+    pools::C05,
+    names::C06,
+    names::C07,
+    pools::C08,
+    pools::C09,
+    pools::C10,
+    names::C11,
+    pools::C12,
+    volumes::C13,
+    resources::C14,
+    pools::C15,
+    pools::C17,
+    pools::C18,
+    transitions::U01,
+    transitions::U03,
+    transitions::U04,
+    volumes::U05,
+    volumes::U06,
+];
 
 /// Longest warning that clients show in full.
 const MAX_WARNING: usize = 120;

@@ -6,20 +6,21 @@ use serde_json::{Value, json, to_value};
 use super::Phase::{Mutate, Validate};
 use super::*;
 use crate::exemption::{GARBAGE_COLLECTOR, KUBE_CONTROLLER_MANAGER, NAMESPACE_CONTROLLER};
-use crate::fixtures::{self, Clusters, OPERATOR, children, edited, manifest, request};
 use crate::kind::ChildKind;
+use crate::testing::reviews::{self, Clusters, OPERATOR, children, edited, request};
+use crate::testing::sample;
 
 const CLUSTER: Kind = Kind::Cluster;
 const CELL: Kind = Kind::Child(ChildKind::MultiCell);
 
 fn admission() -> Admission {
-    let lookup = Arc::new(Clusters::with(fixtures::cluster()));
+    let lookup = Arc::new(Clusters::with(reviews::cluster()));
     Admission { lookup, impact: None, operator_user: OPERATOR.to_owned() }
 }
 
 /// The response to a request.
 fn respond(phase: Phase, request: &Value) -> Value {
-    let answer = handle(phase, &fixtures::review(request), &admission()).unwrap();
+    let answer = handle(phase, &reviews::review(request), &admission()).unwrap();
     let response = to_value(answer.review).unwrap()["response"].take();
     assert_eq!(response["uid"], request["uid"]);
     response
@@ -53,22 +54,22 @@ fn terminating(object: &Value) -> Value {
 
 /// A cluster that breaks the schema and a rule.
 fn broken() -> Value {
-    let broken = edited(&manifest(), "/spec/imagePullPolicy", json!("Sometimes"));
+    let broken = edited(&sample(), "/spec/imagePullPolicy", json!("Sometimes"));
     edited(&broken, "/spec/databases/templates/0/name", json!("template0"))
 }
 
 /// A child that no cluster manages.
 fn standalone() -> Value {
-    edited(&children(ChildKind::MultiCell, &fixtures::cluster())[0], "/metadata/ownerReferences", json!(null))
+    edited(&children(ChildKind::MultiCell, &reviews::cluster())[0], "/metadata/ownerReferences", json!(null))
 }
 
 #[test]
 fn the_sample_is_given_its_defaults_and_admitted() {
-    let create = request(CLUSTER, None, Some(&manifest()));
+    let create = request(CLUSTER, None, Some(&sample()));
     let response = respond(Mutate, &create);
     assert_eq!(response["allowed"], true);
     assert_eq!(response["auditAnnotations"], json!({"decided-by": "defaulting", "defaulted-fields": "3"}));
-    let mut stored = manifest();
+    let mut stored = sample();
     json_patch::patch(&mut stored, &serde_json::from_value::<json_patch::Patch>(patch(&response)).unwrap())
         .unwrap();
 
@@ -117,11 +118,11 @@ fn what_is_let_go_whatever_is_in_it() {
 
 #[test]
 fn a_protected_cluster_is_not_deleted() {
-    let protected = edited(&manifest(), "/spec/deletionProtection", json!(true));
-    let unreadable = edited(&manifest(), "/spec/deletionProtection", json!("true"));
+    let protected = edited(&sample(), "/spec/deletionProtection", json!(true));
+    let unreadable = edited(&sample(), "/spec/deletionProtection", json!("true"));
     let delete = |old: &Value| request(CLUSTER, Some(old), None);
     for (request, code) in [
-        (delete(&manifest()), 200),
+        (delete(&sample()), 200),
         (delete(&unreadable), 200),
         (delete(&protected), 403),
         (by(GARBAGE_COLLECTOR, &delete(&protected)), 403),
@@ -142,7 +143,7 @@ fn a_protected_cluster_is_not_deleted() {
 
 #[test]
 fn a_dry_run_is_decided_alike() {
-    for cluster in [manifest(), broken()] {
+    for cluster in [sample(), broken()] {
         let create = request(CLUSTER, None, Some(&cluster));
         for phase in [Mutate, Validate] {
             assert_eq!(respond(phase, &create), respond(phase, &edited(&create, "/dryRun", json!(true))));
@@ -164,8 +165,8 @@ fn a_name_that_is_still_to_be_generated_is_named() {
 
 #[test]
 fn requests_that_are_not_decided_here() {
-    let create = request(CLUSTER, None, Some(&manifest()));
-    let update = request(CLUSTER, Some(&manifest()), Some(&manifest()));
+    let create = request(CLUSTER, None, Some(&sample()));
+    let update = request(CLUSTER, Some(&sample()), Some(&sample()));
     for (request, code) in [
         (edited(&create, "/resource/resource", json!("pods")), 400),
         (edited(&create, "/resource/group", json!("apps")), 400),
@@ -180,7 +181,7 @@ fn requests_that_are_not_decided_here() {
         }
     }
     assert!(handle(Validate, b"{}", &admission()).is_err());
-    let late = timed_out(Validate, &fixtures::review(&create)).unwrap();
+    let late = timed_out(Validate, &reviews::review(&create)).unwrap();
     assert_eq!(late.review.code(), 504);
 }
 
@@ -192,7 +193,7 @@ fn an_object_that_cannot_be_read_is_pointed_at() {
         ("/object/spec", json!([]), "spec"),
         ("/object/metadata/labels", json!(7), "metadata.labels"),
     ] {
-        for (kind, object) in [(CLUSTER, manifest()), (CELL, standalone())] {
+        for (kind, object) in [(CLUSTER, sample()), (CELL, standalone())] {
             let create = edited(&request(kind, None, Some(&object)), pointer, value.clone());
             for phase in [Mutate, Validate] {
                 let response = respond(phase, &create);
@@ -221,7 +222,7 @@ fn a_standalone_child_is_labelled() {
 
 #[test]
 fn whose_a_child_is_comes_before_what_is_in_it() {
-    let managed = &children(ChildKind::MultiCell, &fixtures::cluster())[0];
+    let managed = &children(ChildKind::MultiCell, &reviews::cluster())[0];
     let unsound = |child: &Value| edited(child, "/spec/multiGateway/replicas", json!("many"));
     let update = |old: &Value, new: &Value| request(CELL, Some(old), Some(new));
     let drift = edited(managed, "/spec/multiGateway/replicas", json!(7));
@@ -268,7 +269,7 @@ proptest! {
     #[test]
     fn every_request_is_answered(object in anything(), old in anything()) {
         for kind in [CLUSTER, CELL] {
-            let template = request(kind, Some(&manifest()), Some(&manifest()));
+            let template = request(kind, Some(&sample()), Some(&sample()));
             let request = edited(&edited(&template, "/object", object.clone()), "/oldObject", old.clone());
             for phase in [Mutate, Validate] {
                 respond(phase, &request);

@@ -1,7 +1,7 @@
 use serde_json::{json, to_value};
 
 use super::*;
-use crate::fixtures::{Clusters, children, cluster, cluster_in_full_form, edited, request};
+use crate::testing::reviews::{Clusters, children, cluster, edited, request, sharded_cluster};
 
 const CELL: Kind = Kind::Child(ChildKind::MultiCell);
 
@@ -89,7 +89,7 @@ fn an_edit_is_sent_to_the_field_of_the_cluster() {
 
 #[test]
 fn an_edit_of_a_shard_is_sent_to_the_form_that_it_was_written_in() {
-    let (short, full) = (cluster(), cluster_in_full_form());
+    let (short, full) = (cluster(), sharded_cluster());
     for (cluster, index, pointer, value, instead) in [
         (&short, 0, "/backup/s3", json!({"bucket": "b", "region": "r"}), "backup.s3"),
         (&short, 0, "/password/secretKeyRef/name", json!("s"), "passwordSecretRef.name"),

@@ -3,7 +3,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json, to_value};
 
 use super::*;
-use crate::fixtures::manifest;
+use crate::testing::sample;
 
 fn raw(value: &Value) -> Box<RawValue> {
     to_raw_value(value).unwrap()
@@ -61,7 +61,7 @@ fn the_sample_lacks_only_the_images_of_all_databases() {
         "multiPooler": defaults::MULTIGRES_IMAGE,
         "postgresExporter": defaults::POSTGRES_EXPORTER_IMAGE,
     });
-    assert_eq!(additions(&manifest(), None), json!({"/spec/databases/images": images}));
+    assert_eq!(additions(&sample(), None), json!({"/spec/databases/images": images}));
 }
 
 /// A change of the minimal cluster, and the additions it makes beside those of `admin` and `orchestrator`.
@@ -209,11 +209,11 @@ fn remove(document: &mut Value, pointer: &str) {
 /// The sample with some of its fields removed or replaced by anything.
 fn clusters() -> impl Strategy<Value = Value> {
     let mut pointers = Vec::new();
-    members(&manifest()["spec"], "/spec", &mut pointers);
+    members(&sample()["spec"], "/spec", &mut pointers);
     pointers.extend(["/spec/databases/images".to_owned(), "/spec/globalTopoServer/external".to_owned()]);
     let edit = (prop::sample::select(pointers), prop::option::of(anything()));
     prop::collection::vec(edit, 0..8).prop_map(|edits| {
-        let mut cluster = manifest();
+        let mut cluster = sample();
         for (pointer, value) in edits {
             let (parent, key) = pointer.rsplit_once('/').unwrap();
             match (value, cluster.pointer_mut(parent).and_then(Value::as_object_mut)) {

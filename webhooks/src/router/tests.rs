@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::fixtures::{self, OPERATOR, children, manifest, request};
 use crate::kind::{ChildKind, Kind};
 use crate::lookup::{Lookup, Offline};
 use crate::review::Operation;
+use crate::testing::reviews::{self, OPERATOR, children, request};
+use crate::testing::sample;
 
 #[derive(Default)]
 struct Recorder(Mutex<Vec<Observation>>);
@@ -35,7 +36,7 @@ async fn send(router: &Router, method: Method, path: &str, body: Vec<u8>) -> (St
 }
 
 async fn review(router: &Router, path: &str, request: &Value) -> Value {
-    let (status, body) = send(router, Method::POST, path, fixtures::review(request)).await;
+    let (status, body) = send(router, Method::POST, path, reviews::review(request)).await;
     assert_eq!(status, StatusCode::OK);
     serde_json::from_slice(&body).unwrap()
 }
@@ -44,7 +45,7 @@ async fn review(router: &Router, path: &str, request: &Value) -> Value {
 async fn both_phases_are_served_and_counted() {
     let recorder = Arc::new(Recorder::default());
     let router = router(AppState { metrics: recorder.clone(), ..state(Offline) });
-    let create = request(Kind::Cluster, None, Some(&manifest()));
+    let create = request(Kind::Cluster, None, Some(&sample()));
     let mutated = review(&router, MUTATE_PATH, &create).await;
     assert_eq!(mutated["response"]["patchType"], "JSONPatch");
     let validated = review(&router, VALIDATE_PATH, &create).await;
@@ -86,7 +87,7 @@ async fn what_is_no_review_is_refused() {
 
 /// The update of a child, which asks the caches for its cluster.
 fn update_of_a_child() -> Value {
-    let child = &children(ChildKind::MultiCell, &fixtures::cluster())[0];
+    let child = &children(ChildKind::MultiCell, &reviews::cluster())[0];
     request(Kind::Child(ChildKind::MultiCell), Some(child), Some(child))
 }
 
@@ -107,12 +108,12 @@ impl Lookup for Broken {
 async fn a_panic_ends_one_request() {
     let recorder = Arc::new(Recorder::default());
     let router = router(AppState { metrics: recorder.clone(), ..state(Broken) });
-    let body = fixtures::review(&update_of_a_child());
+    let body = reviews::review(&update_of_a_child());
     let (status, answer) = send(&router, Method::POST, VALIDATE_PATH, body).await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(answer, b"the review could not be decided");
     assert_eq!(recorder.0.lock().unwrap()[0].code, 500);
-    let create = request(Kind::Cluster, None, Some(&manifest()));
+    let create = request(Kind::Cluster, None, Some(&sample()));
     assert_eq!(review(&router, VALIDATE_PATH, &create).await["response"]["allowed"], true);
 }
 

@@ -26,7 +26,7 @@ pub struct Violation {
     pub reason: Reason,
     /// The problem.
     pub message: String,
-    /// Whether there is no value that could be used all the same.
+    /// Whether the value cannot be judged by: all but a name that another item has too, and an unknown field.
     pub unusable: bool,
     /// What found it.
     pub origin: Origin,
@@ -115,11 +115,11 @@ pub(super) fn of_values(validator: &Validator, object: &Value) -> Vec<Violation>
 
 fn explain(error: &ValidationError<'_>, path: &FieldPath) -> Vec<(u8, Violation)> {
     let value = error.instance().as_ref();
-    let violation = |reason, message: String, unusable| Violation {
+    let violation = |reason, message: String| Violation {
         path: path.clone(),
         reason,
         message,
-        unusable,
+        unusable: true,
         origin: Origin::Value,
     };
     let of_field = |name: &str, reason, message: &str, unusable| Violation {
@@ -129,30 +129,28 @@ fn explain(error: &ValidationError<'_>, path: &FieldPath) -> Vec<(u8, Violation)
         unusable,
         origin: Origin::Parent,
     };
-    let invalid = |detail: String, unusable| {
-        violation(Reason::Invalid, format!("Invalid value: {}: {detail}", report::display(value)), unusable)
+    let invalid = |detail: String| {
+        violation(Reason::Invalid, format!("Invalid value: {}: {detail}", report::display(value)))
     };
-    let out_of_bounds = |comparison: &str, limit: &Value| {
-        let usable = value.as_i64().is_some_and(|number| i32::try_from(number).is_ok());
-        invalid(format!("should be {comparison} than or equal to {limit}"), !usable)
-    };
+    let out_of_bounds =
+        |comparison: &str, limit: &Value| invalid(format!("should be {comparison} than or equal to {limit}"));
     match error.kind() {
         ValidationErrorKind::Type { kind } => {
             let (expected, actual) = (expected_types(kind), type_of(value));
             let message = format!("Invalid value: {actual:?}: must be of type {expected}: {actual:?}");
-            vec![(0, violation(Reason::TypeInvalid, message, true))]
+            vec![(0, violation(Reason::TypeInvalid, message))]
         }
         ValidationErrorKind::Format { format } => {
             let value = report::display(value);
             let message = format!("Invalid value: {value}: must be of type {format}: {value}");
-            vec![(0, violation(Reason::TypeInvalid, message, true))]
+            vec![(0, violation(Reason::TypeInvalid, message))]
         }
         ValidationErrorKind::Enum { options } => {
             let options = options.as_array().into_iter().flatten().filter(|option| !option.is_null());
             let options: Vec<String> = options.map(|option| format!("\"{}\"", plain(option))).collect();
             let (value, options) = (report::display(value), options.join(", "));
             let message = format!("Unsupported value: {value}: supported values: {options}");
-            vec![(1, violation(Reason::NotSupported, message, true))]
+            vec![(1, violation(Reason::NotSupported, message))]
         }
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
@@ -164,20 +162,20 @@ fn explain(error: &ValidationError<'_>, path: &FieldPath) -> Vec<(u8, Violation)
         }
         ValidationErrorKind::MaxLength { limit } => {
             let message = format!("Too long: may not be more than {limit} bytes");
-            vec![(2, violation(Reason::TooLong, message, false))]
+            vec![(2, violation(Reason::TooLong, message))]
         }
         ValidationErrorKind::MinLength { limit } => {
-            vec![(2, invalid(format!("should be at least {limit} chars long"), false))]
+            vec![(2, invalid(format!("should be at least {limit} chars long")))]
         }
         ValidationErrorKind::MaxItems { limit } | ValidationErrorKind::MaxProperties { limit } => {
             let length =
                 value.as_array().map_or_else(|| value.as_object().map_or(0, |map| map.len()), Vec::len);
             let message = format!("Too many: {length}: must have at most {limit} items");
-            vec![(2, violation(Reason::TooMany, message, false))]
+            vec![(2, violation(Reason::TooMany, message))]
         }
         ValidationErrorKind::Maximum { limit } => vec![(2, out_of_bounds("less", limit))],
         ValidationErrorKind::Minimum { limit } => vec![(2, out_of_bounds("greater", limit))],
-        _ => vec![(2, invalid(error.to_string(), true))],
+        _ => vec![(2, invalid(error.to_string()))],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::path::{FieldPath, Path, PathSet};
+use crate::path::{FieldPath, PathSet};
 use crate::report::{Cause, Reason};
 use crate::schema::Violation;
 
@@ -61,12 +61,12 @@ impl Reporter<'_> {
     /// one; the message says what is wrong and what to do.
     pub fn error(
         &mut self,
-        path: &Path<'_>,
+        path: impl Into<FieldPath>,
         reason: Reason,
         offending: impl Display,
         message: impl Into<String>,
     ) {
-        let path = FieldPath::from(path);
+        let path = path.into();
         let is_known = self.unknown.is_empty() || !self.unknown.touches(&path);
         let is_repeated = |found: &Finding| found.rule == self.rule && found.located.path == path;
         if is_known && !self.findings.errors.last().is_some_and(is_repeated) {

@@ -1,6 +1,5 @@
 //! What things may be called.
 
-use super::view::View;
 use super::{ClusterContext, Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote};
@@ -59,32 +58,16 @@ fn cell_and_pool_names(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             report.error(&path.field("name"), Reason::Invalid, name, message);
         }
     });
-    each_pool_name(&cx.new, |path, name| {
-        if !is_pool_name(name) {
+    cx.new.each_database(|path, database| {
+        database.each_full_pool(path, |path, _, pool| {
+            let Some(name) = pool.name.as_deref().filter(|name| !is_pool_name(name)) else { return };
             let message = format!(
-                "{} is no name for a pool; use at most 50 letters, digits and '-', first a lower-case letter or a digit, \
-                 last no '-'",
+                "{} is no name for a pool; use at most 50 letters, digits and '-', first a lower-case letter or a \
+                 digit, last no '-'",
                 quote(name)
             );
-            report.error(path, Reason::Invalid, name, message);
-        }
-    });
-}
-
-/// Each name that is written of a pool.
-fn each_pool_name(view: &View<'_>, mut f: impl FnMut(&Path<'_>, &str)) {
-    view.each_database(|path, database| {
-        let spec = path.field("spec");
-        let groups = spec.field("tableGroups");
-        for (index, group) in database.template.spec.table_groups.iter().enumerate() {
-            let group_path = groups.item(index, &group.name);
-            let pools = group_path.field("shardTemplate.pools");
-            for (index, pool) in group.shard_template.pools.iter().enumerate() {
-                if let Some(name) = &pool.name {
-                    f(&pools.item(index, name).field("name"), name);
-                }
-            }
-        }
+            report.error(&path.field("name"), Reason::Invalid, name, message);
+        });
     });
 }
 
@@ -116,23 +99,17 @@ rule!(
 
 fn table_group_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     cx.new.each_database(|path, database| {
-        let spec = path.field("spec");
-        let groups = spec.field("tableGroups");
-        for (index, group) in database.template.spec.table_groups.iter().enumerate() {
-            if !is_identifier(&group.name, 25, |c| matches!(c, '_' | '-')) {
-                let message = format!(
-                    "{} is no name for a table group; use at most 25 lower-case letters, digits, '_' and '-', first a \
-                     letter, last a letter or digit",
-                    quote(&group.name)
-                );
-                report.error(
-                    &groups.item(index, &group.name).field("name"),
-                    Reason::Invalid,
-                    &group.name,
-                    message,
-                );
+        database.each_group(path, |path, group| {
+            if is_identifier(&group.name, 25, |c| matches!(c, '_' | '-')) {
+                return;
             }
-        }
+            let message = format!(
+                "{} is no name for a table group; use at most 25 lower-case letters, digits, '_' and '-', first a \
+                 letter, last a letter or digit",
+                quote(&group.name)
+            );
+            report.error(&path.field("name"), Reason::Invalid, &group.name, message);
+        });
     });
 }
 
@@ -154,4 +131,95 @@ fn is_identifier(name: &str, most: usize, separator: impl Fn(char) -> bool) -> b
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.ends_with(alphanumeric)
         && name.chars().all(|c| alphanumeric(c) || separator(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{FULL, SHORT, edit};
+    use crate::validate::testing::create;
+
+    #[test]
+    fn cluster_name() {
+        let name = |name: &str| vec![edit("/metadata", "/name", json!(name))];
+        let prefix = |prefix: &str| {
+            vec![edit("/metadata", "/name", json!(null)), edit("/metadata", "/generateName", json!(prefix))]
+        };
+        create(
+            "C01",
+            &[
+                (name("a"), &[]),
+                (name(&"a".repeat(40)), &[]),
+                (name(&"a".repeat(41)), &["Invalid metadata.name"]),
+                (name("1a"), &["Invalid metadata.name"]),
+                (name("a.b"), &["Invalid metadata.name"]),
+                (prefix("a-"), &[]),
+                (prefix(&"a".repeat(35)), &[]),
+                (prefix(&"a".repeat(36)), &["Invalid metadata.generateName"]),
+                (prefix("-"), &["Invalid metadata.generateName"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn cell_and_pool_names() {
+        let cell = |name: &str| vec![edit("", "/spec/cells/templates/1/name", json!(name))];
+        let pool =
+            |name: &str| vec![edit(FULL, "/spec/tableGroups/0/shardTemplate/pools/1/name", json!(name))];
+        let wrong_cell: &[&str] = &["Invalid spec.cells.templates[1].name"];
+        let wrong_pool: &[&str] =
+            &["Invalid spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[1].name"];
+        create(
+            "C06",
+            &[
+                (cell("1a"), &[]),
+                (cell(&"a".repeat(40)), &[]),
+                (cell(&"a".repeat(41)), wrong_cell),
+                (cell("A"), wrong_cell),
+                (cell("a_b"), wrong_cell),
+                (cell("global"), wrong_cell),
+                (cell(""), wrong_cell),
+                (pool("us-readOnly"), &[]),
+                (pool(&"a".repeat(50)), &[]),
+                (pool(&"a".repeat(51)), wrong_pool),
+                (pool("Reports"), wrong_pool),
+                (pool("a-"), wrong_pool),
+                (pool(""), wrong_pool),
+            ],
+        );
+    }
+
+    #[test]
+    fn database_name() {
+        let name = |name: &str| vec![edit(SHORT, "/name", json!(name))];
+        let wrong: &[&str] = &["Invalid spec.databases.templates[0].name"];
+        create(
+            "C07",
+            &[
+                (name("users_db"), &[]),
+                (name(&"a".repeat(63)), &[]),
+                (name("users-db"), wrong),
+                (name("Users"), wrong),
+                (name("_users"), wrong),
+                (name("users_"), wrong),
+                (name("template1"), wrong),
+            ],
+        );
+    }
+
+    #[test]
+    fn table_group_name() {
+        let name = |name: &str| vec![edit(FULL, "/spec/tableGroups/0/name", json!(name))];
+        let wrong: &[&str] = &["Invalid spec.databases.templates[1].spec.tableGroups[0].name"];
+        create(
+            "C11",
+            &[
+                (name("orders_tg"), &[]),
+                (name("orders-tg"), &[]),
+                (name("1"), wrong),
+                (name("orders_"), wrong),
+            ],
+        );
+    }
 }

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource, table_groups};
-use multigres_crds::v1alpha1::{CellTemplate, DatabaseTemplate, MultigresCluster, MultigresClusterSpec};
+use multigres_crds::v1alpha1::{
+    CellTemplate, Container, DatabaseTemplate, MultigresCluster, MultigresClusterSpec, Pool, TableGroup,
+    VolumeClaimTemplate,
+};
 
 use crate::path::{FieldPath, Path, PathSet};
 
@@ -29,6 +32,26 @@ pub struct Database<'a> {
     pub template: &'a DatabaseTemplate,
     /// Its table groups, in order.
     pub groups: Vec<TableGroupSource<'a>>,
+}
+
+/// What is written of a pool, before anything is inherited.
+#[derive(Clone, Copy)]
+pub(super) struct Written<'a> {
+    pub claim: Option<&'a VolumeClaimTemplate>,
+    pub postgres: Option<&'a Container>,
+    pub multi_pooler: Option<&'a Container>,
+    pub multipooler: Option<&'a Container>,
+}
+
+macro_rules! written {
+    ($pool:ident) => {
+        Written {
+            claim: $pool.data_volume_claim_template.as_ref(),
+            postgres: $pool.postgres.as_ref(),
+            multi_pooler: $pool.multi_pooler.as_ref(),
+            multipooler: $pool.multipooler.as_ref(),
+        }
+    };
 }
 
 /// Where a pool is written.
@@ -61,7 +84,10 @@ impl<'a> View<'a> {
     }
 
     /// Whether what a rule reads at a path is known, all of it.
-    pub(super) fn knows(&self, path: &Path<'_>) -> bool {
+    pub(super) fn knows<P>(&self, path: P) -> bool
+    where
+        FieldPath: From<P>,
+    {
         self.unknown.is_empty() || !self.unknown.touches(&FieldPath::from(path))
     }
 
@@ -88,13 +114,52 @@ impl<'a> View<'a> {
         });
     }
 
-    /// Names of the cells.
-    pub(super) fn cell_names(&self) -> HashSet<&'a str> {
-        self.spec().cells.templates.iter().map(|cell| cell.name.as_str()).collect()
+    /// Each pool of either form as it is written.
+    pub(super) fn each_written(&self, mut f: impl FnMut(&Path<'_>, Written<'a>)) {
+        self.each_database(|path, database| {
+            let spec = path.field("spec");
+            let list = spec.field("pools");
+            for (index, entry) in database.template.spec.pools.iter().enumerate() {
+                let path = list.item(index, &entry.cell);
+                for (role, member) in [("primary", &entry.primary), ("replica", &entry.replica)] {
+                    if let Some(member) = member {
+                        f(&path.field(role), written!(member));
+                    }
+                }
+            }
+            database.each_full_pool(path, |path, _, pool| f(path, written!(pool)));
+        });
+    }
+
+    /// Names of the cells, where all of them are known.
+    pub(super) fn cell_names(&self) -> Option<HashSet<&'a str>> {
+        let mut known = !self.unknown.covers(&FieldPath::from(&CELLS));
+        self.each_cell(|path, _| known &= self.knows(&path.field("name")));
+        known.then(|| self.spec().cells.templates.iter().map(|cell| cell.name.as_str()).collect())
     }
 }
 
-impl Database<'_> {
+impl<'a> Database<'a> {
+    /// Each table group of the full form and where it is written.
+    pub(super) fn each_group(&self, database: &Path<'_>, mut f: impl FnMut(&Path<'_>, &'a TableGroup)) {
+        let spec = database.field("spec");
+        let list = spec.field("tableGroups");
+        for (index, group) in self.template.spec.table_groups.iter().enumerate() {
+            f(&list.item(index, &group.name), group);
+        }
+    }
+
+    /// Each pool of the full form, its name, and where it is written.
+    pub(super) fn each_full_pool(&self, database: &Path<'_>, mut f: impl FnMut(&Path<'_>, &str, &'a Pool)) {
+        self.each_group(database, |path, group| {
+            let list = path.field("shardTemplate.pools");
+            for (index, pool) in group.shard_template.pools.iter().enumerate() {
+                let name = pool.resolved_name();
+                f(&list.item(index, &name), &name, pool);
+            }
+        });
+    }
+
     /// Where a pool of this database, which is written at `database`, is written.
     pub(super) fn at_pool<R>(
         &self,

@@ -1,4 +1,4 @@
-//! What tests of several modules begin with.
+//! Reviews for tests, and the stored objects that they are about.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use serde_json::{Value, json, to_value};
 use crate::kind::{ChildKind, Kind};
 use crate::lookup::Lookup;
 use crate::review;
+use crate::testing::{self, edit, sample, sharded_sample};
 
 /// The user under whose name the operator writes.
 pub const OPERATOR: &str = "system:serviceaccount:multigres-system:multigres-operator";
@@ -39,25 +40,20 @@ impl Lookup for Clusters {
     }
 }
 
-/// The proposal's cluster, as it is written.
-pub fn manifest() -> Value {
-    serde_saphyr::from_str(include_str!("../../tests/samples/proposal-cluster.yaml")).unwrap()
-}
-
 /// The proposal's cluster, as it is stored.
 pub fn cluster() -> MultigresCluster {
-    let mut manifest = manifest();
-    manifest["metadata"]["uid"] = json!("6f1b8a52");
-    serde_json::from_value(manifest).unwrap()
+    stored(&sample())
 }
 
-/// The same with the databases of the proposal's other sample, in the full form.
-pub fn cluster_in_full_form() -> MultigresCluster {
-    let fragment = include_str!("../../tests/samples/proposal-tablegroups-fragment.yaml");
-    let fragment: Value = serde_saphyr::from_str(fragment).unwrap();
-    let mut cluster = to_value(cluster()).unwrap();
-    cluster["spec"]["databases"] = fragment["spec"]["databases"].clone();
-    serde_json::from_value(cluster).unwrap()
+/// The same with databases in the full form.
+pub fn sharded_cluster() -> MultigresCluster {
+    let mut cluster = sample();
+    cluster["spec"]["databases"] = sharded_sample()["spec"]["databases"].take();
+    stored(&cluster)
+}
+
+fn stored(manifest: &Value) -> MultigresCluster {
+    serde_json::from_value(edited(manifest, "/metadata/uid", json!("6f1b8a52"))).unwrap()
 }
 
 /// The children of a kind, as the operator writes them.
@@ -80,17 +76,9 @@ pub fn children(kind: ChildKind, cluster: &MultigresCluster) -> Vec<Value> {
     values
 }
 
-/// A value with something else at a JSON pointer, or with nothing where that is null.
+/// A value with one edit.
 pub fn edited(value: &Value, pointer: &str, to: Value) -> Value {
-    let mut edited = value.clone();
-    let (parent, key) = pointer.rsplit_once('/').unwrap();
-    let key = key.replace("~1", "/");
-    match edited.pointer_mut(parent).unwrap() {
-        Value::Array(items) => items[key.parse::<usize>().unwrap()] = to,
-        Value::Object(fields) if to.is_null() => drop(fields.remove(&key)),
-        object => object[key] = to,
-    }
-    edited
+    testing::edited(value.clone(), &[edit("", pointer, to)])
 }
 
 /// The request of a review by an ordinary user: CREATE of `new`, DELETE of `old`, or UPDATE of one to the other.

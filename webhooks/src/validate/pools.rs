@@ -1,0 +1,475 @@
+//! Cells, pools and shards as a whole.
+
+use std::collections::HashSet;
+
+use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource};
+use multigres_crds::v1alpha1::{DatabaseImages, DurabilityPolicy, PoolType};
+
+use super::text::{alternatives, count, suggestion};
+use super::view::{CELLS, Database};
+use super::{ClusterContext, Reporter, rule};
+use crate::path::{FieldPath, Path};
+use crate::report::{Reason, quote};
+
+/// Instances that each durability policy needs.
+const QUORUM: i32 = 2;
+
+rule!(
+    /// The pools of a shard have different names; cells, databases and table groups do too, by the keys of their lists.
+    C05 since "0.1.0" = pool_names_differ
+);
+
+fn pool_names_differ(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    cx.new.each_database(|path, database| {
+        for group in &database.groups {
+            let mut names = HashSet::new();
+            for pool in group.pools.iter().filter(|pool| !names.insert(pool.name.clone())) {
+                let name = quote(&pool.name);
+                database.at_pool(path, pool, |site| match group.index {
+                    Some(_) => {
+                        let message =
+                            format!("{name} is another pool of this shard already; give each pool a name of its own");
+                        report.error(&site.block.field("name"), Reason::Duplicate, &pool.name, message);
+                    }
+                    None => {
+                        let message = format!(
+                            "another entry makes the pool {name} already; merge the entries, or use tableGroups, \
+                             where pools have names"
+                        );
+                        report.error(&site.entry.field("cell"), Reason::Duplicate, &pool.name, message);
+                    }
+                });
+            }
+        }
+    });
+}
+
+rule!(
+    /// A database is written in exactly one form, `pools` or `tableGroups`, and its shards have pools.
+    C08 since "0.1.0" = one_form
+);
+
+fn one_form(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    cx.new.each_database(|path, database| {
+        let spec = &database.template.spec;
+        let path = path.field("spec");
+        let (short, full) = (path.field("pools"), path.field("tableGroups"));
+        match (spec.pools.is_empty(), spec.table_groups.is_empty()) {
+            (false, false) => {
+                let message = "pools is set too; keep pools for a single shard, or tableGroups for more";
+                report.error(&full, Reason::Forbidden, "", message);
+            }
+            (true, true) if cx.new.knows(&full) => {
+                let message =
+                    "the database has no pools; write pools for a single shard, or tableGroups for more";
+                report.error(&short, Reason::Required, "", message);
+            }
+            _ => {}
+        }
+    });
+    cx.new.each_database(|path, database| {
+        database.each_group(path, |path, group| {
+            if group.shard_template.pools.is_empty() {
+                let message = "the shards have no pools; name at least one of type replica";
+                report.error(&path.field("shardTemplate.pools"), Reason::Required, "", message);
+            }
+        });
+    });
+}
+
+rule!(
+    /// A pool runs in a cell of this cluster.
+    C09 since "0.1.0" = cells_of_pools
+);
+
+fn cells_of_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let Some(cells) = cx.new.cell_names() else { return };
+    let managed = cx.new.spec().cells.managed.unwrap_or(true);
+    let mut check = |path: &Path<'_>, cell: &str| {
+        if cells.contains(cell) {
+            return;
+        }
+        let name = quote(cell);
+        if managed {
+            let hint = suggestion(cell, cells.iter().copied()).unwrap_or_else(|| {
+                format!("add it to spec.cells.templates, or use {}", alternatives(cells.iter().copied()))
+            });
+            let message = format!("{name} is no cell of this cluster; {hint}");
+            report.error(&path.field("cell"), Reason::NotFound, cell, message);
+        } else {
+            report.warn(format!(
+                "{name} is no cell of spec.cells; its pools wait for a MultiCell of that name"
+            ));
+        }
+    };
+    cx.new.each_database(|path, database| {
+        let spec = path.field("spec");
+        let list = spec.field("pools");
+        for (index, entry) in database.template.spec.pools.iter().enumerate() {
+            check(&list.item(index, &entry.cell), &entry.cell);
+        }
+        database.each_full_pool(path, |path, _, pool| check(path, &pool.cell));
+    });
+}
+
+rule!(
+    /// The short form says where the primary is preferred, once, and each of its entries holds a pool.
+    C10 since "0.1.0" = one_primary
+);
+
+fn one_primary(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    cx.new.each_database(|path, database| {
+        let entries = &database.template.spec.pools;
+        let spec = path.field("spec");
+        let list = spec.field("pools");
+        let mut first: Option<usize> = None;
+        let mut all_known = true;
+        for (index, entry) in entries.iter().enumerate() {
+            let path = list.item(index, &entry.cell);
+            let primary = path.field("primary");
+            all_known &= cx.new.knows(&primary);
+            match (&entry.primary, &entry.replica, first) {
+                (None, None, _) if cx.new.knows(&path.field("replica")) => {
+                    let message = "the entry holds no pool; write primary, replica or both";
+                    report.error(&primary, Reason::Required, "", message);
+                    // One cause is enough where it may be the one that is missing.
+                    all_known = false;
+                }
+                (Some(_), _, Some(first)) => {
+                    let message = format!(
+                        "pools[{first}] has primary already, and a shard has one; make this one replica"
+                    );
+                    report.error(&primary, Reason::Forbidden, "", message);
+                }
+                (Some(_), _, None) => first = Some(index),
+                _ => {}
+            }
+        }
+        if let Some(entry) = entries.first().filter(|_| first.is_none() && all_known) {
+            let message =
+                "no entry has primary; write it in the entry of the cell where the primary is preferred";
+            report.error(&list.item(0, &entry.cell).field("primary"), Reason::Required, "", message);
+        }
+    });
+}
+
+rule!(
+    /// A shard has as many primary-eligible instances, in as many cells, as its durability policy needs.
+    C12 since "0.1.0" = enough_instances
+);
+
+fn enough_instances(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    cx.new.each_database(|path, database| {
+        let policy = database.template.spec.durability_policy.unwrap_or_default();
+        let policy_is_known = cx.new.knows(&path.field("spec.durabilityPolicy"));
+        for group in
+            database.groups.iter().filter(|group| policy_is_known && is_known(cx, path, database, group))
+        {
+            let eligible: Vec<_> =
+                group.pools.iter().filter(|pool| pool.type_ == PoolType::Replica).collect();
+            let Some(first) = eligible.first().copied().or(group.pools.first()) else { continue };
+            let problem = shortage(policy, &eligible);
+            if let Some((field, found, message)) = problem {
+                let path = database.at_pool(path, first, |site| match field {
+                    "cell" => FieldPath::from(&site.entry.field(field)),
+                    _ => FieldPath::from(&site.block.field(field)),
+                });
+                report.error(path, Reason::Invalid, found, message);
+            }
+        }
+    });
+}
+
+/// Whether everything is known that decides how many instances of a shard can lead, and where.
+fn is_known(
+    cx: &ClusterContext<'_>,
+    path: &Path<'_>,
+    database: &Database<'_>,
+    group: &TableGroupSource<'_>,
+) -> bool {
+    let knows = |path: &Path<'_>| cx.new.knows(path);
+    group.pools.iter().all(|pool| {
+        database.at_pool(path, pool, |site| {
+            let role = match pool.origin {
+                Origin::Pool { .. } => knows(&site.block.field("type")),
+                _ => true,
+            };
+            role && knows(&site.entry.field("cell")) && knows(&site.block.field("replicas"))
+        })
+    })
+}
+
+/// What is missing for the policy: the field that says so, what it amounts to, and the message.
+fn shortage(
+    policy: DurabilityPolicy,
+    eligible: &[&PoolSource<'_>],
+) -> Option<(&'static str, String, String)> {
+    let name = policy.as_str();
+    let instances: i32 = eligible.iter().map(|pool| pool.member.replicas()).sum();
+    let occupied = eligible.iter().filter(|pool| pool.member.replicas() > 0).map(|pool| pool.cell);
+    let cells = occupied.collect::<HashSet<_>>().len();
+    if eligible.is_empty() {
+        let message = format!(
+            "no pool of this shard can lead, and {name} needs 2 instances that can; add a pool of type replica"
+        );
+        Some(("type", "none".to_owned(), message))
+    } else if instances < QUORUM {
+        let message = format!(
+            "{} can lead this shard, and {name} needs {QUORUM}; raise replicas, or add a pool of type replica",
+            count(instances, "instance")
+        );
+        Some(("replicas", instances.to_string(), message))
+    } else if policy == DurabilityPolicy::MultiCellAtLeast2 && cells < 2 {
+        let message = format!(
+            "all instances that can lead this shard are in one cell, and {name} needs 2 cells; add a pool of type replica in another cell"
+        );
+        Some(("cell", "1 cell".to_owned(), message))
+    } else {
+        None
+    }
+}
+
+rule!(
+    /// The pool in which the primary is preferred has 1 to 10 instances; other bounds are in the schema.
+    C15 since "0.1.0" = primary_replicas
+);
+
+fn primary_replicas(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    cx.new.each_pool(|site, pool| {
+        let replicas = pool.member.replicas();
+        if matches!(pool.origin, Origin::Primary { .. }) && !(1..=10).contains(&replicas) {
+            let message = format!("{replicas} is out of bounds; a primary pool has 1 to 10 instances");
+            report.error(&site.block.field("replicas"), Reason::Invalid, replicas, message);
+        }
+    });
+}
+
+rule!(
+    /// A cluster whose cells are managed has at least one.
+    C17 since "0.1.0" = some_cell
+);
+
+fn some_cell(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let cells = &cx.new.spec().cells;
+    if cells.templates.is_empty() && cells.managed.unwrap_or(true) {
+        let message = "there is no cell; add at least one, for example \"name: us-east-1\"";
+        report.error(&CELLS, Reason::Required, "", message);
+    }
+}
+
+rule!(
+    /// The pooler is spelled `multiPooler` or `multipooler`, not both in one place.
+    C18 since "0.1.0" = one_spelling
+);
+
+fn one_spelling(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let mut check = |path: &Path<'_>, both: bool| {
+        if both {
+            let message = "multiPooler says the same beside it; keep one of the two spellings";
+            report.error(&path.field("multipooler"), Reason::Forbidden, "", message);
+        }
+    };
+    let both_in = |images: &DatabaseImages| images.multi_pooler.is_some() && images.multipooler.is_some();
+    let images = cx.new.spec().databases.as_ref().and_then(|databases| databases.images.as_ref());
+    check(&Path::new("spec.databases.images"), images.is_some_and(both_in));
+    cx.new.each_database(|path, database| {
+        check(&path.field("spec.images"), database.template.spec.images.as_ref().is_some_and(both_in));
+    });
+    cx.new.each_written(|path, pool| check(path, pool.multi_pooler.is_some() && pool.multipooler.is_some()));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::testing::{Edit, FULL, SHORT, edit, volume};
+    use crate::validate::testing::create;
+
+    const POOLS: &str = "spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools";
+
+    fn full_pool(index: usize, field: &str, value: Value) -> Edit {
+        edit(FULL, &format!("/spec/tableGroups/0/shardTemplate/pools/{index}{field}"), value)
+    }
+
+    fn entry(index: usize, field: &str, value: Value) -> Edit {
+        edit(SHORT, &format!("/spec/pools/{index}{field}"), value)
+    }
+
+    #[test]
+    fn pool_names_differ() {
+        let reports = json!({"type": "readOnly", "cell": "a", "name": "reports"});
+        let unnamed = json!({"type": "replica", "cell": "a"});
+        create(
+            "C05",
+            &[
+                (vec![full_pool(0, "/name", json!("leaders"))], &[]),
+                (
+                    vec![edit(FULL, "/spec/tableGroups/0/shardTemplate/pools/-", reports)],
+                    &[&format!("Duplicate {POOLS}[2].name")],
+                ),
+                (
+                    vec![edit(FULL, "/spec/tableGroups/0/shardTemplate/pools/-", unnamed)],
+                    &[&format!("Duplicate {POOLS}[2].name")],
+                ),
+                (
+                    vec![entry(1, "/cell", json!("a"))],
+                    &["Duplicate spec.databases.templates[0].spec.pools[1].cell"],
+                ),
+                (vec![entry(1, "/cell", json!("a")), entry(0, "/replica", json!(null))], &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn one_form() {
+        create(
+            "C08",
+            &[
+                (
+                    vec![edit(SHORT, "/spec/pools", json!([]))],
+                    &["Required spec.databases.templates[0].spec.pools"],
+                ),
+                (
+                    vec![edit(FULL, "/spec/pools", json!([{"cell": "a", "primary": {}}]))],
+                    &["Forbidden spec.databases.templates[1].spec.tableGroups"],
+                ),
+                (
+                    vec![edit(FULL, "/spec/tableGroups/0/shardTemplate/pools", json!([]))],
+                    &[&format!("Required {POOLS}")],
+                ),
+                (vec![edit(SHORT, "/spec/pools", json!({}))], &[]),
+                (vec![edit(FULL, "/spec/tableGroups", json!({}))], &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn cells_of_pools() {
+        let unmanaged = edit("", "/spec/cells/managed", json!(false));
+        create(
+            "C09",
+            &[
+                (vec![], &[]),
+                (
+                    vec![entry(1, "/cell", json!("c"))],
+                    &["NotFound spec.databases.templates[0].spec.pools[1].cell"],
+                ),
+                (vec![full_pool(1, "/cell", json!("c"))], &[&format!("NotFound {POOLS}[1].cell")]),
+                (
+                    vec![entry(1, "/cell", json!("c")), unmanaged],
+                    &["\"c\" is no cell of spec.cells; its pools wait for a MultiCell of that name"],
+                ),
+                // Not to be judged: the cell that is meant may be the one whose name is missing.
+                (
+                    vec![
+                        entry(1, "/cell", json!("c")),
+                        edit("", "/spec/cells/templates/1/name", json!(null)),
+                    ],
+                    &[],
+                ),
+                (vec![entry(1, "/cell", json!(1))], &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn one_primary() {
+        let primary = |entry: usize| format!("spec.databases.templates[0].spec.pools[{entry}].primary");
+        create(
+            "C10",
+            &[
+                (vec![entry(0, "/primary", json!(null))], &[&format!("Required {}", primary(0))]),
+                (vec![entry(1, "/primary", json!({}))], &[&format!("Forbidden {}", primary(1))]),
+                (vec![entry(1, "/replica", json!(null))], &[&format!("Required {}", primary(1))]),
+                (vec![entry(0, "/primary", json!([]))], &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn enough_instances() {
+        let alone = || {
+            vec![
+                edit(SHORT, "/spec/pools/1", json!(null)),
+                entry(0, "/replica", json!(null)),
+                entry(0, "/primary/replicas", json!(1)),
+            ]
+        };
+        let policy = |at| edit(at, "/spec/durabilityPolicy", json!("MULTI_CELL_AT_LEAST_2"));
+        let with = |mut edits: Vec<Edit>, more: Vec<Edit>| {
+            edits.extend(more);
+            edits
+        };
+        let too_few: &[&str] = &["Invalid spec.databases.templates[0].spec.pools[0].primary.replicas"];
+        create(
+            "C12",
+            &[
+                (alone(), too_few),
+                (with(alone(), vec![entry(0, "/replica", json!({}))]), &[]),
+                (with(alone(), vec![entry(0, "/primary/replicas", json!("1"))]), &[]),
+                (with(alone(), vec![edit(SHORT, "/spec/durabilityPolicy", json!("NONE"))]), &[]),
+                (vec![policy(SHORT)], &[]),
+                (vec![policy(FULL)], &[&format!("Invalid {POOLS}[0].cell")]),
+                (vec![full_pool(0, "/replicas", json!(1))], &[&format!("Invalid {POOLS}[0].replicas")]),
+                (vec![full_pool(0, "/type", json!("readOnly"))], &[&format!("Invalid {POOLS}[0].type")]),
+                (vec![full_pool(0, "/type", json!("primary"))], &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn primary_replicas() {
+        let replicas = |replicas: i32| vec![entry(0, "/primary/replicas", json!(replicas))];
+        let wrong: &[&str] = &["Invalid spec.databases.templates[0].spec.pools[0].primary.replicas"];
+        create(
+            "C15",
+            &[
+                (replicas(10), &[]),
+                (replicas(0), wrong),
+                (replicas(11), wrong),
+                (vec![entry(0, "/replica/replicas", json!(11))], &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn some_cell() {
+        let none = || edit("", "/spec/cells/templates", json!([]));
+        create(
+            "C17",
+            &[
+                (vec![none()], &["Required spec.cells.templates"]),
+                (vec![none(), edit("", "/spec/cells/managed", json!(false))], &[]),
+                (vec![edit("", "/spec/cells/templates", json!("none"))], &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn one_spelling() {
+        let images = json!({"multipooler": "a", "multiPooler": "b"});
+        let both = json!({"multipooler": {}, "multiPooler": {}, "dataVolumeClaimTemplate": volume("1Gi")});
+        create(
+            "C18",
+            &[
+                (vec![edit("", "/spec/databases/images", json!({"multipooler": "a"}))], &[]),
+                (
+                    vec![edit("", "/spec/databases/images", images.clone())],
+                    &["Forbidden spec.databases.images.multipooler"],
+                ),
+                (
+                    vec![edit(FULL, "/spec/images", images)],
+                    &["Forbidden spec.databases.templates[1].spec.images.multipooler"],
+                ),
+                (
+                    vec![entry(0, "/primary", both)],
+                    &["Forbidden spec.databases.templates[0].spec.pools[0].primary.multipooler"],
+                ),
+                (
+                    vec![full_pool(0, "/multipooler", json!({})), full_pool(0, "/multiPooler", json!({}))],
+                    &[&format!("Forbidden {POOLS}[0].multipooler")],
+                ),
+            ],
+        );
+    }
+}

@@ -1,0 +1,471 @@
+//! Volumes: what a claim says, and what of it can change.
+
+use std::collections::HashMap;
+
+use multigres_crds::defaults;
+use multigres_crds::labels::{self, Component, Labels};
+use multigres_crds::quantity::{Nanos, Quantity};
+use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource, topology_is_managed};
+use multigres_crds::v1alpha1::{AccessMode, Backup, StringMap, VolumeClaimTemplate};
+
+use super::view::{Database, View};
+use super::{ClusterContext, Reporter, rule};
+use crate::lookup::{Claim, Known};
+use crate::path::{FieldPath, Path};
+use crate::report::{Reason, quote};
+
+const ETCD: Path<'static> = Path::new("spec.globalTopoServer.managedSpec.dataVolumeClaimTemplate");
+const BACKUP: Path<'static> = Path::new("spec.backup");
+const BACKUP_CLAIM: &str = "filesystem.volumeClaimTemplate";
+const STORAGE: &str = "resources.requests.storage";
+
+rule!(
+    /// Every volume has an access mode and a size above zero.
+    C13 since "0.1.0" = claims
+);
+
+fn claims(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let mut check = |path: &Path<'_>, claim: &VolumeClaimTemplate| {
+        if claim.access_modes.is_empty() {
+            let message = "the volume has no access mode; write for example [\"ReadWriteOnce\"]";
+            report.error(&path.field("accessModes"), Reason::Required, "", message);
+        }
+        let storage = path.field(STORAGE);
+        let Some(size) = &claim.resources.requests.storage else {
+            let message = "the volume has no size; write for example \"100Gi\"";
+            return report.error(&storage, Reason::Required, "", message);
+        };
+        let problem = match size.value() {
+            None => "is no quantity; write for example \"100Gi\"",
+            Some(bytes) if bytes.0 <= 0 => "is no size for a volume; write more than 0",
+            Some(_) => return,
+        };
+        report.error(&storage, Reason::Invalid, &size.0, format!("{} {problem}", quote(&size.0)));
+    };
+    let spec = cx.new.spec();
+    let etcd = spec.global_topo_server.managed_spec.as_ref();
+    if let Some(claim) = etcd.and_then(|etcd| etcd.data_volume_claim_template.as_ref()) {
+        check(&ETCD, claim);
+    }
+    let filesystem = |backup: &Option<Backup>| backup.as_ref().and_then(|backup| backup.filesystem.clone());
+    if let Some(filesystem) = filesystem(&spec.backup) {
+        check(&BACKUP.field(BACKUP_CLAIM), &filesystem.volume_claim_template);
+    }
+    cx.new.each_database(|path, database| {
+        if let Some(filesystem) = filesystem(&database.template.spec.backup) {
+            let backup = path.field("spec.backup");
+            check(&backup.field(BACKUP_CLAIM), &filesystem.volume_claim_template);
+        }
+    });
+    cx.new.each_written(|path, pool| {
+        if let Some(claim) = pool.claim {
+            check(&path.field("dataVolumeClaimTemplate"), claim);
+        }
+    });
+    cx.new.each_pool(|site, pool| {
+        let primary = site.entry.field("primary.dataVolumeClaimTemplate");
+        let inherits = matches!(pool.origin, Origin::Replica { .. });
+        if pool.member.data_volume_claim_template.is_none() && !(inherits && !cx.new.knows(&primary)) {
+            let message = if inherits {
+                "the pool has no volume, nor is there a primary in this entry to inherit one from; say which it needs"
+            } else {
+                "the pool has no volume; say which it needs"
+            };
+            report.error(&site.block.field("dataVolumeClaimTemplate"), Reason::Required, "", message);
+        }
+    });
+}
+
+rule!(
+    /// A volume does not shrink, unless its claims are no larger than what is asked for.
+    U05 since "0.1.0" = shrinking
+);
+
+fn shrinking(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    each_kept_volume(cx, |new, old| {
+        let size = |volume: &Volume| {
+            let written = volume.claim.resources.requests.storage.clone()?;
+            written.value().map(|bytes| (quote(&written.0), bytes))
+        };
+        let Some(((new_text, new_size), (old_text, old_size))) = size(new).zip(size(old)) else { return };
+        if new_size < old_size && !claims_are_at_most(new_size, new, cx) {
+            let message = format!(
+                "{new_text} is less than the {old_text} of now, and a volume cannot shrink; write {old_text} or more"
+            );
+            let path = new.path.clone().fields(STORAGE);
+            report.error(path, Reason::Forbidden, format!("{old_text} {new_text}"), message);
+        }
+    });
+}
+
+/// The way back after a growth that failed: there are claims, and each is bound to a volume that is no larger.
+fn claims_are_at_most(size: Nanos, volume: &Volume, cx: &ClusterContext<'_>) -> bool {
+    let fits = |claim: &Claim| {
+        let capacity = claim.capacity.as_ref().and_then(Quantity::value);
+        claim.bound && capacity.is_some_and(|capacity| capacity <= size)
+    };
+    claims_of(volume, cx).is_some_and(|claims| !claims.is_empty() && claims.iter().all(fits))
+}
+
+rule!(
+    /// The class and the access modes of a volume stay as they are, since a claim cannot be changed in them.
+    U06 since "0.1.0" = class_and_modes
+);
+
+fn class_and_modes(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    each_kept_volume(cx, |new, old| {
+        let (new_class, old_class) = (&new.claim.storage_class_name, &old.claim.storage_class_name);
+        let has_class = |claim: &Claim| claim.storage_class == *new_class;
+        if new_class != old_class && !all_claims(new, cx, has_class) {
+            let name =
+                |class: &Option<String>| class.as_deref().map_or("the default class".to_owned(), quote);
+            let message = format!(
+                "the class of an existing volume cannot change from {} to {}; add a pool with the other class instead",
+                name(old_class),
+                name(new_class)
+            );
+            let path = new.path.clone().field("storageClassName");
+            report.error(path, Reason::Forbidden, name(new_class), message);
+        }
+        let modes = |claim: &VolumeClaimTemplate| sorted(&claim.access_modes);
+        let (new_modes, old_modes) = (modes(&new.claim), modes(&old.claim));
+        let has_modes = |claim: &Claim| sorted(&claim.access_modes) == new_modes;
+        if new_modes != old_modes && !new_modes.is_empty() && !all_claims(new, cx, has_modes) {
+            let message = format!(
+                "the access modes of an existing volume cannot change from {} to {}; add a pool with the others instead",
+                old_modes.join(", "),
+                new_modes.join(", ")
+            );
+            let path = new.path.clone().field("accessModes");
+            report.error(path, Reason::Forbidden, new_modes.join(" "), message);
+        }
+    });
+}
+
+fn sorted(modes: &[AccessMode]) -> Vec<&'static str> {
+    let mut names: Vec<&str> = modes.iter().map(|mode| mode.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Whether the volume has claims and what is asked for is what all of them have anyway.
+fn all_claims(volume: &Volume, cx: &ClusterContext<'_>, test: impl Fn(&Claim) -> bool) -> bool {
+    claims_of(volume, cx).is_some_and(|claims| !claims.is_empty() && claims.iter().all(test))
+}
+
+fn claims_of(volume: &Volume, cx: &ClusterContext<'_>) -> Option<Vec<Claim>> {
+    let namespace = cx.new.cluster.metadata.namespace.as_deref().unwrap_or_default();
+    match cx.lookup.claims(namespace, volume.labels.as_ref()?) {
+        Known::Yes(claims) => Some(claims),
+        Known::NotYet => None,
+    }
+}
+
+/// A volume, or one for each instance of a pool.
+struct Volume {
+    identity: Identity,
+    claim: VolumeClaimTemplate,
+    /// Where the claim is written, or would be.
+    path: FieldPath,
+    /// What its claims are known by.
+    labels: Option<StringMap>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Identity {
+    Etcd,
+    Backup { database: String },
+    Pool { database: String, table_group: String, pool: String },
+}
+
+/// Volumes that are there before and after an update.
+fn each_kept_volume(cx: &ClusterContext<'_>, mut f: impl FnMut(&Volume, &Volume)) {
+    let Some(old) = &cx.old else { return };
+    let old: HashMap<Identity, Volume> =
+        volumes(old).into_iter().map(|volume| (volume.identity.clone(), volume)).collect();
+    for volume in volumes(&cx.new) {
+        if let Some(old) = old.get(&volume.identity) {
+            f(&volume, old);
+        }
+    }
+}
+
+/// All volumes of a cluster, what is inherited and what is defaulted filled in; without those that are not known.
+fn volumes(view: &View<'_>) -> Vec<Volume> {
+    let spec = view.spec();
+    let cluster = view.cluster.metadata.name.as_deref().unwrap_or_default();
+    let mut found = Vec::new();
+    if topology_is_managed(spec) {
+        let etcd = spec.global_topo_server.managed_spec.as_ref();
+        let claim = etcd.and_then(|etcd| etcd.data_volume_claim_template.clone());
+        found.push(Volume {
+            identity: Identity::Etcd,
+            claim: claim.unwrap_or_else(defaults::etcd_volume),
+            path: FieldPath::from(&ETCD),
+            labels: Some(Labels::new(cluster, Component::Etcd).selector()),
+        });
+    }
+    view.each_database(|path, database| {
+        for group in &database.groups {
+            found.extend(
+                group.pools.iter().filter_map(|pool| pool_volume(cluster, path, database, group, pool)),
+            );
+        }
+    });
+    view.each_database(|path, database| {
+        let own = database.template.spec.backup.as_ref();
+        let path = if own.is_some() { &path.field("spec.backup") } else { &BACKUP };
+        found.extend(backup_volume(&database.template.name, path, own.or(spec.backup.as_ref())));
+    });
+    found.retain(|volume| view.knows(volume.path.clone()));
+    found
+}
+
+fn pool_volume(
+    cluster: &str,
+    path: &Path<'_>,
+    database: &Database<'_>,
+    group: &TableGroupSource<'_>,
+    pool: &PoolSource<'_>,
+) -> Option<Volume> {
+    let own_claim = |entry: usize| {
+        let entry = database.template.spec.pools.get(entry)?;
+        entry.replica.as_ref()?.data_volume_claim_template.as_ref()
+    };
+    let labels = Labels::new(cluster, Component::MultiPooler)
+        .with(labels::DATABASE, &database.template.name)
+        .with(labels::TABLE_GROUP, group.name)
+        .with(labels::POOL, &pool.name);
+    Some(Volume {
+        identity: Identity::Pool {
+            database: database.template.name.clone(),
+            table_group: group.name.to_owned(),
+            pool: pool.name.clone(),
+        },
+        claim: pool.member.data_volume_claim_template?.clone(),
+        path: database.at_pool(path, pool, |site| {
+            let block = match pool.origin {
+                Origin::Replica { entry } if own_claim(entry).is_none() => site.entry.field("primary"),
+                _ => site.block,
+            };
+            FieldPath::from(&block.field("dataVolumeClaimTemplate"))
+        }),
+        labels: Some(labels.selector()),
+    })
+}
+
+fn backup_volume(database: &str, path: &Path<'_>, backup: Option<&Backup>) -> Option<Volume> {
+    let claim = match backup {
+        Some(backup) => backup.filesystem.as_ref()?.volume_claim_template.clone(),
+        None => defaults::backup_volume(),
+    };
+    let identity = Identity::Backup { database: database.to_owned() };
+    Some(Volume { identity, claim, path: FieldPath::from(&path.field(BACKUP_CLAIM)), labels: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use multigres_crds::v1alpha1::MultigresCluster;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::lookup::Lookup;
+    use crate::testing::{Edit, FULL, SHORT, edit, edited, small, volume};
+    use crate::validate::testing::{create, found, update};
+
+    const PRIMARY: &str = "/spec/pools/0/primary/dataVolumeClaimTemplate";
+    const PRIMARY_PATH: &str = "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate";
+
+    fn primary(claim: Value) -> Vec<Edit> {
+        vec![edit(SHORT, PRIMARY, claim)]
+    }
+
+    #[test]
+    fn claims() {
+        let storage = format!("Invalid {PRIMARY_PATH}.resources.requests.storage");
+        create(
+            "C13",
+            &[
+                (primary(volume("1.5Gi")), &[]),
+                (primary(volume("0")), &[&storage]),
+                (primary(volume("-1Gi")), &[&storage]),
+                (primary(volume("1 Gi")), &[&storage]),
+                (
+                    primary(json!({})),
+                    &[
+                        &format!("Required {PRIMARY_PATH}.accessModes"),
+                        &format!("Required {PRIMARY_PATH}.resources.requests.storage"),
+                    ],
+                ),
+                (
+                    primary(json!(null)),
+                    &[
+                        &format!("Required {PRIMARY_PATH}"),
+                        "Required spec.databases.templates[0].spec.pools[0].replica.dataVolumeClaimTemplate",
+                    ],
+                ),
+                // What would be inherited is unknown.
+                (primary(json!([])), &[]),
+                (
+                    vec![edit(
+                        FULL,
+                        "/spec/tableGroups/0/shardTemplate/pools/1/dataVolumeClaimTemplate",
+                        json!(null),
+                    )],
+                    &[
+                        "Required spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[1].dataVolumeClaimTemplate",
+                    ],
+                ),
+                (
+                    vec![edit(
+                        "",
+                        "/spec/backup",
+                        json!({"filesystem": {"volumeClaimTemplate": volume("0")}}),
+                    )],
+                    &["Invalid spec.backup.filesystem.volumeClaimTemplate.resources.requests.storage"],
+                ),
+                (
+                    vec![edit(
+                        "",
+                        "/spec/globalTopoServer/managedSpec",
+                        json!({"dataVolumeClaimTemplate": volume("0")}),
+                    )],
+                    &[
+                        "Invalid spec.globalTopoServer.managedSpec.dataVolumeClaimTemplate.resources.requests.storage",
+                    ],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn shrinking() {
+        let backup = |size: &str| {
+            vec![edit("", "/spec/backup", json!({"filesystem": {"volumeClaimTemplate": volume(size)}}))]
+        };
+        let etcd = |size: &str| {
+            vec![edit(
+                "",
+                "/spec/globalTopoServer/managedSpec",
+                json!({"dataVolumeClaimTemplate": volume(size)}),
+            )]
+        };
+        let storage = format!("Forbidden {PRIMARY_PATH}.resources.requests.storage");
+        update(
+            "U05",
+            &[
+                (vec![], primary(volume("20Gi")), &[]),
+                (vec![], primary(volume("10240Mi")), &[]),
+                (vec![], primary(volume("9Gi")), &[&storage]),
+                (vec![], primary(volume("9 Gi")), &[]),
+                (vec![], etcd("10Gi"), &[]),
+                (
+                    vec![],
+                    etcd("9Gi"),
+                    &[
+                        "Forbidden spec.globalTopoServer.managedSpec.dataVolumeClaimTemplate.resources.requests.storage",
+                    ],
+                ),
+                (
+                    backup("20Gi"),
+                    vec![edit("", "/spec/backup", json!(null))],
+                    &["Forbidden spec.backup.filesystem.volumeClaimTemplate.resources.requests.storage"],
+                ),
+                // The replica inherits what it had of its own before.
+                (
+                    vec![edit(SHORT, "/spec/pools/0/replica/dataVolumeClaimTemplate", volume("20Gi"))],
+                    vec![edit(SHORT, "/spec/pools/0/replica/dataVolumeClaimTemplate", json!(null))],
+                    &[&storage],
+                ),
+            ],
+        );
+    }
+
+    struct Claims(Known<Vec<Claim>>);
+
+    impl Lookup for Claims {
+        fn synced(&self) -> bool {
+            true
+        }
+
+        fn cluster(&self, _: &str, _: &str) -> Option<Arc<MultigresCluster>> {
+            None
+        }
+
+        fn claims(&self, namespace: &str, labels: &StringMap) -> Known<Vec<Claim>> {
+            assert_eq!((namespace, labels[labels::CLUSTER].as_str()), ("ns", "c"));
+            self.0.clone()
+        }
+    }
+
+    fn claim(bound: bool, capacity: &str) -> Claim {
+        Claim {
+            bound,
+            capacity: Some(capacity.into()),
+            storage_class: Some("standard".to_owned()),
+            access_modes: vec![AccessMode::ReadWriteOnce],
+            ..Claim::default()
+        }
+    }
+
+    #[test]
+    fn a_failed_growth_can_be_taken_back() {
+        let old = edited(small(), &primary(volume("20Gi")));
+        for (claims, allowed) in [
+            (Known::Yes(vec![claim(true, "10Gi"), claim(true, "10Gi")]), true),
+            (Known::Yes(vec![claim(true, "10Gi"), claim(true, "20Gi")]), false),
+            (Known::Yes(vec![claim(true, "10Gi"), claim(false, "10Gi")]), false),
+            (Known::Yes(vec![]), false),
+            (Known::NotYet, false),
+        ] {
+            let found = found("U05", &small(), Some(&old), &Claims(claims.clone()));
+            assert_eq!(found.is_empty(), allowed, "{claims:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn class_and_modes() {
+        let class = |class: Value| {
+            let claim = volume("10Gi");
+            primary(
+                edited(json!({"claim": claim}), &[edit("/claim", "/storageClassName", class)])["claim"]
+                    .clone(),
+            )
+        };
+        let modes = |modes: Value| {
+            primary(
+                edited(json!({"claim": volume("10Gi")}), &[edit("/claim", "/accessModes", modes)])["claim"]
+                    .clone(),
+            )
+        };
+        update(
+            "U06",
+            &[
+                (class(json!("fast")), class(json!("fast")), &[]),
+                (vec![], class(json!("fast")), &[&format!("Forbidden {PRIMARY_PATH}.storageClassName")]),
+                (
+                    class(json!("fast")),
+                    class(json!(null)),
+                    &[&format!("Forbidden {PRIMARY_PATH}.storageClassName")],
+                ),
+                (
+                    modes(json!(["ReadWriteOnce", "ReadOnlyMany"])),
+                    modes(json!(["ReadOnlyMany", "ReadWriteOnce"])),
+                    &[],
+                ),
+                (
+                    vec![],
+                    modes(json!(["ReadWriteMany"])),
+                    &[&format!("Forbidden {PRIMARY_PATH}.accessModes")],
+                ),
+            ],
+        );
+        let claims = Claims(Known::Yes(vec![claim(true, "10Gi")]));
+        let to = |name: &str| edited(small(), &class(json!(name)));
+        assert!(found("U06", &to("standard"), Some(&small()), &claims).is_empty());
+        assert!(!found("U06", &to("fast"), Some(&small()), &claims).is_empty());
+    }
+}
