@@ -2,6 +2,8 @@
 
 mod child;
 mod cluster;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -152,13 +154,14 @@ fn decide(phase: Phase, request: &Request<'_>, admission: &Admission) -> Verdict
 
 /// What a request of its operation has to bring along, and does not.
 fn missing(request: &Request<'_>) -> Option<Cause> {
-    let (object, old_object) = (request.object.is_none(), request.old_object.is_none());
+    let is_missing = |json: Option<&RawValue>| !json.is_some_and(|json| json.get().starts_with('{'));
+    let (object, old_object) = (is_missing(request.object), is_missing(request.old_object));
     let field = match request.operation {
         Operation::Create | Operation::Update if object => "request.object",
         Operation::Update | Operation::Delete if old_object => "request.oldObject",
         _ => return None,
     };
-    let message = format!("must be there for {}", request.operation.as_str());
+    let message = format!("must be an object for {}", request.operation.as_str());
     Some(Cause { reason: Reason::Required, field: field.to_owned(), message })
 }
 

@@ -192,29 +192,14 @@ impl Subject {
         }
         let new = new?;
         let new_spec = new.spec();
-        let own_metadata = metadata::changed(&old.metadata, &new.metadata);
-        let mut causes: Vec<Cause> = own_metadata.into_iter().map(operators_own).collect();
-        let mut fields: Vec<String> = Vec::new();
-        for path in changed_fields(&spec, &new_spec) {
-            let field = format!("spec{}", Steps(&path));
-            let Some(target) = source.of(&path) else {
-                causes.push(operators_own(field));
-                continue;
-            };
-            causes.push(forbidden(
-                field,
-                format!("is managed by MultigresCluster {:?}: change {target} there", owner.name),
-            ));
-            if !fields.contains(&target) {
-                fields.push(target);
-            }
-        }
-        let first = causes.first()?;
-        let instead = match fields.as_slice() {
-            [] => format!("{} {}", first.field, first.message),
-            fields => format!("change {} there", enumerate(fields)),
-        };
-        Some(self.managed(owner, &instead, causes))
+        let own_metadata = metadata::changed(&old.metadata, &new.metadata).into_iter();
+        let in_metadata = own_metadata.map(|field| Edit { field, source: None });
+        let in_spec = changed_fields(&spec, &new_spec)
+            .into_iter()
+            .map(|path| Edit { field: format!("spec{}", Steps(&path)), source: source.of(&path) });
+        let edits: Vec<Edit> = in_metadata.chain(in_spec).collect();
+        let instead = instead(&edits)?;
+        Some(self.managed(owner, &instead, edits.into_iter().map(|edit| edit.cause(owner)).collect()))
     }
 
     fn managed(&self, owner: &Owner, instead: &str, causes: Vec<Cause>) -> Denial {
@@ -238,16 +223,42 @@ impl Subject {
     }
 }
 
-/// A field that no field of the cluster stands for.
-fn operators_own(field: String) -> Cause {
-    forbidden(field, "is set by the operator alone".to_owned())
+/// An edit of a field that the operator writes.
+struct Edit {
+    field: String,
+    /// The field of the cluster that it is made from; nothing where there is none.
+    source: Option<String>,
+}
+
+impl Edit {
+    fn cause(self, owner: &Owner) -> Cause {
+        let message = match self.source {
+            Some(source) => {
+                format!("is managed by MultigresCluster {:?}: change {source} there", owner.name)
+            }
+            None => "is set by the operator alone".to_owned(),
+        };
+        forbidden(self.field, message)
+    }
+}
+
+/// What to do in place of edits, where there are any.
+fn instead(edits: &[Edit]) -> Option<String> {
+    let first = edits.first()?;
+    let mut sources: Vec<&str> = edits.iter().filter_map(|edit| edit.source.as_deref()).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    Some(match sources.as_slice() {
+        [] => format!("{} is set by the operator alone", first.field),
+        sources => format!("change {} there", enumerate(sources)),
+    })
 }
 
 fn forbidden(field: String, message: String) -> Cause {
     Cause { reason: Reason::Forbidden, field, message }
 }
 
-fn enumerate(fields: &[String]) -> String {
+fn enumerate(fields: &[&str]) -> String {
     let (named, rest) = fields.split_at(fields.len().min(NAMED_FIELDS));
     match (named, rest.len()) {
         ([.., _], more) if more > 0 => format!("{} and {more} more", named.join(", ")),

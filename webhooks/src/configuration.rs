@@ -216,3 +216,55 @@ fn metadata() -> ObjectMeta {
         ..ObjectMeta::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, to_value};
+
+    use super::*;
+
+    fn settings(client: Client) -> Settings {
+        let operator_user = "system:serviceaccount:multigres-system:multigres-operator".to_owned();
+        Settings { client, operator_user, ca_bundle: None }
+    }
+
+    fn service() -> Client {
+        Client::Service {
+            namespace: "multigres-system".to_owned(),
+            name: "multigres-operator".to_owned(),
+            port: 443,
+        }
+    }
+
+    #[test]
+    fn golden() {
+        let settings = settings(service());
+        let pretty = |value: Value| serde_json::to_string_pretty(&value).unwrap();
+        insta::assert_snapshot!("mutating", pretty(to_value(mutating(&settings)).unwrap()));
+        insta::assert_snapshot!("validating", pretty(to_value(validating(&settings)).unwrap()));
+    }
+
+    #[test]
+    fn a_server_outside_the_cluster_is_reached_by_url() {
+        for base in ["https://127.0.0.1:9443", "https://127.0.0.1:9443/"] {
+            let settings =
+                Settings { ca_bundle: Some(b"PEM".to_vec()), ..settings(Client::Url(base.to_owned())) };
+            let configuration = to_value(validating(&settings)).unwrap();
+            for webhook in configuration["webhooks"].as_array().unwrap() {
+                assert_eq!(
+                    webhook["clientConfig"],
+                    serde_json::json!({"caBundle": "UEVN", "url": "https://127.0.0.1:9443/validate"})
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_user_name_cannot_end_its_literal() {
+        assert_eq!(cel_string("a'b\\c"), r"'a\'b\\c'");
+        let settings = Settings { operator_user: "o'hara".to_owned(), ..settings(service()) };
+        let configuration = to_value(mutating(&settings)).unwrap();
+        let conditions = configuration["webhooks"][0]["matchConditions"][0]["expression"].as_str().unwrap();
+        assert!(conditions.contains(r"['o\'hara', "), "{conditions}");
+    }
+}

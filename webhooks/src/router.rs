@@ -3,6 +3,9 @@
 //! Reviews are decided on threads of their own, so that a large cluster holds up nobody else, a panic ends one
 //! request, and the time that an answer may take has an end.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

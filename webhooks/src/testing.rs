@@ -1,5 +1,7 @@
 //! Objects for tests, and edits of them.
 
+pub mod reviews;
+
 use multigres_crds::v1alpha1::MultigresCluster;
 use serde_json::{Value, json};
 
@@ -73,6 +75,7 @@ pub fn edited(mut object: Value, edits: &[Edit]) -> Value {
     for (pointer, value) in edits {
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         let parent = object.pointer_mut(parent).unwrap_or_else(|| panic!("{pointer}"));
+        let key = &key.replace("~1", "/");
         match (parent, value) {
             (Value::Object(fields), Value::Null) => drop(fields.remove(key)),
             (Value::Object(fields), value) => drop(fields.insert(key.to_owned(), value.clone())),

@@ -1,102 +1,17 @@
-use multigres_crds::resolve;
 use serde_json::{json, to_value};
 
 use super::*;
+use crate::testing::reviews::{Clusters, children, cluster, edited, request, sharded_cluster};
 
-const UID: &str = "6f1b8a52";
+const CELL: Kind = Kind::Child(ChildKind::MultiCell);
 
-/// One cluster, as the caches know it.
-struct Clusters {
-    synced: bool,
-    cluster: Option<Arc<MultigresCluster>>,
-}
-
-impl Lookup for Clusters {
-    fn synced(&self) -> bool {
-        self.synced
-    }
-
-    fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<MultigresCluster>> {
-        let is_it = |metadata: &kube::api::ObjectMeta| {
-            metadata.namespace.as_deref() == Some(namespace) && metadata.name.as_deref() == Some(name)
-        };
-        self.cluster.clone().filter(|cluster| is_it(&cluster.metadata))
-    }
-}
-
-fn sample() -> MultigresCluster {
-    let yaml = include_str!("../../../tests/samples/proposal-cluster.yaml");
-    let mut cluster: MultigresCluster = serde_saphyr::from_str(yaml).unwrap();
-    cluster.metadata.uid = Some(UID.to_owned());
-    cluster
-}
-
-/// The sample with its database in the full form.
-fn full_form() -> MultigresCluster {
-    let fragment: Value =
-        serde_saphyr::from_str(include_str!("../../../tests/samples/proposal-tablegroups-fragment.yaml"))
-            .unwrap();
-    let mut cluster = to_value(sample()).unwrap();
-    cluster["spec"]["databases"] = fragment["spec"]["databases"].clone();
-    serde_json::from_value(cluster).unwrap()
-}
-
-fn knows(cluster: MultigresCluster) -> Clusters {
-    Clusters { synced: true, cluster: Some(Arc::new(cluster)) }
-}
-
-/// Children of the cluster as the operator writes them.
-fn managed(kind: ChildKind, cluster: &MultigresCluster) -> Vec<Value> {
-    let children = resolve::children(cluster);
-    let values = match kind {
-        ChildKind::TopoServer => to_value(Vec::from_iter(children.topo_server)),
-        ChildKind::MultiAdmin => to_value(Vec::from_iter(children.admin)),
-        ChildKind::MultiOrch => to_value(Vec::from_iter(children.orch)),
-        ChildKind::MultiCell => to_value(children.cells),
-        ChildKind::MultiShard => to_value(children.shards),
-    };
-    let Value::Array(mut values) = values.unwrap() else { panic!("no list") };
-    for child in &mut values {
-        child["metadata"]["ownerReferences"] = json!([{
-            "apiVersion": "multigres.com/v1alpha1", "kind": "MultigresCluster", "controller": true,
-            "name": cluster.metadata.name, "uid": cluster.metadata.uid, "blockOwnerDeletion": true,
-        }]);
-    }
-    values
-}
-
-fn review(operation: &str, kind: ChildKind, old: Option<&Value>, new: Option<&Value>) -> Value {
-    let name = &old.or(new).unwrap()["metadata"]["name"];
-    json!({
-        "uid": "1",
-        "kind": {"group": GROUP, "kind": kind.as_str()},
-        "resource": {"group": GROUP, "resource": kind.plural()},
-        "name": name,
-        "namespace": "multigres",
-        "operation": operation,
-        "userInfo": {"username": "jane"},
-        "object": new,
-        "oldObject": old,
-    })
-}
-
-fn decide(kind: ChildKind, review: &Value, lookup: &dyn Lookup) -> Result<Vec<String>, Denial> {
-    let review = review.to_string();
-    protect(kind, &serde_json::from_str(&review).unwrap(), lookup)
+fn decide(kind: ChildKind, request: &Value, lookup: &dyn Lookup) -> Result<Vec<String>, Denial> {
+    let request = request.to_string();
+    protect(kind, &serde_json::from_str(&request).unwrap(), lookup)
 }
 
 fn update(kind: ChildKind, old: &Value, new: &Value, lookup: &dyn Lookup) -> Result<Vec<String>, Denial> {
-    decide(kind, &review("UPDATE", kind, Some(old), Some(new)), lookup)
-}
-
-fn edited(child: &Value, pointer: &str, value: Value) -> Value {
-    let mut child = child.clone();
-    let (parent, key) = pointer.rsplit_once('/').unwrap();
-    match child.pointer_mut(parent).unwrap() {
-        Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
-        object => object[key.replace("~1", "/")] = value,
-    }
-    child
+    decide(kind, &request(Kind::Child(kind), Some(old), Some(new)), lookup)
 }
 
 fn message(denied: Result<Vec<String>, Denial>) -> String {
@@ -109,11 +24,11 @@ fn message(denied: Result<Vec<String>, Denial>) -> String {
 /// Asserts that an edit of the cluster's child is denied with the field of the cluster to change instead.
 fn assert_sent(cluster: &MultigresCluster, kind: ChildKind, index: usize, edit: (&str, Value, &str)) {
     let (pointer, value, instead) = edit;
-    let old = &managed(kind, cluster)[index];
+    let old = &children(kind, cluster)[index];
     let new = edited(old, &format!("/spec{pointer}"), value);
     let (kind_name, name) = (kind.as_str(), &old["metadata"]["name"]);
     assert_eq!(
-        message(update(kind, old, &new, &knows(cluster.clone()))),
+        message(update(kind, old, &new, &Clusters::with(cluster.clone()))),
         format!(
             "{kind_name} {name} is managed by MultigresCluster \"example-multigres-cluster\": \
              change spec.{instead} there"
@@ -124,7 +39,7 @@ fn assert_sent(cluster: &MultigresCluster, kind: ChildKind, index: usize, edit: 
 #[test]
 fn an_edit_is_sent_to_the_field_of_the_cluster() {
     use ChildKind::*;
-    let cluster = sample();
+    let cluster = cluster();
     let secrets = json!([{"name": "pull-secret"}]);
     let storage = "dataVolumeClaimTemplate/resources/requests/storage";
     for (kind, index, pointer, value, instead) in [
@@ -174,7 +89,7 @@ fn an_edit_is_sent_to_the_field_of_the_cluster() {
 
 #[test]
 fn an_edit_of_a_shard_is_sent_to_the_form_that_it_was_written_in() {
-    let (short, full) = (sample(), full_form());
+    let (short, full) = (cluster(), sharded_cluster());
     for (cluster, index, pointer, value, instead) in [
         (&short, 0, "/backup/s3", json!({"bucket": "b", "region": "r"}), "backup.s3"),
         (&short, 0, "/password/secretKeyRef/name", json!("s"), "passwordSecretRef.name"),
@@ -207,10 +122,10 @@ fn an_edit_of_a_shard_is_sent_to_the_form_that_it_was_written_in() {
 
 #[test]
 fn every_field_of_every_kind_is_accounted_for() {
-    let cluster = sample();
-    let lookup = knows(cluster.clone());
+    let cluster = cluster();
+    let lookup = Clusters::with(cluster.clone());
     for kind in ChildKind::ALL {
-        let old = &managed(kind, &cluster)[0];
+        let old = &children(kind, &cluster)[0];
         for field in old["spec"].as_object().unwrap().keys() {
             let new = edited(old, &format!("/spec/{field}"), json!("changed"));
             let message = message(update(kind, old, &new, &lookup));
@@ -223,12 +138,13 @@ fn every_field_of_every_kind_is_accounted_for() {
 
 #[test]
 fn several_edits_are_told_at_once() {
-    let cluster = sample();
-    let old = &managed(ChildKind::MultiCell, &cluster)[0];
+    let cluster = cluster();
+    let old = &children(ChildKind::MultiCell, &cluster)[0];
     let new = edited(old, "/spec/multiGateway/replicas", json!(5));
     let new = edited(&new, "/spec/multiGateway/image", json!("g:1"));
     let new = edited(&new, "/metadata/labels/multigres.com~1cell", json!("z"));
-    let Err(Denial::Forbidden { message, causes }) = update(ChildKind::MultiCell, old, &new, &knows(cluster))
+    let Err(Denial::Forbidden { message, causes }) =
+        update(ChildKind::MultiCell, old, &new, &Clusters::with(cluster))
     else {
         panic!("allowed")
     };
@@ -248,7 +164,7 @@ fn several_edits_are_told_at_once() {
 
 #[test]
 fn long_enumerations_are_cut() {
-    let fields: Vec<String> = ["a", "b", "c", "d", "e", "f", "g"].map(str::to_owned).into();
+    let fields = ["a", "b", "c", "d", "e", "f", "g"];
     assert_eq!(enumerate(&fields[..1]), "a");
     assert_eq!(enumerate(&fields[..3]), "a, b and c");
     assert_eq!(enumerate(&fields[..5]), "a, b, c, d and e");
@@ -259,7 +175,7 @@ fn long_enumerations_are_cut() {
 #[test]
 fn protected_is_what_a_living_cluster_controls() {
     const DENIED: Option<&str> = Some("change spec.cells.templates[0].spec.multiGateway.replicas there");
-    let cluster = sample();
+    let cluster = cluster();
     let other_uid = MultigresCluster {
         metadata: kube::api::ObjectMeta { uid: Some("another".to_owned()), ..cluster.metadata.clone() },
         ..cluster.clone()
@@ -269,14 +185,14 @@ fn protected_is_what_a_living_cluster_controls() {
         value["metadata"]["deletionTimestamp"] = json!("2025-10-08T12:00:00Z");
         serde_json::from_value(value).unwrap()
     };
-    let child = &managed(ChildKind::MultiCell, &cluster)[0];
+    let child = &children(ChildKind::MultiCell, &cluster)[0];
     let released = edited(child, "/metadata/labels/multigres.com~1managed", json!("false"));
     let orphan = edited(child, "/metadata/ownerReferences", json!([]));
     let foreign = edited(child, "/metadata/ownerReferences/0/kind", json!("Application"));
     let knows_nothing = |synced| Clusters { synced, cluster: None };
     for (what, old, lookup, denied) in [
-        ("living", child, knows(cluster.clone()), DENIED),
-        ("terminating", child, knows(terminating), DENIED),
+        ("living", child, Clusters::with(cluster.clone()), DENIED),
+        ("terminating", child, Clusters::with(terminating), DENIED),
         (
             "the caches fill",
             child,
@@ -284,10 +200,10 @@ fn protected_is_what_a_living_cluster_controls() {
             Some("change spec.cells.templates[us-east-1].spec.multiGateway.replicas there"),
         ),
         ("gone", child, knows_nothing(true), None),
-        ("made again", child, knows(other_uid), None),
-        ("released", &released, knows(cluster.clone()), None),
-        ("orphan", &orphan, knows(cluster.clone()), None),
-        ("another kind's", &foreign, knows(cluster.clone()), None),
+        ("made again", child, Clusters::with(other_uid), None),
+        ("released", &released, Clusters::with(cluster.clone()), None),
+        ("orphan", &orphan, Clusters::with(cluster.clone()), None),
+        ("another kind's", &foreign, Clusters::with(cluster.clone()), None),
     ] {
         let new = edited(old, "/spec/multiGateway/replicas", json!(5));
         match (update(ChildKind::MultiCell, old, &new, &lookup), denied) {
@@ -304,8 +220,8 @@ fn protected_is_what_a_living_cluster_controls() {
 #[test]
 fn deletion_status_and_scale() {
     use ChildKind::*;
-    let cluster = sample();
-    let lookup = knows(cluster.clone());
+    let cluster = cluster();
+    let lookup = Clusters::with(cluster.clone());
     for (kind, instead) in [
         (TopoServer, "set spec.globalTopoServer.external there first, which releases it"),
         (MultiAdmin, "set spec.admin.managed to false there first, which releases it"),
@@ -313,16 +229,16 @@ fn deletion_status_and_scale() {
         (MultiCell, "remove spec.cells.templates[0] there"),
         (MultiShard, "remove spec.databases.templates[0] there"),
     ] {
-        let child = &managed(kind, &cluster)[0];
-        let deletion = review("DELETE", kind, Some(child), None);
+        let child = &children(kind, &cluster)[0];
+        let deletion = request(Kind::Child(kind), Some(child), None);
         assert!(message(decide(kind, &deletion, &lookup)).ends_with(instead), "{kind:?}");
 
-        let mut status = review("UPDATE", kind, Some(child), Some(child));
+        let mut status = request(Kind::Child(kind), Some(child), Some(child));
         status["subResource"] = json!("status");
         assert!(message(decide(kind, &status, &lookup)).ends_with("by the operator alone"), "{kind:?}");
 
         let scale = json!({"metadata": {"name": "x"}, "spec": {"replicas": 1}});
-        let mut scale = review("UPDATE", kind, Some(&scale), Some(&scale));
+        let mut scale = request(Kind::Child(kind), Some(&scale), Some(&scale));
         scale["subResource"] = json!("scale");
         assert!(message(decide(kind, &scale, &lookup)).contains("has no scale"), "{kind:?}");
     }
@@ -330,8 +246,8 @@ fn deletion_status_and_scale() {
 
 #[test]
 fn what_is_not_the_operators_is_everyones() {
-    let cluster = sample();
-    let child = &managed(ChildKind::MultiShard, &cluster)[0];
+    let cluster = cluster();
+    let child = &children(ChildKind::MultiShard, &cluster)[0];
     for (pointer, value) in [
         ("/metadata/labels/team", json!("payments")),
         ("/metadata/annotations", json!({"argocd.argoproj.io/tracking-id": "t"})),
@@ -340,7 +256,7 @@ fn what_is_not_the_operators_is_everyones() {
     ] {
         let new = edited(child, pointer, value);
         assert_eq!(
-            update(ChildKind::MultiShard, child, &new, &knows(cluster.clone())),
+            update(ChildKind::MultiShard, child, &new, &Clusters::with(cluster.clone())),
             Ok(vec![]),
             "{pointer}"
         );
@@ -350,10 +266,10 @@ fn what_is_not_the_operators_is_everyones() {
 /// Who a child belongs to is not a matter of the cluster's being paused.
 #[test]
 fn ownership_is_the_operators_to_change() {
-    let mut cluster = sample();
+    let mut cluster = cluster();
     cluster.spec.paused = Some(true);
-    let lookup = knows(cluster.clone());
-    let child = &managed(ChildKind::MultiCell, &cluster)[0];
+    let lookup = Clusters::with(cluster.clone());
+    let child = &children(ChildKind::MultiCell, &cluster)[0];
     let orphan = edited(child, "/metadata/ownerReferences", json!([]));
     let owner = |kind: &str, controller| json!([{"apiVersion": "multigres.com/v1alpha1", "kind": kind, "name": "y", "uid": "2", "controller": controller}]);
     let with_owner = |kind, controller| edited(&orphan, "/metadata/ownerReferences", owner(kind, controller));
@@ -385,9 +301,7 @@ fn ownership_is_the_operators_to_change() {
     ] {
         assert_eq!(update(ChildKind::MultiCell, old, &new, &lookup).is_err(), denied, "{what}");
     }
-    let create = |child| {
-        decide(ChildKind::MultiCell, &review("CREATE", ChildKind::MultiCell, None, Some(child)), &lookup)
-    };
+    let create = |child| decide(ChildKind::MultiCell, &request(CELL, None, Some(child)), &lookup);
     assert!(message(create(child)).contains("only the operator may set"));
     assert_eq!(create(&orphan), Ok(vec![]));
     let mislabelled = edited(&orphan, "/metadata/labels/multigres.com~1cluster", json!("other"));
@@ -399,16 +313,16 @@ fn ownership_is_the_operators_to_change() {
 
 #[test]
 fn a_paused_cluster_lets_its_children_be_edited() {
-    let mut cluster = sample();
+    let mut cluster = cluster();
     cluster.spec.paused = Some(true);
-    let lookup = knows(cluster.clone());
-    let child = &managed(ChildKind::MultiCell, &cluster)[0];
+    let lookup = Clusters::with(cluster.clone());
+    let child = &children(ChildKind::MultiCell, &cluster)[0];
     let warning = vec![
         "MultigresCluster \"example-multigres-cluster\" is paused: unpausing it puts this back".to_owned(),
     ];
     let new = edited(child, "/spec/multiGateway/replicas", json!(0));
     assert_eq!(update(ChildKind::MultiCell, child, &new, &lookup), Ok(warning.clone()));
-    let deletion = review("DELETE", ChildKind::MultiCell, Some(child), None);
+    let deletion = request(CELL, Some(child), None);
     assert_eq!(decide(ChildKind::MultiCell, &deletion, &lookup), Ok(warning));
     assert_eq!(update(ChildKind::MultiCell, child, child, &lookup), Ok(vec![]));
 }
@@ -416,8 +330,9 @@ fn a_paused_cluster_lets_its_children_be_edited() {
 #[test]
 fn metadata_that_cannot_be_read_is_invalid() {
     let child = json!({"metadata": {"name": "x", "ownerReferences": "y"}, "spec": {}});
-    let review = review("CREATE", ChildKind::MultiCell, None, Some(&child));
-    let Err(Denial::Invalid(causes)) = decide(ChildKind::MultiCell, &review, &knows(sample())) else {
+    let request = request(CELL, None, Some(&child));
+    let Err(Denial::Invalid(causes)) = decide(ChildKind::MultiCell, &request, &Clusters::with(cluster()))
+    else {
         panic!("allowed")
     };
     assert_eq!(causes[0].field, "metadata.ownerReferences");

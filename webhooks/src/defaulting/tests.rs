@@ -3,11 +3,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json, to_value};
 
 use super::*;
-
-fn sample() -> Value {
-    let yaml = include_str!("../../../tests/samples/proposal-cluster.yaml");
-    serde_saphyr::from_str(yaml).unwrap()
-}
+use crate::testing::sample;
 
 fn raw(value: &Value) -> Box<RawValue> {
     to_raw_value(value).unwrap()
