@@ -141,9 +141,6 @@ pub const WARNINGS: &[Rule] = &[
     advice::W09,
 ];
 
-/// Longest warning that clients show in full.
-const MAX_WARNING: usize = 120;
-
 /// Judges a cluster, as an update of `old` where there is one.
 pub fn cluster(
     new: &Document<'_, MultigresCluster>,
@@ -264,5 +261,5 @@ impl Verdict {
 }
 
 fn fitting(first: Vec<String>, then: impl IntoIterator<Item = String>) -> Vec<String> {
-    first.into_iter().chain(then).map(|warning| shorten(&warning, MAX_WARNING)).collect()
+    first.into_iter().chain(then).map(|warning| shorten(&warning, Report::MAX_WARNING)).collect()
 }
