@@ -56,7 +56,7 @@ impl Schema {
         SCHEMAS.get(kind)
     }
 
-    /// The part that users write: `status` is the operator's, and `metadata` is checked as an ObjectMeta.
+    /// The part that users write: `status` is the operator's, and `metadata` is checked as every object's.
     fn new(mut root: JSONSchemaProps) -> Self {
         let properties = root.properties.get_or_insert_default();
         for (name, type_) in
