@@ -148,7 +148,7 @@ fn explain(error: &ValidationError<'_>, path: &FieldPath) -> Vec<(u8, Violation)
             vec![(0, violation(Reason::TypeInvalid, message))]
         }
         ValidationErrorKind::Enum { options } => {
-            let options = options.as_array().into_iter().flatten().filter(|option| !option.is_null());
+            let options = options.as_array().into_iter().flatten();
             let options: Vec<String> = options.map(|option| format!("\"{}\"", plain(option))).collect();
             let (value, options) = (report::display(value), options.join(", "));
             let message = format!("Unsupported value: {value}: supported values: {options}");
