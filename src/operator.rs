@@ -81,7 +81,15 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         let shutdown = shutdown.clone();
         async move { Ok(server.run(services, shutdown).await?) }
     });
-    tasks.spawn(prepare(client.clone(), readiness, user, trust.ca_bundle, caches));
+    tasks.spawn({
+        let (client, shutdown) = (client.clone(), shutdown.clone());
+        async move {
+            tokio::select! {
+                prepared = prepare(client, readiness, user, trust.ca_bundle, caches) => prepared,
+                () = shutdown.cancelled() => Ok(()),
+            }
+        }
+    });
     tasks.spawn(lead(client, args.namespace, engines, shutdown.clone()));
 
     let mut result = Ok(());
@@ -127,7 +135,7 @@ async fn prepare(
     admission::inject_ca_bundle(&client, &ca_bundle).await?;
     trust.open();
     for caches in &caches {
-        caches.stores.synced().await?;
+        caches.complete.cancelled().await;
     }
     complete.open();
     tracing::info!("ready");

@@ -7,5 +7,6 @@ mod convergence;
 mod deletion;
 mod drift;
 mod installation;
+mod lifecycle;
 mod samples;
 mod status;
