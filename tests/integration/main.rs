@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod answers;
 mod cli;
 mod convergence;
 mod deletion;
 mod drift;
 mod installation;
+mod rules;
 mod samples;
 mod status;
