@@ -64,17 +64,17 @@ fn edited(mut cluster: Value, edit: fn(&mut Value)) -> Value {
 }
 
 /// The entries of the short form.
-fn entries(cluster: &mut Value) -> &mut Value {
+pub fn entries(cluster: &mut Value) -> &mut Value {
     &mut cluster["spec"]["databases"]["templates"][0]["spec"]["pools"]
 }
 
 /// The only table group of the full form.
-fn group(cluster: &mut Value) -> &mut Value {
+pub fn group(cluster: &mut Value) -> &mut Value {
     &mut cluster["spec"]["databases"]["templates"][1]["spec"]["tableGroups"][0]
 }
 
 /// A pool of the full form.
-fn pool(cluster: &mut Value, index: usize) -> &mut Value {
+pub fn pool(cluster: &mut Value, index: usize) -> &mut Value {
     &mut group(cluster)["shardTemplate"]["pools"][index]
 }
 
