@@ -82,16 +82,14 @@ start_operator() {
     exit 1
 }
 
-settled() { kubectl -n multigres wait --for=condition=Progressing=False "multigrescluster/$1" --timeout=60s; }
-
 proposal() {
     say "The proposal's first sample, verbatim"
     kubectl create namespace multigres >/dev/null
     show kubectl apply -f $samples/proposal-cluster.yaml
-    show settled example-multigres-cluster
+    show kubectl -n multigres wait --for=condition=Progressing=False mgc/example-multigres-cluster --timeout=60s
     say "The proposal's table groups, merged into a cluster of their own"
     show kubectl apply -f $samples/tablegroups-cluster.yaml
-    show settled example-sharded-cluster
+    show kubectl -n multigres wait --for=condition=Progressing=False mgc/example-sharded-cluster --timeout=60s
     say "What was made of them (no node runs anything here: whether writes are served is not known, and never guessed)"
     show kubectl -n multigres get multigres
     show kubectl -n multigres get deployment,statefulset,service,configmap,pdb,pvc,secret \

@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod all_at_once;
+mod answers;
 mod cli;
 mod convergence;
+mod defaulting;
 mod deletion;
 mod drift;
 mod installation;
 mod lifecycle;
+mod protection;
+mod ratcheting;
+mod rules;
 mod samples;
 mod status;
