@@ -187,13 +187,15 @@ async fn view(
             .or_else(|| of_cluster.first(&stores.admins, |admin| &admin.spec.cluster)),
         orch: find(&stores.orchs, children.orch.as_ref())
             .or_else(|| of_cluster.first(&stores.orchs, |orch| &orch.spec.cluster)),
-        cells: match spec.cells.managed.unwrap_or(true) {
-            true => children.cells.iter().filter_map(|cell| find(&stores.cells, Some(cell))).collect(),
-            false => of_cluster.all(&stores.cells, |cell| &cell.spec.cluster),
+        cells: if section_is_managed(spec, "MultiCell") {
+            children.cells.iter().filter_map(|cell| find(&stores.cells, Some(cell))).collect()
+        } else {
+            of_cluster.all(&stores.cells, |cell| &cell.spec.cluster)
         },
-        shards: match section_is_managed(spec, "MultiShard") {
-            true => children.shards.iter().filter_map(|shard| find(&stores.shards, Some(shard))).collect(),
-            false => of_cluster.all(&stores.shards, |shard| &shard.spec.cluster),
+        shards: if section_is_managed(spec, "MultiShard") {
+            children.shards.iter().filter_map(|shard| find(&stores.shards, Some(shard))).collect()
+        } else {
+            of_cluster.all(&stores.shards, |shard| &shard.spec.cluster)
         },
         expected_cells: children.cells.iter().map(|cell| cell.spec.cell.clone()).collect(),
         expected_databases: expected_databases(children),
