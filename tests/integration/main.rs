@@ -4,6 +4,7 @@
 
 mod all_at_once;
 mod answers;
+mod bad_input;
 mod cli;
 mod convergence;
 mod defaulting;
