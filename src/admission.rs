@@ -113,14 +113,15 @@ where
 {
     let (api, kind): (Api<K>, _) = (Api::all(client.clone()), K::kind(&()));
     loop {
-        let found = api
-            .get_opt(configuration::NAME)
-            .await
-            .with_context(|| format!("{kind} {}", configuration::NAME))?;
-        let Some(found) = found else {
-            tracing::warn!(%kind, name = configuration::NAME, "not installed yet");
-            tokio::time::sleep(RETRY).await;
-            continue;
+        // Neither the configuration nor the right to read it may be there yet.
+        let found = match api.get_opt(configuration::NAME).await {
+            Ok(Some(found)) => found,
+            missing => {
+                let error = missing.err().map(|error| error.to_string());
+                tracing::warn!(%kind, name = configuration::NAME, error, "not installed yet");
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
         };
         let patch = ca_patch(&serde_json::to_value(&found)?, ca_bundle);
         let patch = Patch::Json::<()>(serde_json::from_value(patch)?);

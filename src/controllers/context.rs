@@ -62,7 +62,7 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Waits until every cache is complete.
+    /// Waits until every cache is complete. For one task only: a store wakes the last of those who wait for it.
     pub async fn synced(&self) -> Result<(), WriterDropped> {
         self.clusters.wait_until_ready().await?;
         self.topo_servers.wait_until_ready().await?;

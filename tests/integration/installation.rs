@@ -91,6 +91,21 @@ impl Installation {
         ready.await.with_context(|| std::fs::read_to_string(log).unwrap_or_default())
     }
 
+    /// Asks the operator to end, as the kubelet would, and waits until it has.
+    pub async fn end_operator(&self) -> Result<()> {
+        let pid = self.operator.lock().unwrap().as_ref().context("it does not run")?.pids()[0];
+        let asked = Command::new("kill").args(["-TERM", &pid.to_string()]).status()?;
+        anyhow::ensure!(asked.success(), "no process {pid}");
+        // A member that ended is reaped by its group; until then it is there as a zombie.
+        let ended = || async {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            (state.is_empty() || state.contains(") Z ")).then_some(())
+        };
+        eventually("the operator ended", ended).await?;
+        self.stop_operator();
+        Ok(())
+    }
+
     /// Ends the operator at once.
     pub fn stop_operator(&self) {
         self.operator.lock().unwrap().take();

@@ -11,6 +11,7 @@ mod defaulting;
 mod deletion;
 mod drift;
 mod installation;
+mod lifecycle;
 mod outage;
 mod protection;
 mod ratcheting;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use anyhow::Context;
 use clap::{Args, Parser};
 use testbed::{Options, binaries, detached};
 
@@ -11,6 +12,11 @@ use testbed::{Options, binaries, detached};
 enum Cli {
     /// Build every program that is not yet in the cache.
     Build,
+    /// Print where a program is, built if it was not yet in the cache.
+    Path {
+        /// Name of the program, for example `kubectl`.
+        tool: String,
+    },
     /// Start a control plane that goes on running.
     Up(Up),
     /// End the control plane of a directory and remove its state.
@@ -37,6 +43,7 @@ struct Up {
 fn main() -> anyhow::Result<()> {
     match Cli::parse() {
         Cli::Build => build(),
+        Cli::Path { tool } => path(&tool),
         Cli::Up(args) => up(&args),
         Cli::Down { dir } => detached::down(&dir),
         Cli::Serve(args) => serve(&args),
@@ -46,6 +53,15 @@ fn main() -> anyhow::Result<()> {
 /// Building beforehand shows the progress here rather than in a log.
 fn build() -> anyhow::Result<()> {
     binaries::ALL.iter().try_for_each(|tool| tool.path().map(drop))
+}
+
+fn path(name: &str) -> anyhow::Result<()> {
+    let tool = binaries::ALL
+        .iter()
+        .find(|tool| tool.name() == name)
+        .with_context(|| format!("no program {name:?}"))?;
+    println!("{}", tool.path()?.display());
+    Ok(())
 }
 
 fn up(args: &Up) -> anyhow::Result<()> {
