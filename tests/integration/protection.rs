@@ -33,9 +33,15 @@ impl Developer {
         let account = format!("--serviceaccount={}:developer", namespace.name);
         namespace.must(&["create", "role", "all", "--verb=*", "--resource=*.*"]).await;
         namespace.must(&["create", "rolebinding", "developer", "--role=all", &account]).await;
+        let kubectl = control_plane.kubectl_as(&kubeconfig);
+        let may = || async {
+            let asked = ["-n", &namespace.name, "auth", "can-i", "delete", "multicells.multigres.com"];
+            kubectl.run(asked).await.unwrap().status.success().then_some(())
+        };
+        eventually("the role is known", may).await.unwrap();
         let config = Kubeconfig::read_from(&kubeconfig).unwrap();
         let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
-        Self { client: Client::try_from(config).unwrap(), kubectl: control_plane.kubectl_as(&kubeconfig) }
+        Self { client: Client::try_from(config).unwrap(), kubectl }
     }
 
     fn resource(&self, namespace: &Namespace<'_>, plural: &str) -> Resource {
