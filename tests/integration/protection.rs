@@ -213,7 +213,10 @@ async fn a_section_is_released_and_adopted_without_a_restart() {
     let edit = json!({"spec": {"multiGateway": {"replicas": 2}}});
     assert_eq!(cells.merge("small-a", edit.clone()).await.code, 403);
 
-    clusters.merge("small", json!({"spec": {"cells": {"managed": false}}})).await.allowed();
+    let release = json!({"spec": {"cells": {"managed": false}}});
+    let answer = clusters.merge("small", release).await.allowed();
+    answer.assert_warns("released, not deleted, and yours to edit: MultiCell small-a");
+    answer.assert_silent("removed");
     let label = |cell: &Value| cell["metadata"]["labels"]["multigres.com/managed"].clone();
     let released = |cell: &Value| label(cell) == "false" && cell["metadata"]["ownerReferences"].is_null();
     namespace.until("multicell", "small-a", "released", released).await;
