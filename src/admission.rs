@@ -64,7 +64,7 @@ impl Renewal {
             match self.authority.issue(&self.names, SystemTime::now()) {
                 Ok(credentials) => self.resolver.present(&credentials),
                 Err(error) => {
-                    tracing::error!(%error, "the serving certificate was not renewed; it is tried again")
+                    tracing::error!(%error, "the serving certificate was not renewed; it is tried again");
                 }
             }
         }
