@@ -73,9 +73,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let engines: Vec<Engine> = scopes(&args).iter().map(|scope| Engine::new(scope, seams.clone())).collect();
     let caches: Vec<Caches> = engines.iter().map(Engine::caches).collect();
     let router = admission::webhooks(&user, caches.clone(), seams.environment, metrics.clone());
-    let trust = admission::trust(&args.namespace, &args.webhook_names)?;
+    let trust = admission::trust(&client, &args.namespace, &args.webhook_names).await?;
     let services = Services { admission: router, tls: trust.tls, readiness: readiness.clone(), metrics };
 
+    tokio::spawn(trust.renewal.run());
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     tasks.spawn({
         let shutdown = shutdown.clone();

@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Exit {
         Output::Human => print_human(&judgements, &mut out)?,
         Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&judgements)?)?,
     }
-    let passes = |judgement: &Judgement| judgement.valid && !(args.strict && !judgement.warnings.is_empty());
+    let passes = |judgement: &Judgement| judgement.valid && (!args.strict || judgement.warnings.is_empty());
     Ok(if judgements.iter().all(passes) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -86,11 +86,11 @@ impl Engine {
     /// Begins to fill the caches.
     pub fn new(scope: &Scope, seams: Seams) -> Self {
         let objects = Arc::new(Objects::default());
-        let (changes, changed) = unbounded();
+        let (changes, noted) = unbounded();
         let leading = CancellationToken::new();
-        let (wakers, wakes) = wakers(leading.clone());
+        let (wakers, woken) = wakers(&leading);
         let mut watches = JoinSet::new();
-        watches.spawn(wake(changed, wakers.clone(), objects.clone()));
+        watches.spawn(wake(noted, wakers.clone(), objects.clone()));
         let mut listed = Vec::new();
         for resource in workload_kinds() {
             let (done, first_list) = oneshot::channel();
@@ -109,12 +109,12 @@ impl Engine {
                 Watched { store, woken: $woken }
             }};
         }
-        let clusters = watched!(wakers.clusters.clone(), wakes.clusters);
-        let topo_servers = watched!(wakers.topo_servers.clone(), wakes.topo_servers);
-        let admins = watched!(wakers.admins.clone(), wakes.admins);
-        let orchs = watched!(wakers.orchs.clone(), wakes.orchs);
-        let cells = watched!(wakers.cells.clone(), wakes.cells);
-        let shards = watched!(wakers.shards.clone(), wakes.shards);
+        let clusters = watched!(wakers.clusters.clone(), woken.clusters);
+        let topo_servers = watched!(wakers.topo_servers.clone(), woken.topo_servers);
+        let admins = watched!(wakers.admins.clone(), woken.admins);
+        let orchs = watched!(wakers.orchs.clone(), woken.orchs);
+        let cells = watched!(wakers.cells.clone(), woken.cells);
+        let shards = watched!(wakers.shards.clone(), woken.shards);
         let stores = Stores {
             clusters: clusters.store.clone(),
             topo_servers: topo_servers.store.clone(),
@@ -283,12 +283,12 @@ async fn announce(listed: Vec<oneshot::Receiver<()>>, stores: Stores, complete: 
     futures::future::join_all(listed).await;
     if stores.synced().await.is_ok() {
         complete.cancel();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
-async fn wake(mut changed: UnboundedReceiver<Change>, wakers: Wakers, objects: Arc<Objects>) {
-    while let Some(change) = changed.next().await {
+async fn wake(mut noted: UnboundedReceiver<Change>, wakers: Wakers, objects: Arc<Objects>) {
+    while let Some(change) = noted.next().await {
         wakers.wake(&change, &objects);
     }
 }

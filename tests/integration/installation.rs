@@ -20,7 +20,7 @@ pub const NAMESPACE: &str = "multigres-system";
 pub const OPERATOR: &str = "system:serviceaccount:multigres-system:multigres-operator";
 
 /// Longest time that anything is waited for; only a failing test takes so long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary under test.
 pub fn binary() -> Command {

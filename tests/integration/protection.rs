@@ -152,7 +152,7 @@ async fn metadata_of_others_is_theirs() {
 }
 
 /// A sound MultiCell, and changes of its metadata.
-fn standalone(name: &str, metadata: Value) -> Value {
+fn standalone(name: &str, metadata: &Value) -> Value {
     let mut cell = json!({
         "apiVersion": "multigres.com/v1alpha1", "kind": "MultiCell", "metadata": metadata,
         "spec": {
@@ -178,16 +178,16 @@ async fn only_the_operator_says_what_a_cluster_controls() {
             "controller": controller,
         }]})
     };
-    let forged = cells.create(&standalone("forged", owner("MultigresCluster", true))).await;
+    let forged = cells.create(&standalone("forged", &owner("MultigresCluster", true))).await;
     assert_eq!(forged.code, 403, "{forged:#?}");
     assert_eq!(forged.causes(), ["Forbidden metadata.ownerReferences"]);
     let mislabelled = json!({"labels": {"multigres.com/cluster": "small"}});
-    let mislabelled = cells.create(&standalone("mislabelled", mislabelled)).await;
+    let mislabelled = cells.create(&standalone("mislabelled", &mislabelled)).await;
     assert_eq!(mislabelled.causes(), ["Forbidden metadata.labels[multigres.com/cluster]"]);
 
     // A label alone confers nothing, and other owners are other tools' business.
     cells
-        .create(&standalone("labelled", json!({"labels": {"multigres.com/managed": "true"}})))
+        .create(&standalone("labelled", &json!({"labels": {"multigres.com/managed": "true"}})))
         .await
         .allowed();
     cells.merge("labelled", json!({"spec": {"multiGateway": {"replicas": 2}}})).await.allowed();

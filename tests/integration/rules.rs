@@ -110,12 +110,11 @@ fn push(list: &mut Value, item: Value) {
 
 /// Repeats the last item of a list under new names until there are so many.
 fn fill(list: &mut Value, count: usize) {
-    let list = list.as_array_mut().unwrap();
-    let last = list.last().unwrap().clone();
-    for index in list.len()..count {
-        let mut item = last.clone();
-        item["name"] = format!("n{index}").into();
-        list.push(item);
+    let items = list.as_array_mut().unwrap();
+    let mut copy = items.last().unwrap().clone();
+    for index in items.len()..count {
+        copy["name"] = format!("n{index}").into();
+        items.push(copy.clone());
     }
 }
 

@@ -82,7 +82,7 @@ pub const CASES: &[Case] = &[
         "C14",
         |c| {
             c["spec"]["admin"]["spec"]["resources"] =
-                json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1000m"}})
+                json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1000m"}});
         },
         &[],
     ),
@@ -114,7 +114,7 @@ pub const CASES: &[Case] = &[
         "C16",
         |c| {
             c["spec"]["admin"]["spec"]["image"] =
-                json!(format!("localhost:5000/a/b_c:V1.0@sha256:{}", "0".repeat(64)))
+                json!(format!("localhost:5000/a/b_c:V1.0@sha256:{}", "0".repeat(64)));
         },
         &[],
     ),

@@ -34,7 +34,7 @@ pub const CASES: &[Case] = &[
         "C03",
         |c| {
             topology(c)["external"] =
-                json!({"address": "etcd-0.example.com:2379,[fd00::1]:2379,10.0.0.1:2379"})
+                json!({"address": "etcd-0.example.com:2379,[fd00::1]:2379,10.0.0.1:2379"});
         },
         &[],
     ),

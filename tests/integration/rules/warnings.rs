@@ -70,7 +70,7 @@ pub const CREATED: &[Warned] = &[
         more_instances,
     ),
     ("W07", nothing, "Multigres may still elect a readOnly pool: reports of full", |c| {
-        pool(c, 1)["type"] = json!("replica")
+        pool(c, 1)["type"] = json!("replica");
     }),
     (
         "W08",
