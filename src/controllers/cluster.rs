@@ -78,7 +78,7 @@ async fn part_with(
     observed: &Observed,
     uid: &str,
 ) -> Result<(), Trouble> {
-    let (reason, note, result) = if section_is_managed(&cluster.spec, &key.kind) {
+    let (reason, note, result) = if resolve::section_is_managed(&cluster.spec, &key.kind) {
         let note = format!(
             "{key} is no longer asked for and was deleted; its volumes are kept unless the spec says otherwise"
         );
@@ -101,18 +101,6 @@ pub fn child_kinds() -> [ApiResource; 5] {
         ApiResource::erase::<MultiCell>(&()),
         ApiResource::erase::<MultiShard>(&()),
     ]
-}
-
-/// Whether the operator manages the children of a kind.
-fn section_is_managed(spec: &MultigresClusterSpec, kind: &str) -> bool {
-    let flag = match kind {
-        "TopoServer" => return resolve::topology_is_managed(spec),
-        "MultiAdmin" => spec.admin.as_ref().and_then(|section| section.managed),
-        "MultiOrch" => spec.orchestrator.as_ref().and_then(|section| section.managed),
-        "MultiCell" => spec.cells.managed,
-        _ => spec.databases.as_ref().and_then(|section| section.managed),
-    };
-    flag.unwrap_or(true)
 }
 
 async fn say(
@@ -158,12 +146,12 @@ async fn view(
             .or_else(|| of_cluster.first(&stores.admins, |admin| &admin.spec.cluster)),
         orch: find(&stores.orchs, children.orch.as_ref())
             .or_else(|| of_cluster.first(&stores.orchs, |orch| &orch.spec.cluster)),
-        cells: if section_is_managed(spec, "MultiCell") {
+        cells: if resolve::section_is_managed(spec, "MultiCell") {
             children.cells.iter().filter_map(|cell| find(&stores.cells, Some(cell))).collect()
         } else {
             of_cluster.all(&stores.cells, |cell| &cell.spec.cluster)
         },
-        shards: if section_is_managed(spec, "MultiShard") {
+        shards: if resolve::section_is_managed(spec, "MultiShard") {
             children.shards.iter().filter_map(|shard| find(&stores.shards, Some(shard))).collect()
         } else {
             of_cluster.all(&stores.shards, |shard| &shard.spec.cluster)

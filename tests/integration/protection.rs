@@ -33,9 +33,15 @@ impl Developer {
         let account = format!("--serviceaccount={}:developer", namespace.name);
         namespace.must(&["create", "role", "all", "--verb=*", "--resource=*.*"]).await;
         namespace.must(&["create", "rolebinding", "developer", "--role=all", &account]).await;
+        let kubectl = control_plane.kubectl_as(&kubeconfig);
+        let may = || async {
+            let asked = ["-n", &namespace.name, "auth", "can-i", "delete", "multicells.multigres.com"];
+            kubectl.run(asked).await.unwrap().status.success().then_some(())
+        };
+        eventually("the role is known", may).await.unwrap();
         let config = Kubeconfig::read_from(&kubeconfig).unwrap();
         let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
-        Self { client: Client::try_from(config).unwrap(), kubectl: control_plane.kubectl_as(&kubeconfig) }
+        Self { client: Client::try_from(config).unwrap(), kubectl }
     }
 
     fn resource(&self, namespace: &Namespace<'_>, plural: &str) -> Resource {
@@ -207,7 +213,10 @@ async fn a_section_is_released_and_adopted_without_a_restart() {
     let edit = json!({"spec": {"multiGateway": {"replicas": 2}}});
     assert_eq!(cells.merge("small-a", edit.clone()).await.code, 403);
 
-    clusters.merge("small", json!({"spec": {"cells": {"managed": false}}})).await.allowed();
+    let release = json!({"spec": {"cells": {"managed": false}}});
+    let answer = clusters.merge("small", release).await.allowed();
+    answer.assert_warns("released, not deleted, and yours to edit: MultiCell small-a");
+    answer.assert_silent("removed");
     let label = |cell: &Value| cell["metadata"]["labels"]["multigres.com/managed"].clone();
     let released = |cell: &Value| label(cell) == "false" && cell["metadata"]["ownerReferences"].is_null();
     namespace.until("multicell", "small-a", "released", released).await;
