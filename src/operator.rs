@@ -121,7 +121,7 @@ fn scopes(args: &RunArgs) -> Vec<Scope> {
     args.watch_namespaces.iter().cloned().map(Scope::Namespace).collect()
 }
 
-/// Opens the gates of readiness, each when what it stands for holds.
+/// Opens the gates of readiness, each when what it stands for holds, and from then on keeps the webhooks trusted.
 async fn prepare(
     client: Client,
     readiness: Readiness,
@@ -133,13 +133,14 @@ async fn prepare(
         (readiness.gate("identity"), readiness.gate("ca-bundle"), readiness.gate("caches"));
     check_identity(&client, &user).await?;
     identity.open();
-    admission::inject_ca_bundle(&client, &ca_bundle).await?;
+    admission::become_trusted(&client, &ca_bundle).await;
     trust.open();
     for caches in &caches {
         caches.complete.cancelled().await;
     }
     complete.open();
     tracing::info!("ready");
+    admission::stay_trusted(&client, &ca_bundle).await;
     Ok(())
 }
 

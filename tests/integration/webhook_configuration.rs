@@ -3,17 +3,9 @@
 
 use serde_json::Value;
 
-use crate::installation::{Installation, binary};
+use crate::installation::Installation;
 
 const KINDS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
-
-/// The manifests that an installation was made from.
-fn manifests(installation: &Installation) -> String {
-    let url = format!("https://127.0.0.1:{}", installation.ports.admission);
-    let output = binary().args(["manifests", "--webhook-url", &url]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// What a configuration says, without what the API server notes of every object, and the authorities in it.
 fn without_notes(mut stored: Value) -> (Value, Vec<Value>) {
@@ -28,7 +20,7 @@ fn without_notes(mut stored: Value) -> (Value, Vec<Value>) {
 #[tokio::test]
 async fn nothing_is_stored_that_was_not_written_but_the_authority() {
     let installation = Installation::shared().await;
-    let written: Vec<Value> = serde_saphyr::from_multiple(&manifests(installation)).unwrap();
+    let written: Vec<Value> = serde_saphyr::from_multiple(&installation.manifests()).unwrap();
     for kind in KINDS {
         let args = ["get", kind, "multigres-operator", "-o", "json"];
         let stored = installation.control_plane.kubectl().must(args).await.unwrap();
@@ -45,7 +37,7 @@ async fn nothing_is_stored_that_was_not_written_but_the_authority() {
 #[tokio::test]
 async fn what_is_applied_again_is_unchanged_and_keeps_the_authority() {
     let installation = Installation::shared().await;
-    let (kubectl, manifests) = (installation.control_plane.kubectl(), manifests(installation));
+    let (kubectl, manifests) = (installation.control_plane.kubectl(), installation.manifests());
     let said = kubectl.must_with_stdin(["apply", "-f", "-"], &manifests).await.unwrap();
     assert!(said.lines().count() > 5, "{said}");
     for line in said.lines() {
