@@ -73,9 +73,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let engines: Vec<Engine> = scopes(&args).iter().map(|scope| Engine::new(scope, seams.clone())).collect();
     let caches: Vec<Caches> = engines.iter().map(Engine::caches).collect();
     let router = admission::webhooks(&user, caches.clone(), seams.environment, metrics.clone());
-    let trust = admission::trust(&args.namespace, &args.webhook_names)?;
+    let trust = admission::trust(&client, &args.namespace, &args.webhook_names).await?;
     let services = Services { admission: router, tls: trust.tls, readiness: readiness.clone(), metrics };
 
+    tokio::spawn(trust.renewal.run());
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     tasks.spawn({
         let shutdown = shutdown.clone();
@@ -120,7 +121,7 @@ fn scopes(args: &RunArgs) -> Vec<Scope> {
     args.watch_namespaces.iter().cloned().map(Scope::Namespace).collect()
 }
 
-/// Opens the gates of readiness, each when what it stands for holds.
+/// Opens the gates of readiness, each when what it stands for holds, and from then on keeps the webhooks trusted.
 async fn prepare(
     client: Client,
     readiness: Readiness,
@@ -132,13 +133,14 @@ async fn prepare(
         (readiness.gate("identity"), readiness.gate("ca-bundle"), readiness.gate("caches"));
     check_identity(&client, &user).await?;
     identity.open();
-    admission::inject_ca_bundle(&client, &ca_bundle).await?;
+    admission::become_trusted(&client, &ca_bundle).await;
     trust.open();
     for caches in &caches {
         caches.complete.cancelled().await;
     }
     complete.open();
     tracing::info!("ready");
+    admission::stay_trusted(&client, &ca_bundle).await;
     Ok(())
 }
 

@@ -65,6 +65,16 @@ install() {
     kubectl config --kubeconfig "$state/operator.kubeconfig" set-context "$context" --user operator >/dev/null
 }
 
+# Whether the operator says that it is ready, asked without any tool that a fresh machine may not have.
+is_ready() {
+    local status
+    { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
+    printf 'GET /readyz HTTP/1.0\r\n\r\n' >&3
+    read -r _ status _ <&3
+    exec 3>&-
+    [[ $status == 200 ]]
+}
+
 start_operator() {
     say "Running the operator"
     local ops
@@ -75,7 +85,7 @@ start_operator() {
         >"$state/operator.log" 2>&1 </dev/null &
     echo $! >"$state/operator.pid"
     for _ in $(seq 300); do
-        if curl --silent --fail --output /dev/null "http://127.0.0.1:$ops/readyz"; then return; fi
+        if is_ready "$ops"; then return; fi
         sleep 0.1
     done
     cat "$state/operator.log" >&2

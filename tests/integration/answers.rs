@@ -185,6 +185,16 @@ impl Answer {
         assert!(first.ends_with(&format!(" is invalid: {errors}")), "{first}");
     }
 
+    /// Fails the test if a warning says this.
+    #[track_caller]
+    pub fn assert_silent(&self, part: &str) {
+        assert!(
+            !self.warnings.iter().any(|warning| warning.contains(part)),
+            "{part:?}: {:#?}",
+            self.warnings
+        );
+    }
+
     /// Fails the test unless a warning says this, and all of them can be read.
     #[track_caller]
     pub fn assert_warns(&self, part: &str) {

@@ -71,7 +71,7 @@ const SHAPES: &[Shape] = &[
     (
         |spec| {
             spec["databases"] =
-                json!({"managed": true, "images": {"multipooler": "pooler:v1"}, "templates": []})
+                json!({"managed": true, "images": {"multipooler": "pooler:v1"}, "templates": []});
         },
         || {
             json!({

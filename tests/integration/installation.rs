@@ -54,17 +54,16 @@ impl Installation {
     pub async fn start(options: Options) -> Result<Self> {
         let control_plane = ControlPlane::start(Options { crds: schema::crds(), ..options }).await?;
         let ports = Ports { admission: free_port()?, ops: free_port()? };
-        let url = format!("https://127.0.0.1:{}", ports.admission);
-        let manifests = binary().args(["manifests", "--webhook-url", &url]).output().context("manifests")?;
-        if !manifests.status.success() {
-            bail!("{}", String::from_utf8_lossy(&manifests.stderr));
-        }
-        let manifests = String::from_utf8(manifests.stdout)?;
-        control_plane.kubectl().must_with_stdin(["apply", "-f", "-"], &manifests).await?;
+        control_plane.kubectl().must_with_stdin(["apply", "-f", "-"], &manifests(ports)).await?;
         let kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, "multigres-operator").await?;
         let installation = Self { control_plane, ports, kubeconfig, operator: std::sync::Mutex::new(None) };
         installation.start_operator().await?;
         Ok(installation)
+    }
+
+    /// The manifests that it was made from.
+    pub fn manifests(&self) -> String {
+        manifests(self.ports)
     }
 
     /// Starts the operator and waits until it is ready.
@@ -207,6 +206,13 @@ pub async fn get(port: u16, path: &str) -> Result<String> {
     let mut response = String::new();
     stream.read_to_string(&mut response).await?;
     Ok(response)
+}
+
+fn manifests(ports: Ports) -> String {
+    let url = format!("https://127.0.0.1:{}", ports.admission);
+    let output = binary().args(["manifests", "--webhook-url", &url]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn free_port() -> Result<u16> {

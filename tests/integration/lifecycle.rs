@@ -2,8 +2,22 @@
 
 use testbed::Options;
 
-use crate::installation::Installation;
+use crate::installation::{Installation, eventually};
 use crate::samples::{SMALL, converged};
+
+/// As an administrator or a GitOps tool would replace them: what is written there does not name the authority.
+#[tokio::test]
+async fn it_is_trusted_again_after_its_configurations_were_replaced() {
+    let installation = Installation::start(Options { fake_nodes: 0, ..Options::default() }).await.unwrap();
+    let namespace = installation.namespace("replaced").await;
+    let kinds = "mutatingwebhookconfiguration,validatingwebhookconfiguration";
+    namespace.kubectl().must(["delete", kinds, "multigres-operator"]).await.unwrap();
+    namespace.kubectl().must_with_stdin(["apply", "-f", "-"], &installation.manifests()).await.unwrap();
+    let dry_run = ["apply", "--dry-run=server", "-f", "-"];
+    eventually("webhooks are trusted", || async { namespace.with_input(&dry_run, SMALL).await.ok() })
+        .await
+        .unwrap();
+}
 
 #[tokio::test]
 async fn it_starts_and_ends_again_and_again() {

@@ -4,6 +4,7 @@
 
 mod all_at_once;
 mod answers;
+mod bad_input;
 mod cli;
 mod convergence;
 mod defaulting;
@@ -11,8 +12,10 @@ mod deletion;
 mod drift;
 mod installation;
 mod lifecycle;
+mod outage;
 mod protection;
 mod ratcheting;
 mod rules;
 mod samples;
 mod status;
+mod webhook_configuration;

@@ -33,9 +33,15 @@ impl Developer {
         let account = format!("--serviceaccount={}:developer", namespace.name);
         namespace.must(&["create", "role", "all", "--verb=*", "--resource=*.*"]).await;
         namespace.must(&["create", "rolebinding", "developer", "--role=all", &account]).await;
+        let kubectl = control_plane.kubectl_as(&kubeconfig);
+        let may = || async {
+            let asked = ["-n", &namespace.name, "auth", "can-i", "delete", "multicells.multigres.com"];
+            kubectl.run(asked).await.unwrap().status.success().then_some(())
+        };
+        eventually("the role is known", may).await.unwrap();
         let config = Kubeconfig::read_from(&kubeconfig).unwrap();
         let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
-        Self { client: Client::try_from(config).unwrap(), kubectl: control_plane.kubectl_as(&kubeconfig) }
+        Self { client: Client::try_from(config).unwrap(), kubectl }
     }
 
     fn resource(&self, namespace: &Namespace<'_>, plural: &str) -> Resource {
@@ -146,7 +152,7 @@ async fn metadata_of_others_is_theirs() {
 }
 
 /// A sound MultiCell, and changes of its metadata.
-fn standalone(name: &str, metadata: Value) -> Value {
+fn standalone(name: &str, metadata: &Value) -> Value {
     let mut cell = json!({
         "apiVersion": "multigres.com/v1alpha1", "kind": "MultiCell", "metadata": metadata,
         "spec": {
@@ -172,16 +178,16 @@ async fn only_the_operator_says_what_a_cluster_controls() {
             "controller": controller,
         }]})
     };
-    let forged = cells.create(&standalone("forged", owner("MultigresCluster", true))).await;
+    let forged = cells.create(&standalone("forged", &owner("MultigresCluster", true))).await;
     assert_eq!(forged.code, 403, "{forged:#?}");
     assert_eq!(forged.causes(), ["Forbidden metadata.ownerReferences"]);
     let mislabelled = json!({"labels": {"multigres.com/cluster": "small"}});
-    let mislabelled = cells.create(&standalone("mislabelled", mislabelled)).await;
+    let mislabelled = cells.create(&standalone("mislabelled", &mislabelled)).await;
     assert_eq!(mislabelled.causes(), ["Forbidden metadata.labels[multigres.com/cluster]"]);
 
     // A label alone confers nothing, and other owners are other tools' business.
     cells
-        .create(&standalone("labelled", json!({"labels": {"multigres.com/managed": "true"}})))
+        .create(&standalone("labelled", &json!({"labels": {"multigres.com/managed": "true"}})))
         .await
         .allowed();
     cells.merge("labelled", json!({"spec": {"multiGateway": {"replicas": 2}}})).await.allowed();
@@ -207,7 +213,10 @@ async fn a_section_is_released_and_adopted_without_a_restart() {
     let edit = json!({"spec": {"multiGateway": {"replicas": 2}}});
     assert_eq!(cells.merge("small-a", edit.clone()).await.code, 403);
 
-    clusters.merge("small", json!({"spec": {"cells": {"managed": false}}})).await.allowed();
+    let release = json!({"spec": {"cells": {"managed": false}}});
+    let answer = clusters.merge("small", release).await.allowed();
+    answer.assert_warns("released, not deleted, and yours to edit: MultiCell small-a");
+    answer.assert_silent("removed");
     let label = |cell: &Value| cell["metadata"]["labels"]["multigres.com/managed"].clone();
     let released = |cell: &Value| label(cell) == "false" && cell["metadata"]["ownerReferences"].is_null();
     namespace.until("multicell", "small-a", "released", released).await;

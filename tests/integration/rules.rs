@@ -6,6 +6,7 @@ mod naming;
 mod shards;
 mod sharing;
 mod update;
+mod warnings;
 
 use std::collections::BTreeSet;
 
@@ -59,6 +60,13 @@ pub fn sound() -> Value {
     serde_saphyr::from_str(SOUND).unwrap()
 }
 
+/// The sound cluster under another name.
+fn sound_as(name: &str) -> Value {
+    let mut cluster = sound();
+    cluster["metadata"]["name"] = name.into();
+    cluster
+}
+
 fn edited(mut cluster: Value, edit: fn(&mut Value)) -> Value {
     edit(&mut cluster);
     cluster
@@ -103,12 +111,11 @@ fn push(list: &mut Value, item: Value) {
 
 /// Repeats the last item of a list under new names until there are so many.
 fn fill(list: &mut Value, count: usize) {
-    let list = list.as_array_mut().unwrap();
-    let last = list.last().unwrap().clone();
-    for index in list.len()..count {
-        let mut item = last.clone();
-        item["name"] = format!("n{index}").into();
-        list.push(item);
+    let items = list.as_array_mut().unwrap();
+    let mut copy = items.last().unwrap().clone();
+    for index in items.len()..count {
+        copy["name"] = format!("n{index}").into();
+        items.push(copy.clone());
     }
 }
 
@@ -145,13 +152,13 @@ async fn of_clusters_that_are_changed() {
     let namespace = Installation::shared().await.namespace("rules-update").await;
     let clusters = namespace.clusters();
     for (index, (stored, cases)) in update::CASES.iter().enumerate() {
-        let mut before = edited(sound(), *stored);
-        before["metadata"]["name"] = format!("stored-{index}").into();
+        let name = format!("stored-{index}");
+        let before = edited(sound_as(&name), *stored);
         clusters.create(&before).await.allowed();
         let clusters = namespace.clusters().dry_run();
         for (rule, edit, causes) in *cases {
             let after = edited(before.clone(), *edit);
-            let answer = clusters.update_spec(&format!("stored-{index}"), &after["spec"]).await;
+            let answer = clusters.update_spec(&name, &after["spec"]).await;
             eprintln!("{rule} {causes:?}");
             match *causes {
                 [] => drop(answer.allowed()),
@@ -161,21 +168,43 @@ async fn of_clusters_that_are_changed() {
     }
 }
 
+#[tokio::test]
+async fn of_what_should_be_known() {
+    let namespace = Installation::shared().await.namespace("rules-warnings").await;
+    namespace.clusters().create(&sound()).await.allowed();
+    let clusters = namespace.clusters().dry_run();
+    let made = sound_as("made");
+    for (rule, warned, says, silent) in warnings::CREATED {
+        eprintln!("{rule} {says}");
+        clusters.create(&edited(made.clone(), *warned)).await.allowed().assert_warns(says);
+        clusters.create(&edited(made.clone(), *silent)).await.allowed().assert_silent(says);
+    }
+    for (rule, warned, says, silent) in warnings::CHANGED {
+        eprintln!("{rule} {says}");
+        let update =
+            async |edit| clusters.update_spec("sound", &edited(sound(), edit)["spec"]).await.allowed();
+        update(*warned).await.assert_warns(says);
+        update(*silent).await.assert_silent(says);
+    }
+}
+
 /// A rule that nobody tries on an API server may not work there: whatever the table lacks fails this test.
 #[test]
 fn all_of_them_are_tried_both_ways() {
     let updates = update::CASES.iter().flat_map(|(_, cases)| *cases);
     let (mut refused, mut passed) = (BTreeSet::new(), BTreeSet::new());
     for (rule, _, causes) in creations().chain(updates) {
-        if causes.is_empty() {
-            passed.insert(*rule)
-        } else {
-            refused.insert(*rule)
-        };
+        let tried = if causes.is_empty() { &mut passed } else { &mut refused };
+        tried.insert(*rule);
     }
     for rule in multigres_webhooks::validate::RULES {
         assert!(refused.contains(rule.id), "{}: no case that is refused", rule.id);
         assert!(passed.contains(rule.id), "{}: no case that passes", rule.id);
+    }
+    let warned: BTreeSet<&str> =
+        warnings::CREATED.iter().chain(warnings::CHANGED).map(|(rule, ..)| *rule).collect();
+    for rule in multigres_webhooks::validate::WARNINGS {
+        assert!(warned.contains(rule.id), "{}: no case that is warned of", rule.id);
     }
 }
 

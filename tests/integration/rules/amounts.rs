@@ -1,4 +1,4 @@
-//! Volumes, amounts and numbers. Causes are in the order of the document as the API server sends it: its maps are
+//! Volumes, amounts, numbers and images. Causes are in the order of the document as the API server sends it: its maps are
 //! sorted.
 
 use super::*;
@@ -20,7 +20,7 @@ pub const CASES: &[Case] = &[
         &[(
             "Required",
             "spec.databases.templates[0].spec.pools[1].replica.dataVolumeClaimTemplate",
-            "nor is there a primary in this entry to inherit one from",
+            "nor does a primary in this entry have one to inherit",
         )],
     ),
     (
@@ -82,7 +82,7 @@ pub const CASES: &[Case] = &[
         "C14",
         |c| {
             c["spec"]["admin"]["spec"]["resources"] =
-                json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1000m"}})
+                json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1000m"}});
         },
         &[],
     ),
@@ -107,6 +107,39 @@ pub const CASES: &[Case] = &[
                 "Invalid",
                 "spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[0].postgres.resources.requests[cpu]",
                 "is negative",
+            ),
+        ],
+    ),
+    (
+        "C16",
+        |c| {
+            c["spec"]["admin"]["spec"]["image"] =
+                json!(format!("localhost:5000/a/b_c:V1.0@sha256:{}", "0".repeat(64)));
+        },
+        &[],
+    ),
+    (
+        "C16",
+        |c| {
+            c["spec"]["admin"]["spec"]["image"] = json!("https://ghcr.io/multigres/multigres:v1");
+            c["spec"]["cells"]["multiGatewayImage"] = json!("multigres: v1");
+            pool(c, 0)["postgres"] = json!({"image": "Pgctld:v1"});
+        },
+        &[
+            (
+                "Invalid",
+                "spec.admin.spec.image",
+                "\"https://ghcr.io/multigres/multigres:v1\" is no image reference",
+            ),
+            (
+                "Invalid",
+                "spec.cells.multiGatewayImage",
+                "write for example \"ghcr.io/multigres/multigres:v0.1.0\"",
+            ),
+            (
+                "Invalid",
+                "spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[0].postgres.image",
+                "\"Pgctld:v1\" is no image reference",
             ),
         ],
     ),
