@@ -13,7 +13,7 @@ use crate::report::{Reason, quote};
 
 rule!(
     /// The global root path stays, since the topology would be lost with it.
-    U01 in the CRD since "0.1.0" = root_path_stays
+    U01 in the CRD since "0.1.0" = cluster: root_path_stays
 );
 
 fn root_path_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -33,7 +33,7 @@ fn root_path_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// The number of etcd's members stays, since changing it safely is not implemented.
-    U03 in the CRD since "0.1.0" = etcd_members_stay
+    U03 in the CRD since "0.1.0" = cluster: etcd_members_stay
 );
 
 fn etcd_members_stay(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -55,7 +55,7 @@ fn etcd_members_stay(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// The number of a table group's shards stays, since resharding is not implemented.
-    U04 in the CRD since "0.1.0" = shards_stay
+    U04 in the CRD since "0.1.0" = cluster: shards_stay
 );
 
 fn shards_stay(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
