@@ -1,0 +1,168 @@
+//! Children that stand alone. They are of a cluster that is not there, so that storing them makes nothing of it.
+
+use super::*;
+use crate::answers::Resource;
+
+/// A kind and its resource, an edit, and what is then wrong.
+type Case = (&'static str, (&'static str, &'static str), fn(&mut Value), &'static [Cause]);
+
+const ADMIN: (&str, &str) = ("MultiAdmin", "multiadmins");
+const CELL: (&str, &str) = ("MultiCell", "multicells");
+const SHARD: (&str, &str) = ("MultiShard", "multishards");
+const ETCD: (&str, &str) = ("TopoServer", "toposervers");
+
+const GLOBAL: &str = "{address: etcd.example.com:2379, rootPath: /multigres/alone}";
+
+fn sound((kind, _): (&str, &str)) -> Value {
+    let spec = match kind {
+        "MultiAdmin" => format!("{{globalTopology: {GLOBAL}, image: 'multigres:v1', replicas: 0}}"),
+        "MultiCell" => format!(
+            "{{cell: a, globalTopology: {GLOBAL}, topology: {{address: etcd.example.com:2379, rootPath: /multigres/alone/a}}, \
+             multiGateway: {{image: 'multigres:v1', replicas: 0, service: {{type: ClusterIP}}}}}}"
+        ),
+        "TopoServer" => format!("{{image: 'etcd:v1', replicas: 3, dataVolumeClaimTemplate: {VOLUME}}}"),
+        _ => format!(
+            "{{database: app, tableGroup: default, shard: 0-inf, globalTopology: {GLOBAL}, password: {{secretKeyRef: {{name: p, key: k}}}}, \
+             backup: {{s3: {{bucket: b, region: r}}}}, pools: [{{name: p, cell: a, type: replica, replicas: 3, \
+             dataVolumeClaimTemplate: {VOLUME}, postgres: {{image: 'pgctld:v1'}}, multiPooler: {{image: 'multigres:v1'}}}}]}}"
+        ),
+    };
+    let mut spec: Value = serde_saphyr::from_str(&spec).unwrap();
+    spec["cluster"] = json!("alone");
+    spec["paused"] = json!(true);
+    json!({"apiVersion": "multigres.com/v1alpha1", "kind": kind, "metadata": {"name": "alone"}, "spec": spec})
+}
+
+const VOLUME: &str = "{accessModes: [ReadWriteOnce], resources: {requests: {storage: 10Gi}}}";
+
+pub const CREATED: &[Case] = &[
+    ("K03", ADMIN, |_| {}, &[]),
+    ("K03", CELL, |_| {}, &[]),
+    ("K03", SHARD, |_| {}, &[]),
+    ("K03", ETCD, |_| {}, &[]),
+    (
+        "K03",
+        ADMIN,
+        |c| {
+            c["spec"]["cluster"] = json!("1a");
+            c["spec"]["globalTopology"]["address"] = json!("http://etcd:2379");
+            c["spec"]["image"] = json!("Image");
+        },
+        &[
+            ("Invalid", "spec.cluster", "is no name for a cluster"),
+            ("Invalid", "spec.globalTopology.address", "has a URL scheme"),
+            ("Invalid", "spec.image", "is no image reference"),
+        ],
+    ),
+    // With what the API server misses.
+    (
+        "K03",
+        CELL,
+        |c| {
+            without(&mut c["spec"], "globalTopology");
+            c["spec"]["cell"] = json!("global");
+        },
+        &[("Invalid", "spec.cell", "is a key of the topology"), ("Required", "spec.globalTopology", "")],
+    ),
+    (
+        "K03",
+        CELL,
+        |c| c["spec"]["topology"] = c["spec"]["globalTopology"].clone(),
+        &[("Invalid", "spec.topology.rootPath", "is the root of the global topology; a cell has its own")],
+    ),
+    (
+        "K03",
+        SHARD,
+        |c| {
+            c["spec"]["shard"] = json!("all");
+            c["spec"]["backup"] = json!({});
+            c["spec"]["pools"][0]["replicas"] = json!(1);
+        },
+        &[
+            ("Required", "spec.backup", "says nowhere to keep backups"),
+            ("Invalid", "spec.pools[0].replicas", "1 instance can lead this shard"),
+            ("Invalid", "spec.shard", "is no key range"),
+        ],
+    ),
+];
+
+pub const CHANGED: &[Case] = &[
+    ("K04", ADMIN, |c| c["spec"]["replicas"] = json!(1), &[]),
+    ("K04", SHARD, |c| c["spec"]["pools"][0]["replicas"] = json!(2), &[]),
+    (
+        "K04",
+        ADMIN,
+        |c| {
+            c["spec"]["cluster"] = json!("another");
+            c["spec"]["globalTopology"] = json!({"address": "other.example.com:2379", "rootPath": "/other"});
+        },
+        &[
+            ("Invalid", "spec.cluster", "cannot be changed from \"alone\" to \"another\""),
+            ("Forbidden", "spec.globalTopology.address", "the topology would move"),
+            ("Forbidden", "spec.globalTopology.rootPath", "cannot be changed"),
+        ],
+    ),
+    (
+        "K04",
+        ETCD,
+        |c| {
+            c["spec"]["replicas"] = json!(5);
+            c["spec"]["dataVolumeClaimTemplate"]["resources"]["requests"]["storage"] = json!("1Gi");
+        },
+        &[
+            (
+                "Forbidden",
+                "spec.dataVolumeClaimTemplate.resources.requests.storage",
+                "a volume cannot shrink",
+            ),
+            ("Invalid", "spec.replicas", "cannot be changed from 3 to 5"),
+        ],
+    ),
+    (
+        "K04",
+        SHARD,
+        |c| {
+            c["spec"]["durabilityPolicy"] = json!("MULTI_CELL_AT_LEAST_2");
+            c["spec"]["pools"][0]["name"] = json!("q");
+            let mut other = c["spec"]["pools"][0].clone();
+            other["name"] = json!("r");
+            other["cell"] = json!("b");
+            push(&mut c["spec"]["pools"], other);
+        },
+        &[
+            (
+                "Invalid",
+                "spec.durabilityPolicy",
+                "cannot be changed from AT_LEAST_2 to MULTI_CELL_AT_LEAST_2",
+            ),
+            ("Forbidden", "spec.pools", "add q: 3, r: 3; wait; remove p"),
+        ],
+    ),
+];
+
+async fn held(kind: &str, answer: crate::answers::Answer, causes: &[Cause]) {
+    match causes {
+        [] => drop(answer.allowed()),
+        causes => answer.assert_invalid_of(kind, causes),
+    }
+}
+
+#[tokio::test]
+async fn of_children_that_stand_alone() {
+    let namespace = Installation::shared().await.namespace("rules-children").await;
+    for (rule, kind, edit, causes) in CREATED {
+        eprintln!("{rule} {kind:?} {causes:?}");
+        let child = edited(sound(*kind), *edit);
+        let resource: Resource = namespace.resource(kind.1).dry_run();
+        held(kind.0, resource.create(&child).await, causes).await;
+    }
+    for kind in [ADMIN, CELL, SHARD, ETCD] {
+        namespace.resource(kind.1).create(&sound(kind)).await.allowed();
+    }
+    for (rule, kind, edit, causes) in CHANGED {
+        eprintln!("{rule} {kind:?} {causes:?}");
+        let child = edited(sound(*kind), *edit);
+        let answer = namespace.resource(kind.1).dry_run().update_spec("alone", &child["spec"]).await;
+        held(kind.0, answer, causes).await;
+    }
+}
