@@ -4,9 +4,9 @@
 //! being deleted still lives: its children are then the garbage collector's, or, with `--cascade=orphan`, are to
 //! survive. Metadata that is not the operator's stays everyone's.
 
-mod edits;
+pub(crate) mod edits;
 mod metadata;
-mod source;
+pub(crate) mod source;
 #[cfg(test)]
 mod tests;
 

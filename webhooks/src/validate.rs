@@ -4,6 +4,7 @@
 //! finds is held against what is unknown, compared with what the same rule finds in the old object, and put in
 //! document order, all of that by [`cluster`]. The server, `validate` and `render` call the same functions.
 
+mod adoption;
 mod advice;
 mod backups;
 mod child;
@@ -176,6 +177,7 @@ pub const RULES: &[Rule] = &[
     versions::U07,
     relocation::U08,
     removal::U09,
+    adoption::U10,
     backups::U11,
     membership::U13,
     standalone::K03,

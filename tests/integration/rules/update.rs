@@ -153,10 +153,7 @@ pub const CASES: &[Stored] = &[
         &[
             (
                 "U07",
-                |c| {
-                    database(c, 0)["spec"]["images"] =
-                        json!({"postgres": "example.com/my-postgres:16.5-bookworm"})
-                },
+                |c| database(c, 0)["spec"]["images"] = json!({"postgres": "a/my-postgres:16.5-alpine"}),
                 &[],
             ),
             (
