@@ -15,6 +15,7 @@ use crate::apply::{Outcome, OwnerReference};
 use crate::build::{self, Manifest};
 use crate::observe::{ObjectKey, Observed};
 use crate::status::{ClusterView, Trouble, cluster_status, conditions};
+use crate::topology::Access;
 
 /// Makes a cluster's children what they should be and says what became of them.
 pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Result<Action, Error> {
@@ -175,7 +176,7 @@ async fn view(
     let external_topology = if topology_managed {
         Truth::Unknown
     } else {
-        cx.topology.reachable(&resolve::global_topology(cluster)).await
+        cx.topology.reachable(&Access::new(&resolve::global_topology(cluster), None)).await
     };
     let of_cluster = Belonging { cluster };
     let missing = manifests.iter().map(Manifest::key).filter(|key| cx.objects.get(key).is_none());
