@@ -2,7 +2,7 @@
 //! primary, whether writes are served.
 //!
 //! Records are in etcd ([`Etcd`]), under keys that are Multigres' own ([`desired`]). What poolers write there of
-//! themselves is not always so ([`roles()`]), so they are asked themselves.
+//! themselves is not always so, so they are asked themselves: see [`Roles`].
 
 pub mod desired;
 pub mod records;
