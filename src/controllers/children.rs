@@ -9,6 +9,7 @@ use multigres_crds::v1alpha1::*;
 use super::child::{Child, Said, Sight};
 use super::context::Context;
 use crate::status::{Gate, Survey};
+use crate::topology::Access;
 
 /// The parts of [`Child`] that only read the type's own fields.
 macro_rules! own_fields {
@@ -90,7 +91,11 @@ impl Child for MultiCell {
     fn look<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Sight> {
         Box::pin(async move {
             let own = self.spec.topology.address != self.spec.global_topology.address;
-            let topology = if own { Some(cx.topology.reachable(&self.spec.topology).await) } else { None };
+            let topology = if own {
+                Some(cx.topology.reachable(&Access::new(&self.spec.topology, None)).await)
+            } else {
+                None
+            };
             Sight { topology, ..Sight::default() }
         })
     }

@@ -14,6 +14,7 @@ use super::context::{Context, Error};
 use crate::build::{self, Manifest};
 use crate::observe::{ObjectKey, Observed};
 use crate::status::{ClusterView, Trouble, cluster_status, conditions};
+use crate::topology::Access;
 
 /// Makes a cluster's children what they should be and says what became of them.
 pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Result<Action, Error> {
@@ -134,7 +135,7 @@ async fn view(
     let external_topology = if topology_managed {
         Truth::Unknown
     } else {
-        cx.topology.reachable(&resolve::global_topology(cluster)).await
+        cx.topology.reachable(&Access::new(&resolve::global_topology(cluster), None)).await
     };
     let of_cluster = Belonging { cluster };
     let missing = manifests.iter().map(Manifest::key).filter(|key| cx.objects.get(key).is_none());

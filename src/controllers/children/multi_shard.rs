@@ -11,6 +11,7 @@ use crate::controllers::child::{Child, Said, Sight};
 use crate::controllers::context::Context;
 use crate::controllers::secrets;
 use crate::status::{Gate, Survey, Trouble};
+use crate::topology::Access;
 
 impl Child for MultiShard {
     own_fields!(MultiShardStatus);
@@ -21,7 +22,7 @@ impl Child for MultiShard {
 
     fn look<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Sight> {
         Box::pin(async move {
-            let roles = cx.topology.roles(&self.spec).await;
+            let roles = cx.topology.roles(&Access::new(&self.spec.global_topology, None), &self.spec).await;
             let gate = Gate {
                 open: roles.serving_writes,
                 reason: if roles.serving_writes == Truth::Unknown {

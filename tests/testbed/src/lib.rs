@@ -12,7 +12,7 @@ pub mod detached;
 mod fake_nodes;
 mod kubeconfig;
 mod kubectl;
-mod pki;
+pub mod pki;
 mod pods;
 mod process;
 mod state;
