@@ -10,11 +10,11 @@ use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::*;
 
 use super::child::apply;
+use super::children::reachable;
 use super::context::{Context, Error};
 use crate::build::{self, Manifest};
 use crate::observe::{ObjectKey, Observed};
 use crate::status::{ClusterView, Trouble, cluster_status, conditions};
-use crate::topology::Access;
 
 /// Makes a cluster's children what they should be and says what became of them.
 pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Result<Action, Error> {
@@ -135,7 +135,7 @@ async fn view(
     let external_topology = if topology_managed {
         Truth::Unknown
     } else {
-        cx.topology.reachable(&Access::new(&resolve::global_topology(cluster), None)).await
+        reachable(cx, cluster, &resolve::global_topology(cluster)).await
     };
     let of_cluster = Belonging { cluster };
     let missing = manifests.iter().map(Manifest::key).filter(|key| cx.objects.get(key).is_none());
