@@ -62,7 +62,7 @@ mod tests {
         let background = Background::start("works", move || {
             Ok(async move {
                 let _held_until_the_end = ended;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             })
         });
         assert_eq!(end.try_recv(), Err(mpsc::TryRecvError::Empty));

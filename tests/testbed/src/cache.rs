@@ -29,11 +29,7 @@ pub fn key(inputs: impl IntoIterator<Item: AsRef<[u8]>>) -> String {
 /// Makes a file of the cache if it is not there yet.
 ///
 /// It is made beside its place and renamed, so that whoever is interrupted leaves nothing that looks whole.
-pub fn make(
-    path: &Path,
-    what: &str,
-    make: impl FnOnce(&Path) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+pub fn make(path: &Path, what: &str, make: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     if path.is_file() {
         return Ok(());
     }

@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn failures_are_told_in_the_words_of_the_program() {
-        let error = run(Command::new("sh").args(["-c", "echo out; echo no such thing >&2; exit 1"])).unwrap_err();
+        let error =
+            run(Command::new("sh").args(["-c", "echo out; echo no such thing >&2; exit 1"])).unwrap_err();
         let expected = "`sh -c echo out; echo no such thing >&2; exit 1` failed: out\nno such thing";
         assert_eq!(error.to_string(), expected);
         assert!(run(&mut Command::new("/nonexistent")).is_err());

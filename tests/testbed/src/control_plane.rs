@@ -91,12 +91,12 @@ impl ControlPlane {
         let tools = options.tools();
         tokio::task::spawn_blocking(move || binaries::build(tools)).await??;
         for _ in 1..START_ATTEMPTS {
-            match Self::try_start(&options).await {
+            match Box::pin(Self::try_start(&options)).await {
                 Err(error) if port_was_taken(&error) => {}
                 result => return result,
             }
         }
-        Self::try_start(&options).await
+        Box::pin(Self::try_start(&options)).await
     }
 
     async fn try_start(options: &Options) -> anyhow::Result<Self> {

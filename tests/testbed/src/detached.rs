@@ -55,12 +55,12 @@ pub async fn serve<T: AsRef<ControlPlane>>(
     owner.set_len(0)?;
     write!(owner, "{}", std::process::id())?;
 
-    let owned = tokio::select! {
+    let running = tokio::select! {
         started = start => started?,
         _ = terminated.recv() => return Ok(()),
     };
     // Fails if nobody waits for it any more, and the control plane ends with us.
-    writeln!(std::io::stdout(), "{READY}{}", owned.as_ref().kubeconfig().display())?;
+    writeln!(std::io::stdout(), "{READY}{}", running.as_ref().kubeconfig().display())?;
     terminated.recv().await;
     Ok(())
 }

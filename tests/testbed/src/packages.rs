@@ -33,7 +33,9 @@ pub fn install() -> anyhow::Result<()> {
     }
     report(&format!("installing {}", missing.join(", ")));
     apt_get(["update", "--quiet"].as_slice())
-        .and_then(|()| apt_get(&[&["install", "--yes", "--no-install-recommends"], missing.as_slice()].concat()))
+        .and_then(|()| {
+            apt_get(&[&["install", "--yes", "--no-install-recommends"], missing.as_slice()].concat())
+        })
         .with_context(|| format!("a real node needs the Debian packages {}", missing.join(", ")))
 }
 

@@ -52,23 +52,19 @@ pub fn cached(image: &str, files: &[(PathBuf, &'static str)]) -> anyhow::Result<
         inputs.push(format!("{} {} {modified} {destination}\n", source.display(), metadata.len()));
     }
     kept(&format!("{image}-{}", cache::key(inputs)), &format!("the image layer of {image}"), |tar| {
-        write_tar(File::create(tar)?, |archive| append(archive, files))
+        write_tar(File::create(tar)?, |archive| append_files(archive, files))
     })
 }
 
 /// Programs and their places, in a file that is gone when nobody reads it any more.
 pub fn passing(files: &[(PathBuf, &'static str)]) -> anyhow::Result<Layer> {
     let tar = tempfile::tempfile()?;
-    let digest = write_tar(tar.try_clone()?, |archive| append(archive, files))?;
+    let digest = write_tar(tar.try_clone()?, |archive| append_files(archive, files))?;
     open(tar, digest)
 }
 
 /// A layer of the cache, made by `make` if need be, which hands back the digest of what it writes.
-fn kept(
-    name: &str,
-    what: &str,
-    make: impl FnOnce(&Path) -> anyhow::Result<String>,
-) -> anyhow::Result<Layer> {
+fn kept(name: &str, what: &str, make: impl FnOnce(&Path) -> anyhow::Result<String>) -> anyhow::Result<Layer> {
     let directory = cache::directory()?.join("layers").join(name);
     let (tar, digest) = (directory.join("layer.tar"), directory.join("digest"));
     cache::make(&tar, what, |unfinished| Ok(fs::write(&digest, make(unfinished)?)?))?;
@@ -85,7 +81,11 @@ fn bootstrap(rootfs: &Path) -> anyhow::Result<()> {
     let mut isolated = Command::new("nice");
     isolated.args(["-n", "10", "unshare", "--mount", "--propagation=private", "--"]);
     isolated
-        .args(["debootstrap", "--variant=minbase", "--keyring=/usr/share/keyrings/debian-archive-keyring.gpg"])
+        .args([
+            "debootstrap",
+            "--variant=minbase",
+            "--keyring=/usr/share/keyrings/debian-archive-keyring.gpg",
+        ])
         .arg(format!("--include={PACKAGES}"))
         .arg(SUITE)
         .arg(rootfs)
@@ -99,7 +99,10 @@ fn bootstrap(rootfs: &Path) -> anyhow::Result<()> {
 }
 
 /// The same files give the same bytes.
-fn append<W: Write>(archive: &mut tar::Builder<W>, files: &[(PathBuf, &'static str)]) -> io::Result<()> {
+fn append_files<W: Write>(
+    archive: &mut tar::Builder<W>,
+    files: &[(PathBuf, &'static str)],
+) -> io::Result<()> {
     for (source, destination) in files {
         let file = File::open(source)?;
         let mut header = tar::Header::new_gnu();
@@ -116,12 +119,12 @@ fn append<W: Write>(archive: &mut tar::Builder<W>, files: &[(PathBuf, &'static s
 /// Writes a tar archive and hands back its digest.
 fn write_tar(
     file: File,
-    fill: impl FnOnce(&mut tar::Builder<Digesting<BufWriter<File>>>) -> io::Result<()>,
+    append: impl FnOnce(&mut tar::Builder<Digesting<BufWriter<File>>>) -> io::Result<()>,
 ) -> anyhow::Result<String> {
     let digesting = Digesting { writer: BufWriter::new(file), digest: Sha256::new() };
     let mut archive = tar::Builder::new(digesting);
     archive.sparse(false); // which container runtimes do not understand
-    fill(&mut archive)?;
+    append(&mut archive)?;
     let mut finished = archive.into_inner()?;
     finished.flush()?;
     Ok(format!("{:x}", finished.digest.finalize()))

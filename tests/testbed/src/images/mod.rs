@@ -95,8 +95,7 @@ impl Image {
     }
 
     pub(crate) fn pause() -> Self {
-        let mut image =
-            Self::new("pause", ["1"]).with(Source::Package("/usr/bin/catatonit"), "catatonit");
+        let mut image = Self::new("pause", ["1"]).with(Source::Package("/usr/bin/catatonit"), "catatonit");
         image.settings.entrypoint = vec!["/catatonit".to_owned(), "-P".to_owned()];
         image
     }
@@ -114,7 +113,7 @@ impl Image {
 
     fn on_debian(mut self, user: &str) -> Self {
         self.on_debian = true;
-        self.settings.user = user.to_owned();
+        user.clone_into(&mut self.settings.user);
         self.settings.env.push("LANG=en_US.UTF-8".to_owned());
         self
     }

@@ -7,8 +7,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{ADDRESS, NAME};
-use crate::binaries::{COREDNS, KUBE_PROXY, KUBELET};
-use crate::components::{ALL_RIGHTS, User, command};
+use crate::binaries::{COREDNS, KUBE_PROXY, KUBECTL, KUBELET};
+use crate::components::{ADMIN, ALL_RIGHTS, User, command};
 use crate::images::PAUSE;
 use crate::state::State;
 
@@ -170,17 +170,25 @@ pub fn kube_proxy(state: &State) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Resolves the names of Services and pods, and no others: nothing leads to the world outside.
+/// Resolves the names of Services and pods. There are no others: nothing leads to the world outside.
 pub fn coredns(state: &State) -> anyhow::Result<Command> {
     let corefile = format!(
-        ". {{\n\
-         bind {ADDRESS}\n\
-         errors\n\
-         kubernetes {CLUSTER_DOMAIN} in-addr.arpa {{\n\
-         kubeconfig {kubeconfig}\n\
-         ttl 1\n\
-         }}\n\
-         }}\n",
+        "{CLUSTER_DOMAIN} in-addr.arpa {{
+    bind {ADDRESS}
+    errors
+    kubernetes {CLUSTER_DOMAIN} in-addr.arpa {{
+        kubeconfig {kubeconfig}
+        ttl 1
+    }}
+}}
+
+. {{
+    bind {ADDRESS}
+    template ANY ANY {{
+        rcode NXDOMAIN
+    }}
+}}
+",
         kubeconfig = state.kubeconfig(COREDNS_USER).display(),
     );
     fs::write(state.config("Corefile"), corefile)?;
@@ -189,13 +197,19 @@ pub fn coredns(state: &State) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-fn write(state: &State, file: &str, configuration: &Value) -> io::Result<()> {
-    fs::write(state.config(file), format!("{configuration:#}"))
+/// Succeeds as soon as Services can be reached by their names.
+pub fn probe(state: &State) -> anyhow::Result<Command> {
+    let mut command = command(&KUBECTL, state)?;
+    command.args([
+        &format!("--kubeconfig=kubeconfigs/{ADMIN}"),
+        &format!("--server=https://kubernetes.default.svc.{CLUSTER_DOMAIN}"),
+        "--request-timeout=1s",
+        "get",
+        "--raw=/readyz",
+    ]);
+    Ok(command)
 }
 
-/// Looks up a name that is there from the beginning.
-pub fn lookup() -> Command {
-    let mut command = Command::new("getent");
-    command.args(["hosts", &format!("kubernetes.default.svc.{CLUSTER_DOMAIN}")]);
-    command
+fn write(state: &State, file: &str, configuration: &Value) -> io::Result<()> {
+    fs::write(state.config(file), format!("{configuration:#}"))
 }

@@ -35,7 +35,7 @@ const NAME: &str = "node";
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 10);
 
 const CONTAINERD: &str = "containerd";
-const LOOKUP_INTERVAL: Duration = Duration::from_millis(50);
+const PROBE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a node has.
 #[derive(Debug, Clone)]
@@ -129,14 +129,13 @@ impl Node {
         let listener = tunnel::listen()?;
         let port = listener.local_addr()?.port();
         components::write_resolver(&state)?;
-        let mut control_plane =
-            ControlPlane::prepare(state, processes, port, &components::USERS).await?;
+        let mut control_plane = ControlPlane::prepare(state, processes, port, &components::USERS).await?;
         control_plane.isolate(ADDRESS).await?;
         let tunnel = Tunnel::into(control_plane.namespaces()?.network()?)?;
         tunnel.forward(listener, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
 
         let mut starting = Self { tunnel, control_plane, _cgroups: cgroups };
-        starting.start_everything(options, images, port, &cgroup).await?;
+        Box::pin(starting.start_everything(options, images, port, &cgroup)).await?;
         Ok(starting)
     }
 
@@ -153,33 +152,30 @@ impl Node {
         let socket = control_plane.namespaces()?.path(CONTAINERD_SOCKET);
         control_plane.wait_for(CONTAINERD, until(|| socket.exists())).await?;
         let import = control_plane.namespaces()?.enter(&components::import());
-        let import = tokio::task::spawn_blocking(|| pipe(images, import));
+        let import = tokio::task::spawn_blocking(move || pipe(&images, import));
 
         control_plane.start_apiserver(ADDRESS, port).await?;
         control_plane.define(&options.crds).await?;
         control_plane.start_scheduler()?;
         let state = control_plane.state();
-        let servers = [
-            (&KUBELET, components::kubelet(state, cgroup, &options.labels)?),
-            (&KUBE_PROXY, components::kube_proxy(state)?),
-            (&COREDNS, components::coredns(state)?),
-        ];
         let volumes = state.path().join("volumes");
-        for (tool, command) in servers {
-            control_plane.spawn(tool.name(), command)?;
-        }
+        let kubelet = components::kubelet(state, cgroup, &options.labels)?;
+        control_plane.spawn(KUBELET.name(), kubelet)?;
+        control_plane.spawn(COREDNS.name(), components::coredns(control_plane.state())?)?;
         control_plane.start_controllers(Storage::Local { directory: volumes, node: NAME }).await?;
-
-        control_plane.wait_for(CONTAINERD, async { import.await? }).await?;
         control_plane.wait_for(KUBELET.name(), is_ready(control_plane.client())).await?;
-        let lookup = control_plane.namespaces()?.enter(&components::lookup());
-        control_plane.wait_for(COREDNS.name(), succeeds(lookup)).await
+
+        // Only now, since it waits in long steps for the node to be there.
+        control_plane.spawn(KUBE_PROXY.name(), components::kube_proxy(control_plane.state())?)?;
+        let probe = control_plane.namespaces()?.enter(&components::probe(control_plane.state())?);
+        control_plane.wait_for(KUBE_PROXY.name(), succeeds(probe)).await?;
+        control_plane.wait_for(CONTAINERD, async { import.await? }).await
     }
 
     /// Gives the node more images than it was started with.
     pub async fn load(&self, images: Vec<Image>) -> anyhow::Result<()> {
         let import = self.enter(&components::import())?;
-        tokio::task::spawn_blocking(move || pipe(BuiltImages::build(&images)?, import)).await?
+        tokio::task::spawn_blocking(move || pipe(&BuiltImages::build(&images)?, import)).await?
     }
 
     /// A new client with all rights; a client may not be used beyond the runtime in which it was made.
@@ -246,9 +242,8 @@ async fn output(command: Command) -> std::io::Result<Output> {
 }
 
 /// Writes images to the standard input of a command. Its own words are the better ones if it ends too early.
-fn pipe(images: BuiltImages, mut command: Command) -> anyhow::Result<()> {
-    let mut process =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+fn pipe(images: &BuiltImages, mut command: Command) -> anyhow::Result<()> {
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let written = process.stdin.take().map(|stdin| images.write(stdin)).transpose();
     succeeded(&command, process.wait_with_output()?)?;
     written.map(drop)
@@ -264,7 +259,7 @@ async fn succeeds(command: Command) -> anyhow::Result<()> {
     let mut command = tokio::process::Command::from(command);
     command.stdin(Stdio::null()).kill_on_drop(true);
     while !command.output().await?.status.success() {
-        tokio::time::sleep(LOOKUP_INTERVAL).await;
+        tokio::time::sleep(PROBE_INTERVAL).await;
     }
     Ok(())
 }
