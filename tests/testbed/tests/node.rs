@@ -1,6 +1,7 @@
 //! What takes a kubelet and a network happens on a real node, and nothing of it stays behind.
 
 mod common;
+mod conditions;
 
 use std::fs;
 use std::iter::successors;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::{Owner, PATIENCE, assert_all_end, assert_vanishes, hold, is_owner};
+use conditions::{has_capacity, is_ready, phase};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -76,24 +78,6 @@ fn client_pod() -> serde_json::Result<Pod> {
             }],
         },
     }))
-}
-
-fn is_ready(pod: Option<&Pod>) -> bool {
-    let conditions = pod.and_then(|pod| pod.status.as_ref()?.conditions.as_ref());
-    conditions.is_some_and(|all| {
-        all.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    })
-}
-
-fn phase(pod: Option<&Pod>) -> Option<&str> {
-    pod?.status.as_ref()?.phase.as_deref()
-}
-
-fn has_capacity(size: &'static str) -> impl Fn(Option<&PersistentVolumeClaim>) -> bool {
-    move |claim| {
-        let capacity = claim.and_then(|claim| claim.status.as_ref()?.capacity.as_ref()?.get("storage"));
-        capacity.is_some_and(|capacity| capacity.0 == size)
-    }
 }
 
 async fn create_etcd(client: kube::Client) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::{Node as ApiNode, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::Api;
@@ -70,29 +70,23 @@ pub struct Node {
     _cgroups: Cgroups,
 }
 
-/// Why no node can be started on this machine, if so.
-pub fn obstacle() -> Option<&'static str> {
-    if !cfg!(target_os = "linux") {
-        Some("needs Linux")
-    } else if !rustix::process::geteuid().is_root() {
-        Some("needs root")
-    } else {
-        None
-    }
-}
-
 /// Whether tests on real nodes are asked for, by the environment variable `TESTBED_REAL`, and possible. If not, it says
 /// so, past the test runner: a test that was not run must not look like one that was.
 pub fn is_wanted() -> bool {
-    let reason = match std::env::var_os("TESTBED_REAL") {
-        None => Some("TESTBED_REAL is not set"),
-        Some(_) => obstacle(),
+    let reason = if std::env::var_os("TESTBED_REAL").is_none() {
+        "TESTBED_REAL is not set"
+    } else if !is_root() {
+        "needs root"
+    } else {
+        return true;
     };
     let test = std::thread::current();
-    if let Some(reason) = reason {
-        cache::report(&format!("{}: skipped: {reason}", test.name().unwrap_or("a test")));
-    }
-    reason.is_none()
+    cache::report(&format!("{}: skipped: {reason}", test.name().unwrap_or("a test")));
+    false
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// Builds and installs everything that nodes with some images need; blocks meanwhile.
@@ -101,12 +95,12 @@ pub fn prepare(images: &[Image]) -> anyhow::Result<()> {
 }
 
 fn prepare_images(images: &[Image]) -> anyhow::Result<BuiltImages> {
-    if let Some(obstacle) = obstacle() {
-        return Err(anyhow!("a real node {obstacle}"));
+    if !is_root() {
+        bail!("a real node needs root");
     }
     packages::install()?;
     binaries::build(tools())?;
-    BuiltImages::build(images)
+    BuiltImages::build(&[&[Image::pause()], images].concat())
 }
 
 fn tools() -> impl Iterator<Item = &'static Tool> {
@@ -118,7 +112,7 @@ impl Node {
     ///
     /// The first start on a machine installs Debian packages and builds programs and images, which takes minutes.
     pub async fn start(options: NodeOptions) -> anyhow::Result<Self> {
-        let images = [&[Image::pause()], options.images.as_slice()].concat();
+        let images = options.images.clone();
         let images = tokio::task::spawn_blocking(move || prepare_images(&images)).await??;
 
         let state = State::new(options.dir.as_deref())?;
