@@ -1,7 +1,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint e2e testbed generate crds
+.PHONY: help test lint e2e testbed generate crds demo demo-down
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,7 +21,13 @@ e2e: ## Run the tests that need real nodes, as root on Linux
 testbed: ## Build the programs of the control planes that the tests run on
 	$(CARGO) run --package testbed -- build
 
+demo: ## Show the operator at work on a real control plane; DEMO_EXIT=1 leaves nothing running
+	@tests/demo/demo.sh
+
+demo-down: ## End what the demo left running
+	@tests/demo/demo.sh down
+
 generate: ## Write the committed generated files anew: the chart's templates and CRDs
 	UPDATE=1 $(CARGO) test --package multigres-operator --test chart generated_files
 
-crds: generate
+crds: generate ## The same

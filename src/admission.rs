@@ -1,19 +1,22 @@
 //! Connects admission, which is pure, with the operator's caches, metrics and certificates.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use axum::Router;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
-use kube::api::{Api, Patch, PatchParams};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::ClusterResourceScope;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource};
-use multigres_certs::{Authority, Resolver, ServerName, server_config};
+use multigres_certs::{Authority, Credentials, LEAF_LIFETIME, Resolver, ServerName, server_config};
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_webhooks::admit::Admission;
 use multigres_webhooks::configuration;
@@ -31,8 +34,9 @@ use crate::install;
 use crate::metrics::Metrics;
 use crate::observe::{ObjectKey, Observed};
 
-/// How long to wait for the installer to apply the webhook configurations.
-const RETRY: Duration = Duration::from_secs(1);
+/// How often to look for the webhook configurations: until the installer has applied them, and afterwards whether
+/// somebody has replaced them.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What the admission server presents, and what API servers must know to trust it.
 pub struct Trust {
@@ -40,19 +44,97 @@ pub struct Trust {
     pub tls: ServerConfig,
     /// The authority of its certificate, PEM.
     pub ca_bundle: String,
+    /// Sees to it that the certificate never runs out.
+    pub renewal: Renewal,
 }
 
-/// Issues a certificate for the names under which the webhooks are called, by an authority that lives as long as
-/// this process.
-pub fn trust(namespace: &str, more_names: &[String]) -> anyhow::Result<Trust> {
+/// Issues certificates anew while the server runs.
+pub struct Renewal {
+    authority: Authority,
+    names: Vec<ServerName<'static>>,
+    resolver: Arc<Resolver>,
+}
+
+impl Renewal {
+    /// A certificate is replaced long before it runs out, so that a failure can be tried again for weeks.
+    const INTERVAL: Duration = Duration::from_hours(24);
+
+    /// Never ends.
+    pub async fn run(self) {
+        loop {
+            tokio::time::sleep(Self::INTERVAL).await;
+            match self.authority.issue(&self.names, SystemTime::now()) {
+                Ok(credentials) => self.resolver.present(&credentials),
+                Err(error) => {
+                    tracing::error!(%error, "the serving certificate was not renewed; it is tried again");
+                }
+            }
+        }
+    }
+}
+
+/// Issues a certificate for the names under which the webhooks are called, by the authority that all replicas share.
+pub async fn trust(client: &Client, namespace: &str, more_names: &[String]) -> anyhow::Result<Trust> {
     let names = install::service_names(namespace);
     let names =
         names.iter().chain(more_names).map(|name| server_name(name)).collect::<anyhow::Result<Vec<_>>>()?;
-    let (now, resolver) = (SystemTime::now(), Arc::new(Resolver::default()));
-    let authority = Authority::generate(now).context("certificate authority")?;
-    resolver.present(&authority.issue(&names, now).context("serving certificate")?);
+    let resolver = Arc::new(Resolver::default());
+    let authority = authority(client, namespace).await?;
+    resolver.present(&authority.issue(&names, SystemTime::now()).context("serving certificate")?);
     let ca_bundle = authority.credentials().certificate_pem().to_owned();
-    Ok(Trust { tls: server_config(resolver).context("TLS")?, ca_bundle })
+    let tls = server_config(resolver.clone()).context("TLS")?;
+    Ok(Trust { tls, ca_bundle, renewal: Renewal { authority, names, resolver } })
+}
+
+/// The Secret of the authority.
+const AUTHORITY: &str = "multigres-operator-ca";
+
+/// The authority, made by the first replica that looks for it. It outlives restarts: API servers go on trusting what
+/// they trusted before.
+async fn authority(client: &Client, namespace: &str) -> anyhow::Result<Authority> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = || format!("Secret {AUTHORITY}");
+    if let Some(found) = api.get_opt(AUTHORITY).await.with_context(secret)? {
+        let kept = stored(&found).with_context(secret)?;
+        if kept.credentials().not_after() > SystemTime::now() + LEAF_LIFETIME {
+            return Ok(kept);
+        }
+        tracing::info!("the certificate authority runs out and is replaced");
+        let made = Authority::generate(SystemTime::now()).context("certificate authority")?;
+        let patch = Patch::Merge(json!({ "stringData": pem(&made) }));
+        api.patch(AUTHORITY, &PatchParams::default(), &patch).await.with_context(secret)?;
+        return Ok(made);
+    }
+    let made = Authority::generate(SystemTime::now()).context("certificate authority")?;
+    let new = Secret {
+        metadata: ObjectMeta { name: Some(AUTHORITY.to_owned()), ..ObjectMeta::default() },
+        type_: Some("kubernetes.io/tls".to_owned()),
+        string_data: Some(pem(&made)),
+        ..Secret::default()
+    };
+    match api.create(&PostParams::default(), &new).await {
+        Ok(_) => Ok(made),
+        // Another replica was faster.
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            stored(&api.get(AUTHORITY).await.with_context(secret)?).with_context(secret)
+        }
+        Err(error) => Err(error).with_context(secret),
+    }
+}
+
+fn pem(authority: &Authority) -> BTreeMap<String, String> {
+    let credentials = authority.credentials();
+    let parts = [("tls.crt", credentials.certificate_pem()), ("tls.key", credentials.key_pem())];
+    parts.map(|(key, pem)| (key.to_owned(), pem.to_owned())).into()
+}
+
+fn stored(secret: &Secret) -> anyhow::Result<Authority> {
+    let text = |key: &str| {
+        let value =
+            secret.data.as_ref().and_then(|data| data.get(key)).with_context(|| format!("no key {key}"))?;
+        String::from_utf8(value.0.clone()).with_context(|| format!("key {key}"))
+    };
+    Ok(Authority::from_credentials(Credentials::from_pem(text("tls.crt")?, text("tls.key")?)?)?)
 }
 
 fn server_name(name: &str) -> anyhow::Result<ServerName<'static>> {
@@ -100,10 +182,29 @@ impl Lookup for Knowledge {
     }
 }
 
-/// Writes the authority into both webhook configurations, once the installer has made them. They are never made here.
-pub async fn inject_ca_bundle(client: &Client, ca_bundle: &str) -> anyhow::Result<()> {
-    inject::<MutatingWebhookConfiguration>(client, ca_bundle).await?;
-    inject::<ValidatingWebhookConfiguration>(client, ca_bundle).await
+/// Waits until both webhook configurations name the authority. They are applied by an installer, never made here.
+pub async fn become_trusted(client: &Client, ca_bundle: &str) {
+    while !is_trusted(client, ca_bundle).await {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Names the authority again whenever a configuration was replaced by one that does not. Never ends.
+pub async fn stay_trusted(client: &Client, ca_bundle: &str) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        is_trusted(client, ca_bundle).await;
+    }
+}
+
+/// Writes the authority into both configurations where it is missing. Whether it stands in both.
+async fn is_trusted(client: &Client, ca_bundle: &str) -> bool {
+    let mutating = inject::<MutatingWebhookConfiguration>(client, ca_bundle).await;
+    let validating = inject::<ValidatingWebhookConfiguration>(client, ca_bundle).await;
+    for error in [&mutating, &validating].into_iter().filter_map(|result| result.as_ref().err()) {
+        tracing::warn!(error = format!("{error:#}"), "API servers do not trust the webhooks");
+    }
+    mutating.is_ok() && validating.is_ok()
 }
 
 async fn inject<K>(client: &Client, ca_bundle: &str) -> anyhow::Result<()>
@@ -111,38 +212,56 @@ where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope>,
     K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {
-    let (api, kind): (Api<K>, _) = (Api::all(client.clone()), K::kind(&()));
-    loop {
-        let found = api
-            .get_opt(configuration::NAME)
-            .await
-            .with_context(|| format!("{kind} {}", configuration::NAME))?;
-        let Some(found) = found else {
-            tracing::warn!(%kind, name = configuration::NAME, "not installed yet");
-            tokio::time::sleep(RETRY).await;
-            continue;
-        };
-        let patch = ca_patch(&serde_json::to_value(&found)?, ca_bundle);
-        let patch = Patch::Json::<()>(serde_json::from_value(patch)?);
-        match api.patch(configuration::NAME, &PatchParams::default(), &patch).await {
-            Ok(_) => return Ok(()),
-            // It was replaced meanwhile.
-            Err(kube::Error::Api(status)) if [404, 409, 422].contains(&status.code) => {}
-            Err(error) => return Err(error).with_context(|| format!("{kind} {}", configuration::NAME)),
-        }
-        tokio::time::sleep(RETRY).await;
-    }
+    let (api, name): (Api<K>, _) = (Api::all(client.clone()), configuration::NAME);
+    let found = api.get(name).await.with_context(|| format!("{} {name}", K::kind(&())))?;
+    let Some(patch) = ca_patch(&serde_json::to_value(&found)?, ca_bundle) else { return Ok(()) };
+    let patch = Patch::Json::<()>(serde_json::from_value(patch)?);
+    let patched = api.patch(name, &PatchParams::default(), &patch).await;
+    patched.map(|_| ()).with_context(|| format!("{} {name}", K::kind(&())))
 }
 
-/// Sets the bundle of every webhook of the configuration that was read, and of no other.
-fn ca_patch(configuration: &Value, ca_bundle: &str) -> Value {
-    use k8s_openapi::ByteString;
-    let version = &configuration["metadata"]["resourceVersion"];
-    let mut patch = vec![json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version })];
-    let webhooks = configuration["webhooks"].as_array().map_or(0, Vec::len);
+/// Sets the bundle of every webhook of the configuration that was read, and of no other. Nothing where it is set.
+fn ca_patch(configuration: &Value, ca_bundle: &str) -> Option<Value> {
     let bundle = json!(ByteString(ca_bundle.as_bytes().to_vec()));
-    patch.extend((0..webhooks).map(
-        |i| json!({ "op": "add", "path": format!("/webhooks/{i}/clientConfig/caBundle"), "value": bundle }),
-    ));
-    patch.into()
+    let webhooks = configuration["webhooks"].as_array().into_iter().flatten().enumerate();
+    let untrusting = webhooks.filter(|(_, webhook)| webhook["clientConfig"]["caBundle"] != bundle);
+    let additions: Vec<Value> = untrusting
+        .map(|(i, _)| json!({ "op": "add", "path": format!("/webhooks/{i}/clientConfig/caBundle"), "value": bundle }))
+        .collect();
+    if additions.is_empty() {
+        return None;
+    }
+    let version = &configuration["metadata"]["resourceVersion"];
+    let guard = json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version });
+    Some(std::iter::once(guard).chain(additions).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_does_not_trust_is_patched() {
+        let bundle = json!(ByteString(b"ca".to_vec()));
+        let webhook = |client: Value| json!({ "clientConfig": client });
+        let configuration =
+            |webhooks: Value| json!({ "metadata": { "resourceVersion": "7" }, "webhooks": webhooks });
+        let trusting = webhook(json!({ "caBundle": bundle }));
+        assert_eq!(ca_patch(&configuration(json!([trusting])), "ca"), None);
+        let mixed = configuration(json!([
+            trusting,
+            webhook(json!({ "url": "u" })),
+            webhook(json!({ "caBundle": "" }))
+        ]));
+        let patch = ca_patch(&mixed, "ca").unwrap();
+        let paths: Vec<&Value> = patch.as_array().unwrap().iter().map(|op| &op["path"]).collect();
+        assert_eq!(
+            paths,
+            [
+                "/metadata/resourceVersion",
+                "/webhooks/1/clientConfig/caBundle",
+                "/webhooks/2/clientConfig/caBundle"
+            ]
+        );
+    }
 }

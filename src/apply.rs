@@ -352,9 +352,8 @@ fn check_ours(
         Some(controller) if controller.kind == owner.kind && controller.name == owner.name => {
             return Err(ApplyError::Deleting(key.clone()));
         }
-        Some(_) => return Err(ApplyError::NameTaken(key.clone())),
         None if same_cluster => {}
-        None => return Err(ApplyError::NameTaken(key.clone())),
+        _ => return Err(ApplyError::NameTaken(key.clone())),
     }
     if observed.deleting { Err(ApplyError::Deleting(key.clone())) } else { Ok(()) }
 }

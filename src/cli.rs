@@ -3,6 +3,7 @@
 mod crds;
 mod documents;
 mod render;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ enum Command {
     Crds(crds::Args),
     /// Print what an installation consists of, apart from the CustomResourceDefinitions
     Manifests(install::ManifestsArgs),
+    /// Check manifests by the rules of admission, without a cluster
+    Validate(validate::Args),
     /// Print what the operator makes of a cluster
     Render(render::Args),
 }
@@ -43,6 +46,7 @@ impl Cli {
                 args.run(&mut std::io::stdout().lock())?;
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Validate(args) => validate::run(&args),
             Command::Render(args) => render::run(&args),
         }
     }

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use multigres_crds::GROUP;
+use multigres_crds::resolve::{self, section_is_managed};
 use multigres_crds::v1alpha1::MultigresCluster;
 use multigres_webhooks::impact::Impact;
 use serde_json::Value;
 
-use crate::build::{Environment, Manifest, render};
+use crate::build::{self, Environment, Manifest, render};
 
 /// More consequences than this are counted, not listed.
 const READABLE: usize = 10;
@@ -29,26 +31,50 @@ enum Disruption {
 
 impl Impact for Workloads {
     fn consequences(&self, old: &MultigresCluster, new: &MultigresCluster) -> Vec<String> {
-        let (old, new) = (self.workloads(old), self.workloads(new));
-        let mut consequences: Vec<(Disruption, String)> =
-            old.iter().filter_map(|(name, before)| compare(name, before, new.get(name))).collect();
+        let released = released(old, new);
+        let (before, after) = (self.workloads(old), self.workloads(new));
+        let stays = |child: &str| released.contains_key(child);
+        let compared = before.iter().filter(|(_, (child, _))| !stays(child));
+        let mut consequences: Vec<(Disruption, String)> = compared
+            .filter_map(|(name, (_, before))| compare(name, before, after.get(name).map(|(_, after)| after)))
+            .collect();
         consequences.sort();
         let more = consequences.len().saturating_sub(READABLE);
         let mut lines: Vec<String> = consequences.into_iter().take(READABLE).map(|(_, line)| line).collect();
         if more > 0 {
             lines.push(format!("and {more} more"));
         }
+        lines.extend(released.into_iter().map(|(kind, names)| {
+            format!("released, not deleted, and yours to edit: {kind} {}", names.join(", "))
+        }));
         lines
     }
 }
 
+/// The children that are no longer managed, by kind: they stay as they are, and so does what they have become.
+fn released(old: &MultigresCluster, new: &MultigresCluster) -> BTreeMap<String, Vec<String>> {
+    let mut released: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for child in build::manifests(&resolve::children(old)) {
+        if !section_is_managed(&new.spec, &child.resource.kind) {
+            released.entry(child.resource.kind).or_default().push(child.name);
+        }
+    }
+    released
+}
+
 impl Workloads {
-    fn workloads(&self, cluster: &MultigresCluster) -> BTreeMap<String, Manifest> {
-        let manifests = render(cluster, &self.environment).into_iter();
-        let workloads = manifests.filter(|manifest| manifest.pod_template().is_some());
+    /// Every workload by kind and name, with the kind of the child that it is built from.
+    fn workloads(&self, cluster: &MultigresCluster) -> BTreeMap<String, (String, Manifest)> {
+        let (mut workloads, mut child) = (BTreeMap::new(), String::new());
+        for manifest in render(cluster, &self.environment) {
+            if manifest.resource.group == GROUP {
+                child = manifest.resource.kind;
+            } else if manifest.pod_template().is_some() {
+                let name = format!("{} {}", manifest.resource.kind, manifest.name);
+                workloads.insert(name, (child.clone(), manifest));
+            }
+        }
         workloads
-            .map(|manifest| (format!("{} {}", manifest.resource.kind, manifest.name), manifest))
-            .collect()
     }
 }
 
@@ -136,6 +162,20 @@ mod tests {
                 "StatefulSet example-multigres-cluster-multiorch-us-west-2: 1 → 0 pods",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_released_stays() {
+        let lines = consequences(|cluster| cluster["spec"]["cells"]["managed"] = false.into());
+        let cells = "example-multigres-cluster-us-east-1, example-multigres-cluster-us-west-2";
+        assert_eq!(lines, [format!("released, not deleted, and yours to edit: MultiCell {cells}")]);
+
+        let lines = consequences(|cluster| {
+            let address = "example-multigres-cluster-etcd-client.multigres.svc:2379";
+            cluster["spec"]["globalTopoServer"]["external"] = serde_json::json!({ "address": address });
+        });
+        let etcd = "released, not deleted, and yours to edit: TopoServer example-multigres-cluster-etcd";
+        assert_eq!(lines, [etcd]);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The running operator: servers, caches, controllers, and what must hold before it says that it is ready.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{Api, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +26,9 @@ use crate::{admission, install, signal};
 pub struct RunArgs {
     #[command(flatten)]
     server: ServerArgs,
+    /// How to connect to the API server. Without it: KUBECONFIG, or the ServiceAccount of the pod
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     /// Namespace of the operator itself, where its Lease is
     #[arg(long, env = "POD_NAMESPACE", default_value = "multigres-system")]
     namespace: String,
@@ -53,8 +58,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             shutdown.cancel();
         }
     });
-    let config = Config::infer().await.context("no kubeconfig and not in a cluster")?;
-    let client = Client::try_from(config).context("Kubernetes client")?;
+    let client = Client::try_from(config(args.kubeconfig.as_deref()).await?).context("Kubernetes client")?;
     let (metrics, readiness) = (Arc::new(Metrics::new()), Readiness::default());
     let server = Server::bind(&args.server)?;
     let user = args.user.clone().unwrap_or_else(|| install::service_account_user(&args.namespace));
@@ -69,15 +73,24 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let engines: Vec<Engine> = scopes(&args).iter().map(|scope| Engine::new(scope, seams.clone())).collect();
     let caches: Vec<Caches> = engines.iter().map(Engine::caches).collect();
     let router = admission::webhooks(&user, caches.clone(), seams.environment, metrics.clone());
-    let trust = admission::trust(&args.namespace, &args.webhook_names)?;
+    let trust = admission::trust(&client, &args.namespace, &args.webhook_names).await?;
     let services = Services { admission: router, tls: trust.tls, readiness: readiness.clone(), metrics };
 
+    tokio::spawn(trust.renewal.run());
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     tasks.spawn({
         let shutdown = shutdown.clone();
         async move { Ok(server.run(services, shutdown).await?) }
     });
-    tasks.spawn(prepare(client.clone(), readiness, user, trust.ca_bundle, caches));
+    tasks.spawn({
+        let (client, shutdown) = (client.clone(), shutdown.clone());
+        async move {
+            tokio::select! {
+                prepared = prepare(client, readiness, user, trust.ca_bundle, caches) => prepared,
+                () = shutdown.cancelled() => Ok(()),
+            }
+        }
+    });
     tasks.spawn(lead(client, args.namespace, engines, shutdown.clone()));
 
     let mut result = Ok(());
@@ -92,6 +105,15 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     result
 }
 
+async fn config(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
+    let Some(path) = kubeconfig else {
+        return Config::infer().await.context("no kubeconfig and not in a cluster");
+    };
+    let kubeconfig = Kubeconfig::read_from(path).with_context(|| path.display().to_string())?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    config.with_context(|| path.display().to_string())
+}
+
 fn scopes(args: &RunArgs) -> Vec<Scope> {
     if args.watch_namespaces.is_empty() {
         return vec![Scope::All];
@@ -99,7 +121,7 @@ fn scopes(args: &RunArgs) -> Vec<Scope> {
     args.watch_namespaces.iter().cloned().map(Scope::Namespace).collect()
 }
 
-/// Opens the gates of readiness, each when what it stands for holds.
+/// Opens the gates of readiness, each when what it stands for holds, and from then on keeps the webhooks trusted.
 async fn prepare(
     client: Client,
     readiness: Readiness,
@@ -111,13 +133,14 @@ async fn prepare(
         (readiness.gate("identity"), readiness.gate("ca-bundle"), readiness.gate("caches"));
     check_identity(&client, &user).await?;
     identity.open();
-    admission::inject_ca_bundle(&client, &ca_bundle).await?;
+    admission::become_trusted(&client, &ca_bundle).await;
     trust.open();
     for caches in &caches {
-        caches.stores.synced().await?;
+        caches.complete.cancelled().await;
     }
     complete.open();
     tracing::info!("ready");
+    admission::stay_trusted(&client, &ca_bundle).await;
     Ok(())
 }
 

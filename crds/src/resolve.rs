@@ -6,5 +6,5 @@
 mod children;
 mod pools;
 
-pub use children::{Children, children, global_topology, topology_is_managed};
+pub use children::{Children, children, global_topology, section_is_managed, topology_is_managed};
 pub use pools::{ContainerRef, MemberRef, Origin, PoolSource, TableGroupSource, key_ranges, table_groups};

@@ -280,10 +280,12 @@ mod tests {
     const US: &str = "multigres-operator";
 
     fn live(spec: &Value, foreign: &Value) -> Value {
+        let nothing = foreign.as_object().is_some_and(Map::is_empty);
+        let owned = if nothing { json!({}) } else { json!({ "f:spec": foreign }) };
         json!({
             "metadata": { "managedFields": [
                 { "manager": US, "operation": "Apply", "fieldsV1": { "f:spec": { "f:replicas": {} } } },
-                { "manager": "kubectl-edit", "operation": "Update", "fieldsV1": { "f:spec": foreign } },
+                { "manager": "kubectl-edit", "operation": "Update", "fieldsV1": owned },
                 { "manager": "kubelet", "operation": "Update", "subresource": "status", "fieldsV1": { "f:status": {} } },
             ]},
             "spec": spec,

@@ -94,7 +94,7 @@ pub async fn reconcile<K: Child>(child: Arc<K>, cx: Arc<Context>) -> Result<Acti
         troubles = child.prepare(&cx, &owner).await;
         // Without its Secret a pod could not start, or would start with another password than its data has.
         if troubles.is_empty() {
-            (troubles, immutable) = apply(child.as_ref(), &cx, &owner, &manifests).await;
+            (troubles, immutable) = apply(child.as_ref(), &cx, &manifests).await;
         }
         if troubles.is_empty() {
             troubles = prune(&cx, &manifests, &uid).await;
@@ -105,24 +105,24 @@ pub async fn reconcile<K: Child>(child: Arc<K>, cx: Arc<Context>) -> Result<Acti
     Ok(cx.next_look(&uid, &troubles))
 }
 
-/// Applies every manifest; one that fails does not keep the others from being applied.
-async fn apply<K: Child>(
-    child: &K,
-    cx: &Context,
-    owner: &OwnerReference,
-    manifests: &[Manifest],
-) -> (Vec<Trouble>, Vec<String>) {
+/// Applies every manifest of an owner; one that fails does not keep the others from being applied. Returns what went
+/// wrong, and the fields that should be otherwise and cannot be changed.
+pub async fn apply<K>(owner: &K, cx: &Context, manifests: &[Manifest]) -> (Vec<Trouble>, Vec<String>)
+where
+    K: Resource<DynamicType = ()>,
+{
+    let reference = OwnerReference::to(owner);
     let (mut troubles, mut immutable, mut created) = (Vec::new(), Vec::new(), 0);
     for manifest in manifests {
         let key = manifest.key();
         let seen = cx.objects.get(&key);
-        match cx.applier.ensure(manifest, owner, seen.as_ref()).await {
+        match cx.applier.ensure(manifest, &reference, seen.as_ref()).await {
             Ok(Applied { outcome, immutable: pinned }) => {
                 immutable.extend(pinned.into_iter().map(|field| format!("{key}: {field}")));
                 outcome.count(&cx.metrics, &key.kind);
                 match outcome {
                     Outcome::Created => created += 1,
-                    Outcome::PutBack(fields) => tell_put_back(child, cx, &key, &fields).await,
+                    Outcome::PutBack(fields) => tell_put_back(owner, cx, &key, &fields).await,
                     Outcome::Unchanged | Outcome::Updated => {}
                 }
             }
@@ -134,13 +134,13 @@ async fn apply<K: Child>(
     }
     if created > 0 {
         let note = format!("Created {created} of {} objects", manifests.len());
-        cx.events.normal(&child.object_ref(&()), "Created", "Reconcile", note).await;
+        cx.events.normal(&owner.object_ref(&()), "Created", "Reconcile", note).await;
     }
     (troubles, immutable)
 }
 
 /// Tells that an edit was undone, and of what.
-pub async fn tell_put_back<K>(about: &K, cx: &Context, key: &ObjectKey, fields: &str)
+async fn tell_put_back<K>(about: &K, cx: &Context, key: &ObjectKey, fields: &str)
 where
     K: Resource<DynamicType = ()>,
 {

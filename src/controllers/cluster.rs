@@ -9,9 +9,8 @@ use kube::{Resource, ResourceExt};
 use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::*;
 
-use super::child::tell_put_back;
+use super::child::apply;
 use super::context::{Context, Error};
-use crate::apply::{Outcome, OwnerReference};
 use crate::build::{self, Manifest};
 use crate::observe::{ObjectKey, Observed};
 use crate::status::{ClusterView, Trouble, cluster_status, conditions};
@@ -30,7 +29,7 @@ pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Resu
     if paused(&cluster) {
         troubles = pause_children(&cx, &uid).await;
     } else {
-        troubles = apply(&cluster, &cx, &manifests).await;
+        (troubles, _) = apply(cluster.as_ref(), &cx, &manifests).await;
         if troubles.is_empty() {
             troubles = settle(&cluster, &cx, &manifests, &uid).await;
         }
@@ -41,34 +40,6 @@ pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Resu
 
 fn paused(cluster: &MultigresCluster) -> bool {
     cluster.spec.paused.unwrap_or(false)
-}
-
-async fn apply(cluster: &MultigresCluster, cx: &Context, manifests: &[Manifest]) -> Vec<Trouble> {
-    let owner = OwnerReference::to(cluster);
-    let (mut troubles, mut created) = (Vec::new(), 0);
-    for manifest in manifests {
-        let key = manifest.key();
-        let seen = cx.objects.get(&key);
-        match cx.applier.ensure(manifest, &owner, seen.as_ref()).await {
-            Ok(applied) => {
-                applied.outcome.count(&cx.metrics, &key.kind);
-                match applied.outcome {
-                    Outcome::Created => created += 1,
-                    Outcome::PutBack(fields) => tell_put_back(cluster, cx, &key, &fields).await,
-                    Outcome::Unchanged | Outcome::Updated => {}
-                }
-            }
-            Err(error) => {
-                tracing::warn!(object = %key, %error, "not applied");
-                troubles.push(Trouble::from(&error));
-            }
-        }
-    }
-    if created > 0 {
-        let note = format!("Created {created} of {} children", manifests.len());
-        cx.events.normal(&cluster.object_ref(&()), "Created", "Reconcile", note).await;
-    }
-    troubles
 }
 
 /// The one thing that is still written while a cluster is paused.
@@ -107,7 +78,7 @@ async fn part_with(
     observed: &Observed,
     uid: &str,
 ) -> Result<(), Trouble> {
-    let (reason, note, result) = if section_is_managed(&cluster.spec, &key.kind) {
+    let (reason, note, result) = if resolve::section_is_managed(&cluster.spec, &key.kind) {
         let note = format!(
             "{key} is no longer asked for and was deleted; its volumes are kept unless the spec says otherwise"
         );
@@ -130,18 +101,6 @@ pub fn child_kinds() -> [ApiResource; 5] {
         ApiResource::erase::<MultiCell>(&()),
         ApiResource::erase::<MultiShard>(&()),
     ]
-}
-
-/// Whether the operator manages the children of a kind.
-fn section_is_managed(spec: &MultigresClusterSpec, kind: &str) -> bool {
-    let flag = match kind {
-        "TopoServer" => return resolve::topology_is_managed(spec),
-        "MultiAdmin" => spec.admin.as_ref().and_then(|section| section.managed),
-        "MultiOrch" => spec.orchestrator.as_ref().and_then(|section| section.managed),
-        "MultiCell" => spec.cells.managed,
-        _ => spec.databases.as_ref().and_then(|section| section.managed),
-    };
-    flag.unwrap_or(true)
 }
 
 async fn say(
@@ -187,13 +146,15 @@ async fn view(
             .or_else(|| of_cluster.first(&stores.admins, |admin| &admin.spec.cluster)),
         orch: find(&stores.orchs, children.orch.as_ref())
             .or_else(|| of_cluster.first(&stores.orchs, |orch| &orch.spec.cluster)),
-        cells: match spec.cells.managed.unwrap_or(true) {
-            true => children.cells.iter().filter_map(|cell| find(&stores.cells, Some(cell))).collect(),
-            false => of_cluster.all(&stores.cells, |cell| &cell.spec.cluster),
+        cells: if resolve::section_is_managed(spec, "MultiCell") {
+            children.cells.iter().filter_map(|cell| find(&stores.cells, Some(cell))).collect()
+        } else {
+            of_cluster.all(&stores.cells, |cell| &cell.spec.cluster)
         },
-        shards: match section_is_managed(spec, "MultiShard") {
-            true => children.shards.iter().filter_map(|shard| find(&stores.shards, Some(shard))).collect(),
-            false => of_cluster.all(&stores.shards, |shard| &shard.spec.cluster),
+        shards: if resolve::section_is_managed(spec, "MultiShard") {
+            children.shards.iter().filter_map(|shard| find(&stores.shards, Some(shard))).collect()
+        } else {
+            of_cluster.all(&stores.shards, |shard| &shard.spec.cluster)
         },
         expected_cells: children.cells.iter().map(|cell| cell.spec.cell.clone()).collect(),
         expected_databases: expected_databases(children),

@@ -62,7 +62,7 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Waits until every cache is complete.
+    /// Waits until every cache is complete. For one task only: a store wakes the last of those who wait for it.
     pub async fn synced(&self) -> Result<(), WriterDropped> {
         self.clusters.wait_until_ready().await?;
         self.topo_servers.wait_until_ready().await?;
@@ -80,7 +80,7 @@ const STATUS_MANAGER: &str = "multigres-operator-status";
 const CALL: Duration = Duration::from_secs(20);
 
 /// Nothing is missed, but a second look from time to time costs no write.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 
 /// Why a reconciliation did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +179,7 @@ pub struct Failures(Mutex<HashMap<String, u32>>);
 
 impl Failures {
     const FIRST: Duration = Duration::from_millis(250);
-    const LONGEST: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_mins(1);
 
     /// One more failure: how long to wait.
     pub fn backoff(&self, uid: &str) -> Duration {

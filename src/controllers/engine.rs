@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
-use futures::future::{BoxFuture, Shared};
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{Stream, StreamExt};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::predicates;
@@ -46,6 +45,8 @@ pub struct Caches {
     pub stores: Stores,
     /// What became of them.
     pub objects: Arc<Objects>,
+    /// Cancelled once all of this is complete. Until then what is missing from it means nothing.
+    pub complete: CancellationToken,
 }
 
 /// What an engine is given.
@@ -77,29 +78,29 @@ pub struct Engine {
     cells: Watched<MultiCell>,
     shards: Watched<MultiShard>,
     leading: CancellationToken,
+    complete: CancellationToken,
     watches: JoinSet<()>,
-    listed: Vec<oneshot::Receiver<()>>,
 }
 
 impl Engine {
     /// Begins to fill the caches.
     pub fn new(scope: &Scope, seams: Seams) -> Self {
         let objects = Arc::new(Objects::default());
-        let (changes, changed) = unbounded();
+        let (changes, noted) = unbounded();
         let leading = CancellationToken::new();
-        let (wakers, wakes) = wakers(leading.clone());
+        let (wakers, woken) = wakers(&leading);
         let mut watches = JoinSet::new();
-        watches.spawn(wake(changed, wakers.clone(), objects.clone()));
-        let listed = workload_kinds().into_iter().map(|resource| {
-            let (done, listed) = oneshot::channel();
+        watches.spawn(wake(noted, wakers.clone(), objects.clone()));
+        let mut listed = Vec::new();
+        for resource in workload_kinds() {
+            let (done, first_list) = oneshot::channel();
             let (client, objects, changes) = (seams.client.clone(), objects.clone(), changes.clone());
             watches.spawn(observe_objects(client, scope.clone(), resource, objects, changes, move || {
                 // Nobody waits any more when the operator ends.
                 let _ = done.send(());
             }));
-            listed
-        });
-        let listed = listed.collect();
+            listed.push(first_list);
+        }
         macro_rules! watched {
             ($waker:expr, $woken:expr) => {{
                 let (store, stream) =
@@ -108,12 +109,12 @@ impl Engine {
                 Watched { store, woken: $woken }
             }};
         }
-        let clusters = watched!(wakers.clusters.clone(), wakes.clusters);
-        let topo_servers = watched!(wakers.topo_servers.clone(), wakes.topo_servers);
-        let admins = watched!(wakers.admins.clone(), wakes.admins);
-        let orchs = watched!(wakers.orchs.clone(), wakes.orchs);
-        let cells = watched!(wakers.cells.clone(), wakes.cells);
-        let shards = watched!(wakers.shards.clone(), wakes.shards);
+        let clusters = watched!(wakers.clusters.clone(), woken.clusters);
+        let topo_servers = watched!(wakers.topo_servers.clone(), woken.topo_servers);
+        let admins = watched!(wakers.admins.clone(), woken.admins);
+        let orchs = watched!(wakers.orchs.clone(), woken.orchs);
+        let cells = watched!(wakers.cells.clone(), woken.cells);
+        let shards = watched!(wakers.shards.clone(), woken.shards);
         let stores = Stores {
             clusters: clusters.store.clone(),
             topo_servers: topo_servers.store.clone(),
@@ -122,6 +123,8 @@ impl Engine {
             cells: cells.store.clone(),
             shards: shards.store.clone(),
         };
+        let complete = CancellationToken::new();
+        watches.spawn(announce(listed, stores.clone(), complete.clone()));
         let context = Context {
             applier: Applier::new(seams.client.clone()),
             events: Events::new(seams.client.clone()),
@@ -143,14 +146,18 @@ impl Engine {
             cells,
             shards,
             leading,
+            complete,
             watches,
-            listed,
         }
     }
 
     /// What is known, for admission.
     pub fn caches(&self) -> Caches {
-        Caches { stores: self.context.stores.clone(), objects: self.context.objects.clone() }
+        Caches {
+            stores: self.context.stores.clone(),
+            objects: self.context.objects.clone(),
+            complete: self.complete.clone(),
+        }
     }
 
     /// Runs the controllers from `elected` to `shutdown`. Returns early only when a part of it ended, which is a defect.
@@ -163,7 +170,7 @@ impl Engine {
         }
         // From here on changes are passed on; what came before is looked at as a whole.
         self.leading.cancel();
-        let life = Life { listed: when_all(self.listed), shutdown };
+        let life = Life { complete: self.complete, shutdown };
         let cx = || self.context.clone();
         let mut controllers = JoinSet::new();
         controllers.spawn(attend(self.clusters, life.clone(), cx(), cluster::reconcile));
@@ -187,8 +194,7 @@ impl Engine {
 /// When a controller begins and ends.
 #[derive(Clone)]
 struct Life {
-    /// Until the caches are complete, what is missing from them means nothing.
-    listed: Shared<BoxFuture<'static, ()>>,
+    complete: CancellationToken,
     shutdown: CancellationToken,
 }
 
@@ -203,9 +209,9 @@ async fn attend<K, F>(
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     F: Future<Output = Result<Action, Error>> + Send + 'static,
 {
-    life.listed.await;
-    if context.stores.synced().await.is_err() {
-        return;
+    tokio::select! {
+        () = life.complete.cancelled() => {}
+        () = life.shutdown.cancelled() => return,
     }
     let kind = kind_of::<K>();
     let metrics = context.metrics.clone();
@@ -271,17 +277,18 @@ fn kind_of<K: Resource<DynamicType = ()>>() -> &'static str {
     }
 }
 
-/// Resolves when all of the first lists are complete.
-fn when_all(lists: Vec<oneshot::Receiver<()>>) -> Shared<BoxFuture<'static, ()>> {
-    let all = futures::future::join_all(lists);
-    FutureExt::boxed(async move {
-        all.await;
-    })
-    .shared()
+/// Tells everybody when all of the first lists are complete. A store wakes only the last of those who wait for it, so
+/// nobody else may.
+async fn announce(listed: Vec<oneshot::Receiver<()>>, stores: Stores, complete: CancellationToken) {
+    futures::future::join_all(listed).await;
+    if stores.synced().await.is_ok() {
+        complete.cancel();
+        std::future::pending::<()>().await;
+    }
 }
 
-async fn wake(mut changed: UnboundedReceiver<Change>, wakers: Wakers, objects: Arc<Objects>) {
-    while let Some(change) = changed.next().await {
+async fn wake(mut noted: UnboundedReceiver<Change>, wakers: Wakers, objects: Arc<Objects>) {
+    while let Some(change) = noted.next().await {
         wakers.wake(&change, &objects);
     }
 }

@@ -57,19 +57,19 @@ pub struct Wakes {
 }
 
 /// Connects what changes with who looks, from the time on at which this process leads.
-pub fn wakers(leading: CancellationToken) -> (Wakers, Wakes) {
+pub fn wakers(leading: &CancellationToken) -> (Wakers, Wakes) {
     fn pair<K: Resource<DynamicType = ()>>(
         leading: &CancellationToken,
     ) -> (Waker<K>, UnboundedReceiver<ObjectRef<K>>) {
         let (sender, receiver) = unbounded();
         (Waker { sender, leading: leading.clone() }, receiver)
     }
-    let (clusters, clusters_woken) = pair(&leading);
-    let (topo_servers, topo_servers_woken) = pair(&leading);
-    let (admins, admins_woken) = pair(&leading);
-    let (orchs, orchs_woken) = pair(&leading);
-    let (cells, cells_woken) = pair(&leading);
-    let (shards, shards_woken) = pair(&leading);
+    let (clusters, clusters_woken) = pair(leading);
+    let (topo_servers, topo_servers_woken) = pair(leading);
+    let (admins, admins_woken) = pair(leading);
+    let (orchs, orchs_woken) = pair(leading);
+    let (cells, cells_woken) = pair(leading);
+    let (shards, shards_woken) = pair(leading);
     let wakes = Wakes {
         clusters: clusters_woken,
         topo_servers: topo_servers_woken,

@@ -301,3 +301,104 @@ fn references(children: Vec<ChildState<'_>>) -> Vec<ChildReference> {
     references.sort();
     references
 }
+
+#[cfg(test)]
+mod tests {
+    use multigres_crds::resolve;
+
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../../tests/samples/proposal-cluster.yaml");
+
+    /// The sample, with every child there and its status as `said` makes it.
+    fn view(available: Truth) -> ClusterView {
+        let cluster: MultigresCluster = serde_saphyr::from_str(SAMPLE).unwrap();
+        let mut children = resolve::children(&cluster);
+        let topo = children.topo_server.as_mut().unwrap();
+        topo.status = Some(TopoServerStatus { available, ..TopoServerStatus::default() });
+        let admin = children.admin.as_mut().unwrap();
+        admin.status = Some(MultiAdminStatus { available, ..MultiAdminStatus::default() });
+        let orch = children.orch.as_mut().unwrap();
+        orch.status = Some(MultiOrchStatus { available, ..MultiOrchStatus::default() });
+        for cell in &mut children.cells {
+            cell.status =
+                Some(MultiCellStatus { gateway_available: available, ..MultiCellStatus::default() });
+        }
+        for shard in &mut children.shards {
+            shard.status =
+                Some(MultiShardStatus { serving_writes: available, ..MultiShardStatus::default() });
+        }
+        ClusterView {
+            topology_managed: true,
+            topo_server: children.topo_server,
+            admin: children.admin,
+            orch: children.orch,
+            cells: children.cells,
+            shards: children.shards,
+            expected_cells: vec!["us-east-1".to_owned(), "us-west-2".to_owned()],
+            expected_databases: [("users_db".to_owned(), 6)].into(),
+            ..ClusterView::default()
+        }
+    }
+
+    fn said(view: &ClusterView, type_: &str) -> (Truth, &'static str) {
+        let (_, facts) = cluster_status(view);
+        let fact = facts.iter().find(|fact| fact.type_ == type_).unwrap();
+        (fact.status, fact.reason)
+    }
+
+    #[test]
+    fn everything_serves_or_is_not_known_to() {
+        assert_eq!(said(&view(Truth::True), "Available"), (Truth::True, "Available"));
+        assert_eq!(said(&view(Truth::True), "Ready"), (Truth::True, "Ready"));
+        assert_eq!(said(&view(Truth::Unknown), "Available"), (Truth::Unknown, "Unknown"));
+        assert_eq!(said(&view(Truth::False), "Ready"), (Truth::False, "Unavailable"));
+    }
+
+    #[test]
+    fn one_part_is_enough_to_be_unavailable() {
+        for break_it in [
+            (|view| view.topo_server.as_mut().unwrap().status = None) as fn(&mut ClusterView),
+            |view| view.admin.as_mut().unwrap().status = None,
+            |view| view.cells[1].status = None,
+            |view| view.shards[0].status = None,
+        ] {
+            let mut view = view(Truth::True);
+            break_it(&mut view);
+            assert_eq!(said(&view, "Available").0, Truth::Unknown);
+        }
+    }
+
+    #[test]
+    fn what_was_said_of_an_older_spec_is_not_believed() {
+        let mut view = view(Truth::True);
+        view.shards[0].metadata.generation = Some(2);
+        assert_eq!(said(&view, "Available"), (Truth::Unknown, "Unknown"));
+        assert_eq!(said(&view, "Progressing"), (Truth::True, "Reconciling"));
+    }
+
+    #[test]
+    fn what_was_scaled_to_zero_is_not_waited_for() {
+        let mut view = view(Truth::True);
+        view.admin.as_mut().unwrap().spec.replicas = 0;
+        view.admin.as_mut().unwrap().status.as_mut().unwrap().available = Truth::False;
+        assert_eq!(said(&view, "Available"), (Truth::True, "Available"));
+    }
+
+    #[test]
+    fn a_stalled_child_stalls_the_cluster() {
+        let mut view = view(Truth::True);
+        let stalled = Condition {
+            type_: "Stalled".to_owned(),
+            status: "True".to_owned(),
+            reason: "NameTaken".to_owned(),
+            message: "m".to_owned(),
+            observed_generation: None,
+            last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
+            ),
+        };
+        view.cells[0].status.as_mut().unwrap().conditions.push(stalled);
+        assert_eq!(said(&view, "Stalled"), (Truth::True, "NameTaken"));
+    }
+}

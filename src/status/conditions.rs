@@ -158,3 +158,106 @@ pub fn conditions(
     };
     facts.into_iter().map(condition).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::{ObjectKey, Workload};
+
+    fn survey(workload: Workload) -> Survey {
+        let key = ObjectKey::new("StatefulSet", "n", "s");
+        Survey { missing: Vec::new(), workloads: [(key, workload)].into() }
+    }
+
+    const COMPLETE: Workload = Workload { current: true, desired: 2, ready: 2, updated: 2, existing: 2 };
+
+    /// Status and reason of Ready, Progressing and Stalled.
+    fn said(survey: &Survey, circumstances: &Circumstances) -> [(Truth, &'static str); 3] {
+        let facts = facts(survey, circumstances);
+        ["Ready", "Progressing", "Stalled"].map(|type_| {
+            let fact = facts.iter().find(|fact| fact.type_ == type_).unwrap();
+            (fact.status, fact.reason)
+        })
+    }
+
+    #[test]
+    fn workloads_decide() {
+        let nothing = Circumstances::default();
+        let quiet = (Truth::False, "Reconciled");
+        for (workload, ready, progressing) in [
+            (COMPLETE, (Truth::True, "Ready"), quiet),
+            (
+                Workload { ready: 1, ..COMPLETE },
+                (Truth::False, "PodsNotReady"),
+                (Truth::True, "PodsNotReady"),
+            ),
+            (Workload { updated: 1, ..COMPLETE }, (Truth::False, "RollingOut"), (Truth::True, "RollingOut")),
+            (
+                Workload { current: false, ..COMPLETE },
+                (Truth::False, "RollingOut"),
+                (Truth::True, "RollingOut"),
+            ),
+            (Workload { existing: 3, ..COMPLETE }, (Truth::False, "RollingOut"), (Truth::True, "RollingOut")),
+            (
+                Workload { desired: 0, ready: 0, updated: 0, existing: 0, current: true },
+                (Truth::True, "Ready"),
+                quiet,
+            ),
+        ] {
+            assert_eq!(said(&survey(workload), &nothing), [ready, progressing, quiet], "{workload:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_being_created() {
+        let missing = Survey { missing: vec![ObjectKey::new("Service", "n", "s")], ..survey(COMPLETE) };
+        let [ready, progressing, _] = said(&missing, &Circumstances::default());
+        assert_eq!((ready, progressing), ((Truth::False, "Creating"), (Truth::True, "Creating")));
+    }
+
+    #[test]
+    fn only_lasting_trouble_stalls() {
+        for (lasting, stalled, progressing) in [
+            (true, (Truth::True, "NameTaken"), (Truth::False, "Reconciled")),
+            (false, (Truth::False, "Reconciled"), (Truth::True, "NameTaken")),
+        ] {
+            let trouble = Trouble { reason: "NameTaken", message: String::new(), lasting };
+            let circumstances = Circumstances { troubles: vec![trouble], ..Circumstances::default() };
+            let expected = [(Truth::False, "NameTaken"), progressing, stalled];
+            assert_eq!(said(&survey(COMPLETE), &circumstances), expected);
+        }
+    }
+
+    #[test]
+    fn an_unknown_gate_is_unknown_and_not_false() {
+        for open in [Truth::Unknown, Truth::False] {
+            let gate = Gate { open, reason: "TopologyUnknown", message: String::new() };
+            let circumstances = Circumstances { gates: vec![gate], ..Circumstances::default() };
+            assert_eq!(said(&survey(COMPLETE), &circumstances)[0], (open, "TopologyUnknown"));
+        }
+    }
+
+    #[test]
+    fn a_rollout_that_waits_says_for_what() {
+        let awaits = Circumstances {
+            rollout_awaits: Some(("AwaitingTopology", "x".into())),
+            ..Circumstances::default()
+        };
+        let changed = survey(Workload { updated: 0, ..COMPLETE });
+        assert_eq!(said(&changed, &awaits)[1], (Truth::True, "AwaitingTopology"));
+        // Pods that are still being made wait for nobody.
+        let starting = survey(Workload { updated: 1, existing: 1, ready: 0, ..COMPLETE });
+        assert_eq!(said(&starting, &awaits)[1], (Truth::True, "RollingOut"));
+    }
+
+    #[test]
+    fn a_condition_keeps_the_time_at_which_it_began() {
+        let at = |seconds| Time(k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap());
+        let fact = |status: bool| vec![Fact::new("Ready", status, "R", "m")];
+        let first = conditions(&[], Some(1), &at(1), fact(true));
+        let same = conditions(&first, Some(2), &at(2), fact(true));
+        assert_eq!((&same[0].last_transition_time, same[0].observed_generation), (&at(1), Some(2)));
+        let other = conditions(&same, Some(2), &at(3), fact(false));
+        assert_eq!(other[0].last_transition_time, at(3));
+    }
+}

@@ -70,3 +70,57 @@ fn input_that_cannot_be_used_is_told_apart() {
         assert!(String::from_utf8_lossy(&output.stderr).contains(message), "{output:?}");
     }
 }
+
+fn validate(manifest: &str, args: &[&str]) -> (Option<i32>, String) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, manifest).unwrap();
+    let output = binary().args(["validate", "-f"]).arg(file.path()).args(args).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn the_sample_is_valid_and_warned_about() {
+    let (code, said) = validate(PROPOSAL, &["-o", "json"]);
+    assert_eq!(code, Some(0));
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said[0]["valid"], &said[0]["name"]), (&true.into(), &"example-multigres-cluster".into()));
+    assert!(!said[0]["warnings"].as_array().unwrap().is_empty());
+    assert_eq!(validate(PROPOSAL, &["--strict"]).0, Some(1));
+}
+
+#[test]
+fn every_error_is_told_at_once() {
+    let broken = PROPOSAL
+        .replacen("- cell: \"us-west-2\"", "- cell: us-wst-2", 1)
+        .replacen("replicas: 3\n      dataVolume", "replicas: 2\n      dataVolume", 1)
+        .replacen("  admin:\n", "  unheardOf: true\n  admin:\n", 1);
+    let (code, said) = validate(&broken, &["-o", "json"]);
+    assert_eq!(code, Some(1));
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let fields: Vec<&str> =
+        said[0]["errors"].as_array().unwrap().iter().map(|e| e["field"].as_str().unwrap()).collect();
+    assert_eq!(
+        fields,
+        [
+            "spec.globalTopoServer.managedSpec.replicas",
+            "spec.unheardOf",
+            "spec.databases.templates[0].spec.pools[1].cell",
+        ]
+    );
+}
+
+#[test]
+fn a_change_is_checked_against_what_was() {
+    let old = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&old, PROPOSAL).unwrap();
+    let moved = PROPOSAL.replace("/multigres/global", "/multigres/other");
+    let (code, said) = validate(&moved, &["--old", old.path().to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("error: spec.globalTopoServer.rootPath: "), "{said}");
+}
+
+#[test]
+fn other_kinds_are_skipped() {
+    let (code, said) = validate("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", &["-o", "json"]);
+    assert_eq!((code, said.trim()), (Some(0), "[]"));
+}

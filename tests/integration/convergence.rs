@@ -29,7 +29,7 @@ async fn applying_twice_on_the_server_changes_nothing() {
 
 #[tokio::test]
 async fn a_converged_cluster_causes_no_writes() {
-    const QUIET: Duration = Duration::from_secs(60);
+    const QUIET: Duration = Duration::from_mins(1);
     let installation = Installation::shared().await;
     let namespace = installation.namespace("quiet").await;
     let manifest = PROPOSAL.replace("namespace: multigres", &format!("namespace: {}", namespace.name));

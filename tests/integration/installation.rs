@@ -20,7 +20,7 @@ pub const NAMESPACE: &str = "multigres-system";
 pub const OPERATOR: &str = "system:serviceaccount:multigres-system:multigres-operator";
 
 /// Longest time that anything is waited for; only a failing test takes so long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary under test.
 pub fn binary() -> Command {
@@ -54,17 +54,16 @@ impl Installation {
     pub async fn start(options: Options) -> Result<Self> {
         let control_plane = ControlPlane::start(Options { crds: schema::crds(), ..options }).await?;
         let ports = Ports { admission: free_port()?, ops: free_port()? };
-        let url = format!("https://127.0.0.1:{}", ports.admission);
-        let manifests = binary().args(["manifests", "--webhook-url", &url]).output().context("manifests")?;
-        if !manifests.status.success() {
-            bail!("{}", String::from_utf8_lossy(&manifests.stderr));
-        }
-        let manifests = String::from_utf8(manifests.stdout)?;
-        control_plane.kubectl().must_with_stdin(["apply", "-f", "-"], &manifests).await?;
+        control_plane.kubectl().must_with_stdin(["apply", "-f", "-"], &manifests(ports)).await?;
         let kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, "multigres-operator").await?;
         let installation = Self { control_plane, ports, kubeconfig, operator: std::sync::Mutex::new(None) };
         installation.start_operator().await?;
         Ok(installation)
+    }
+
+    /// The manifests that it was made from.
+    pub fn manifests(&self) -> String {
+        manifests(self.ports)
     }
 
     /// Starts the operator and waits until it is ready.
@@ -89,6 +88,21 @@ impl Installation {
                 .map(|_| ())
         });
         ready.await.with_context(|| std::fs::read_to_string(log).unwrap_or_default())
+    }
+
+    /// Asks the operator to end, as the kubelet would, and waits until it has.
+    pub async fn end_operator(&self) -> Result<()> {
+        let pid = self.operator.lock().unwrap().as_ref().context("it does not run")?.pids()[0];
+        let asked = Command::new("kill").args(["-TERM", &pid.to_string()]).status()?;
+        anyhow::ensure!(asked.success(), "no process {pid}");
+        // A member that ended is reaped by its group; until then it is there as a zombie.
+        let ended = || async {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            (state.is_empty() || state.contains(") Z ")).then_some(())
+        };
+        eventually("the operator ended", ended).await?;
+        self.stop_operator();
+        Ok(())
     }
 
     /// Ends the operator at once.
@@ -192,6 +206,13 @@ pub async fn get(port: u16, path: &str) -> Result<String> {
     let mut response = String::new();
     stream.read_to_string(&mut response).await?;
     Ok(response)
+}
+
+fn manifests(ports: Ports) -> String {
+    let url = format!("https://127.0.0.1:{}", ports.admission);
+    let output = binary().args(["manifests", "--webhook-url", &url]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn free_port() -> Result<u16> {

@@ -2,10 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod all_at_once;
+mod answers;
+mod bad_input;
 mod cli;
 mod convergence;
+mod defaulting;
 mod deletion;
 mod drift;
 mod installation;
+mod lifecycle;
+mod outage;
+mod protection;
+mod ratcheting;
+mod rules;
 mod samples;
 mod status;
+mod webhook_configuration;

@@ -43,7 +43,11 @@ pub fn cluster(new: &Object<'_>, old: &Object<'_>) -> Defaults {
     for section in ["admin", "orchestrator"] {
         let path = [section, "spec", "image"];
         additions.set(&[section, "managed"], json!(true));
-        additions.set(&path, image(&path, defaults::MULTIGRES_IMAGE));
+        // What is turned off and has no template is not given one, only to be told that it is ignored.
+        let is_off = spec.flag(&[section, "managed"]) == Some(false) && !spec.has(&[section, "spec"]);
+        if !is_off || old.has(&path) {
+            additions.set(&path, image(&path, defaults::MULTIGRES_IMAGE));
+        }
     }
     if spec.is_map(&["cells"]) {
         let path = ["cells", "multiGatewayImage"];

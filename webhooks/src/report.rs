@@ -65,6 +65,8 @@ impl fmt::Display for Cause {
 impl Report {
     /// How many errors an answer lists; of the others it gives the number.
     pub const MAX_CAUSES: usize = 50;
+    /// Characters of a warning that clients show in full.
+    pub const MAX_WARNING: usize = 120;
 
     /// The errors that an answer lists, and the number of those that it leaves out.
     pub fn listed(&self) -> (&[Cause], usize) {

@@ -17,9 +17,6 @@ use crate::report::{Cause, Report, shorten};
 use crate::review::{self, Subject};
 use crate::verdict::{Denial, Outcome, Verdict};
 
-/// Characters of one warning.
-pub const MAX_WARNING: usize = 120;
-
 /// An answered review.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -139,7 +136,7 @@ fn timeout(Subject { kind, name }: &Subject) -> String {
 /// kubectl prints `Warning:` itself, and API servers cut what is long.
 fn fit(warning: &str) -> String {
     let text = warning.trim_start_matches("Warning:").trim().replace(char::is_control, " ");
-    shorten(&text, MAX_WARNING)
+    shorten(&text, Report::MAX_WARNING)
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ impl Schema {
         SCHEMAS.get(kind)
     }
 
-    /// The part that users write: `status` is the operator's, and `metadata` is checked as an ObjectMeta.
+    /// The part that users write: `status` is the operator's, and `metadata` is checked as every object's.
     fn new(mut root: JSONSchemaProps) -> Self {
         let properties = root.properties.get_or_insert_default();
         for (name, type_) in
@@ -200,6 +200,10 @@ fn translate(schema: &mut Value, strictness: Strictness) {
     }
     if !types.is_empty() {
         schema.insert("type".to_owned(), Value::Array(types));
+    }
+    // To the API server null is none of the options, even where it is listed.
+    if let Some(Value::Array(options)) = schema.get_mut("enum") {
+        options.retain(|option| !option.is_null());
     }
     let range = match schema.get("format").and_then(Value::as_str) {
         Some("int32") => Some((i64::from(i32::MIN), i64::from(i32::MAX))),

@@ -4,7 +4,9 @@
 //! finds is held against what is unknown, compared with what the same rule finds in the old object, and put in
 //! document order, all of that by [`cluster`]. The server, `validate` and `render` call the same functions.
 
+mod advice;
 mod findings;
+mod images;
 mod names;
 mod pools;
 mod resources;
@@ -25,7 +27,7 @@ use serde::de::DeserializeOwned;
 use crate::document::{self, Document, Shape};
 use crate::impact::Impact;
 use crate::lookup::{Lookup, Offline};
-use crate::path::in_document_order;
+use crate::path::{PathSet, in_document_order};
 use crate::report::{Report, shorten};
 use findings::{Finding, Fingerprint, Located};
 
@@ -113,6 +115,7 @@ pub const RULES: &[Rule] = &[
     volumes::C13,
     resources::C14,
     pools::C15,
+    images::C16,
     pools::C17,
     pools::C18,
     transitions::U01,
@@ -122,8 +125,21 @@ pub const RULES: &[Rule] = &[
     volumes::U06,
 ];
 
-/// Longest warning that clients show in full.
-const MAX_WARNING: usize = 120;
+/// What is admitted but should be known, the most important first.
+pub const WARNINGS: &[Rule] = &[
+    images::W01,
+    advice::W04,
+    advice::W12,
+    advice::W05,
+    advice::W06,
+    advice::W10,
+    advice::W11,
+    images::W03,
+    images::W02,
+    advice::W07,
+    advice::W08,
+    advice::W09,
+];
 
 /// Judges a cluster, as an update of `old` where there is one.
 pub fn cluster(
@@ -138,7 +154,7 @@ pub fn cluster(
     let (mut consequences, mut advice) = (Vec::new(), Vec::new());
     // An update of the metadata alone is no occasion to judge the rest.
     if old.is_none_or(|old| old.object.spec != new.object.spec) {
-        let found = run(RULES.iter(), new, old, cx.lookup);
+        let found = run(RULES.iter().chain(WARNINGS), new, old, cx.lookup);
         let before = old.filter(|_| !found.errors.is_empty()).map(|old| fingerprints(old, cx.lookup));
         verdict.extend(found.errors, &before.unwrap_or_default());
         advice = found.warnings;
@@ -204,18 +220,25 @@ fn fingerprints(old: &Document<'_, MultigresCluster>, lookup: &dyn Lookup) -> Ha
 struct Verdict {
     errors: Vec<Located>,
     kept: Vec<Located>,
+    /// Paths of which the API server speaks already.
+    spoken_of: PathSet,
 }
 
 impl From<Shape> for Verdict {
     fn from(shape: Shape) -> Self {
+        let mut spoken_of = PathSet::default();
+        shape.new.iter().chain(&shape.kept).for_each(|violation| spoken_of.insert(&violation.path));
         let located = |violations: Vec<_>| violations.into_iter().map(Located::from).collect();
-        Self { errors: located(shape.new), kept: located(shape.kept) }
+        Self { errors: located(shape.new), kept: located(shape.kept), spoken_of }
     }
 }
 
 impl Verdict {
     fn extend(&mut self, found: Vec<Finding>, before: &HashSet<Fingerprint>) {
         for finding in found {
+            if self.spoken_of.covers(&finding.located.path) {
+                continue;
+            }
             let list =
                 if before.contains(&finding.fingerprint()) { &mut self.kept } else { &mut self.errors };
             list.push(finding.located);
@@ -238,5 +261,5 @@ impl Verdict {
 }
 
 fn fitting(first: Vec<String>, then: impl IntoIterator<Item = String>) -> Vec<String> {
-    first.into_iter().chain(then).map(|warning| shorten(&warning, MAX_WARNING)).collect()
+    first.into_iter().chain(then).map(|warning| shorten(&warning, Report::MAX_WARNING)).collect()
 }

@@ -46,6 +46,17 @@ pub fn topology_is_managed(spec: &MultigresClusterSpec) -> bool {
     spec.global_topo_server.external.is_none() && managed(spec.global_topo_server.managed)
 }
 
+/// Whether the operator manages the children of a kind; what it no longer manages it releases.
+pub fn section_is_managed(spec: &MultigresClusterSpec, kind: &str) -> bool {
+    managed(match kind {
+        "TopoServer" => return topology_is_managed(spec),
+        "MultiAdmin" => spec.admin.as_ref().and_then(|section| section.managed),
+        "MultiOrch" => spec.orchestrator.as_ref().and_then(|section| section.managed),
+        "MultiCell" => spec.cells.managed,
+        _ => spec.databases.as_ref().and_then(|section| section.managed),
+    })
+}
+
 /// The global topology as the cluster's pods are told of it. The managed etcd has one spelling, so that a release
 /// restarts nothing.
 pub fn global_topology(cluster: &MultigresCluster) -> TopologyReference {

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod common;
+mod databases;
 mod multi_admin;
 mod multi_cell;
 mod multi_orch;
@@ -11,6 +12,7 @@ mod topo_server;
 
 pub use cluster::*;
 pub use common::*;
+pub use databases::*;
 pub use multi_admin::*;
 pub use multi_cell::*;
 pub use multi_orch::*;

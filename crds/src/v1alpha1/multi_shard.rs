@@ -4,8 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::cluster::PoolType;
 use super::common::*;
+use super::databases::PoolType;
 use super::status::MultiShardStatus;
 
 /// The pools of PostgreSQL instances that hold one key range of a table group.

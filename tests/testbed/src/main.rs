@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use anyhow::Context;
 use clap::{Args, Parser};
 use testbed::{ControlPlane, Image, Node, NodeOptions, Options, binaries, detached, node};
 
@@ -16,6 +17,11 @@ enum Cli {
         /// What real nodes need, too: further programs, images, and Debian packages.
         #[arg(long)]
         real: bool,
+    },
+    /// Print where a program is, built if it was not yet in the cache.
+    Path {
+        /// Name of the program, for example `kubectl`.
+        tool: String,
     },
     /// Start a control plane that goes on running.
     Up(Up),
@@ -58,6 +64,7 @@ struct Up {
 fn main() -> anyhow::Result<()> {
     match Cli::parse() {
         Cli::Build { real } => build(real),
+        Cli::Path { tool } => path(&tool),
         Cli::Up(args) => up(&args),
         Cli::Exec { dir, command } => exec(&dir, &command),
         Cli::Down { dir } => detached::down(&dir),
@@ -69,6 +76,16 @@ fn main() -> anyhow::Result<()> {
 fn build(real: bool) -> anyhow::Result<()> {
     binaries::build(binaries::CONTROL_PLANE)?;
     if real { node::prepare(&Image::cluster()) } else { Ok(()) }
+}
+
+fn path(name: &str) -> anyhow::Result<()> {
+    let tool = binaries::CONTROL_PLANE
+        .into_iter()
+        .chain(binaries::NODE)
+        .find(|tool| tool.name() == name)
+        .with_context(|| format!("no program {name:?}"))?;
+    println!("{}", tool.path()?.display());
+    Ok(())
 }
 
 fn up(args: &Up) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json, to_value};
 
 use super::*;
+use crate::testing::reviews::edited;
 use crate::testing::sample;
 
 fn raw(value: &Value) -> Box<RawValue> {
@@ -111,6 +112,23 @@ fn sections() {
         new["spec"]["admin"] = json!(null);
         new["spec"]["orchestrator"] = json!({"managed": true, "spec": {"image": "o:1"}});
         assert_eq!(additions(&new, None), expected, "{pointer}: {value}");
+    }
+}
+
+#[test]
+fn a_component_that_is_turned_off_is_given_no_template() {
+    let image = json!({"image": "a:1"});
+    let kept = json!({"/spec/admin/spec": image});
+    let default = json!({"/spec/admin/spec/image": defaults::MULTIGRES_IMAGE});
+    for (new, old, expected) in [
+        (json!({"managed": false}), json!({}), json!({})),
+        (json!({"managed": false, "spec": {}}), json!({}), default),
+        (json!({"managed": false}), json!({"spec": image}), kept),
+    ] {
+        let cluster = |admin: &Value| edited(&sample(), "/spec/admin", admin.clone());
+        let mut additions = additions(&cluster(&new), Some(&cluster(&old)));
+        additions.as_object_mut().unwrap().remove("/spec/databases/images");
+        assert_eq!(additions, expected, "{new} after {old}");
     }
 }
 

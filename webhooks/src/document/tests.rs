@@ -52,6 +52,11 @@ fn the_api_servers_words() {
              \"Loadbalancer\": supported values: \"ClusterIP\", \"NodePort\", \"LoadBalancer\"",
         ),
         (
+            gateway(json!({"service": {"type": null}})),
+            "FieldValueNotSupported spec.cells.templates[0].spec.multiGateway.service.type: Unsupported value: null: \
+             supported values: \"ClusterIP\", \"NodePort\", \"LoadBalancer\"",
+        ),
+        (
             cell("/name", json!("a".repeat(64))),
             "FieldValueTooLong spec.cells.templates[0].name: Too long: may not be more than 63 bytes",
         ),

@@ -18,7 +18,9 @@ pub(super) fn normalise(schema: &JSONSchemaProps, value: &mut Value) {
         }
         Value::Array(values) => {
             if let Some(schema) = items(schema) {
-                values.iter_mut().for_each(|value| normalise(schema, value));
+                for value in values {
+                    normalise(schema, value);
+                }
             }
         }
         Value::Number(number) => {

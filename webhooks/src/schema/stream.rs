@@ -140,7 +140,7 @@ impl<'de> Visitor<'de> for Check<'_> {
         while let Some(seen) = list.next_element_seed(check)? {
             length += 1;
             let sound = match seen {
-                Seen::Null => nullable(schema),
+                Seen::Null => nullable(schema) && schema.enum_.is_none(),
                 Seen::Item(Some(key)) if keys.contains(&key) => false,
                 Seen::Item(Some(key)) => {
                     keys.push(key);
@@ -165,8 +165,11 @@ impl<'de> Visitor<'de> for Check<'_> {
                 continue;
             };
             let seen = map.next_value_seed(Check { schema, strictness: self.strictness, key: None })?;
-            if matches!(seen, Seen::Null) && !nullable(schema) {
-                continue;
+            if matches!(seen, Seen::Null) {
+                if !nullable(schema) {
+                    continue;
+                }
+                when(schema.enum_.is_none(), || Seen::Other)?;
             }
             length += 1;
             missing &= !name.required.map_or(0, |position| 1 << position);

@@ -11,7 +11,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::{Location, LocationSegment};
 use jsonschema::{ValidationError, Validator};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::normalise::integer;
 use super::{items, list_key, property};
@@ -148,7 +148,7 @@ fn explain(error: &ValidationError<'_>, path: &FieldPath) -> Vec<(u8, Violation)
             vec![(0, violation(Reason::TypeInvalid, message))]
         }
         ValidationErrorKind::Enum { options } => {
-            let options = options.as_array().into_iter().flatten().filter(|option| !option.is_null());
+            let options = options.as_array().into_iter().flatten();
             let options: Vec<String> = options.map(|option| format!("\"{}\"", plain(option))).collect();
             let (value, options) = (report::display(value), options.join(", "));
             let message = format!("Unsupported value: {value}: supported values: {options}");
@@ -170,8 +170,7 @@ fn explain(error: &ValidationError<'_>, path: &FieldPath) -> Vec<(u8, Violation)
             vec![(2, invalid(format!("should be at least {limit} chars long")))]
         }
         ValidationErrorKind::MaxItems { limit } | ValidationErrorKind::MaxProperties { limit } => {
-            let length =
-                value.as_array().map_or_else(|| value.as_object().map_or(0, |map| map.len()), Vec::len);
+            let length = value.as_array().map_or_else(|| value.as_object().map_or(0, Map::len), Vec::len);
             let message = format!("Too many: {length}: must have at most {limit} items");
             vec![(2, violation(Reason::TooMany, message))]
         }

@@ -19,7 +19,9 @@ rule!(
 fn cluster_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let meta = &cx.new.cluster.metadata;
     let given = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
-    if let Some(name) = given(&meta.name) {
+    let (name, prefix) = (given(&meta.name), given(&meta.generate_name));
+    let written = |name: &String| !prefix.as_ref().is_some_and(|prefix| is_generated(name, prefix));
+    if let Some(name) = name.filter(written) {
         if name.len() > MAX_CLUSTER || !is_dns1035_label(&name) {
             let message = format!(
                 "{} is no name for a cluster; use at most {MAX_CLUSTER} lower-case letters, digits and '-', first a letter",
@@ -27,7 +29,7 @@ fn cluster_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             );
             report.error(&Path::new("metadata.name"), Reason::Invalid, &name, message);
         }
-    } else if let Some(prefix) = given(&meta.generate_name) {
+    } else if let Some(prefix) = prefix {
         let most = MAX_CLUSTER - GENERATED;
         if prefix.len() > most || !is_dns1035_label(&format!("{prefix}x")) {
             let message = format!(
@@ -37,6 +39,13 @@ fn cluster_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             report.error(&Path::new("metadata.generateName"), Reason::Invalid, &prefix, message);
         }
     }
+}
+
+/// Whether the API server made the name of the prefix, cut to fit, before it asked: then the prefix is what the
+/// author can change.
+fn is_generated(name: &str, prefix: &str) -> bool {
+    let start = name.len().checked_sub(GENERATED).and_then(|end| name.get(..end));
+    start.is_some_and(|start| !start.is_empty() && prefix.starts_with(start))
 }
 
 rule!(
@@ -146,6 +155,12 @@ mod tests {
         let prefix = |prefix: &str| {
             vec![edit("/metadata", "/name", json!(null)), edit("/metadata", "/generateName", json!(prefix))]
         };
+        let generated = |prefix: &str, written: &str| {
+            vec![
+                edit("/metadata", "/name", json!(format!("{written}x7k2q"))),
+                edit("/metadata", "/generateName", json!(prefix)),
+            ]
+        };
         create(
             "C01",
             &[
@@ -158,6 +173,10 @@ mod tests {
                 (prefix(&"a".repeat(35)), &[]),
                 (prefix(&"a".repeat(36)), &["Invalid metadata.generateName"]),
                 (prefix("-"), &["Invalid metadata.generateName"]),
+                (generated("a-", "a-"), &[]),
+                (generated(&"a".repeat(36), &"a".repeat(36)), &["Invalid metadata.generateName"]),
+                (generated(&"a".repeat(80), &"a".repeat(58)), &["Invalid metadata.generateName"]),
+                (generated("b-", "A-"), &["Invalid metadata.name"]),
             ],
         );
     }

@@ -25,20 +25,17 @@ fn pool_names_differ(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             let mut names = HashSet::new();
             for pool in group.pools.iter().filter(|pool| !names.insert(pool.name.clone())) {
                 let name = quote(&pool.name);
-                database.at_pool(path, pool, |site| match group.index {
-                    Some(_) => {
-                        let message =
-                            format!("{name} is another pool of this shard already; give each pool a name of its own");
-                        report.error(&site.block.field("name"), Reason::Duplicate, &pool.name, message);
-                    }
-                    None => {
-                        let message = format!(
-                            "another entry makes the pool {name} already; merge the entries, or use tableGroups, \
-                             where pools have names"
-                        );
-                        report.error(&site.entry.field("cell"), Reason::Duplicate, &pool.name, message);
-                    }
-                });
+                let (field, message) = if group.index.is_some() {
+                    (
+                        "name",
+                        format!("{name} is another pool of this shard already; give each a name of its own"),
+                    )
+                } else {
+                    let advice = "merge the entries, or use tableGroups, where pools have names";
+                    ("cell", format!("another entry makes the pool {name} already; {advice}"))
+                };
+                let path = database.at_pool(path, pool, |site| FieldPath::from(&site.entry.field(field)));
+                report.error(path, Reason::Duplicate, &pool.name, message);
             }
         }
     });

@@ -89,6 +89,8 @@ mod tests {
     use crate::testing::{Edit, FULL, SHORT, edit};
     use crate::validate::testing::create;
 
+    const PATH: &str = "spec.admin.spec.resources";
+
     #[test]
     fn amounts() {
         let admin =
@@ -97,7 +99,6 @@ mod tests {
             let value = json!({"resources": {"requests": {"cpu": "x"}}});
             vec![edit(at, pointer, value)]
         };
-        const PATH: &str = "spec.admin.spec.resources";
         create(
             "C14",
             &[

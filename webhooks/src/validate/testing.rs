@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::{RULES, Rule, run};
+use super::{RULES, Rule, WARNINGS, run};
 use crate::lookup::{Lookup, Offline};
 use crate::testing::{Edit, decode, edited, small};
 
 fn rule(id: &str) -> &'static Rule {
-    RULES.iter().find(|rule| rule.id == id).unwrap()
+    RULES.iter().chain(WARNINGS).find(|rule| rule.id == id).unwrap()
 }
 
 /// Reason and field of each error that a rule finds, then each warning.

@@ -63,16 +63,17 @@ fn claims(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         }
     });
     cx.new.each_pool(|site, pool| {
-        let primary = site.entry.field("primary.dataVolumeClaimTemplate");
         let inherits = matches!(pool.origin, Origin::Replica { .. });
-        if pool.member.data_volume_claim_template.is_none() && !(inherits && !cx.new.knows(&primary)) {
-            let message = if inherits {
-                "the pool has no volume, nor is there a primary in this entry to inherit one from; say which it needs"
-            } else {
-                "the pool has no volume; say which it needs"
-            };
-            report.error(&site.block.field("dataVolumeClaimTemplate"), Reason::Required, "", message);
+        let primary = site.entry.field("primary.dataVolumeClaimTemplate");
+        if pool.member.data_volume_claim_template.is_some() || inherits && !cx.new.knows(&primary) {
+            return;
         }
+        let message = if inherits {
+            "the pool has no volume, nor does a primary in this entry have one to inherit; say which it needs"
+        } else {
+            "the pool has no volume; say which it needs"
+        };
+        report.error(&site.block.field("dataVolumeClaimTemplate"), Reason::Required, "", message);
     });
 }
 

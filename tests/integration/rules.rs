@@ -1,0 +1,228 @@
+//! Every rule of admission, through the real API server: what it refuses, with exactly these causes, and what it lets
+//! pass that is nearly the same.
+
+mod amounts;
+mod naming;
+mod shards;
+mod update;
+mod warnings;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::answers::Cause;
+use crate::installation::{Installation, Namespace};
+use crate::samples::{SMALL, converged};
+
+/// A sound cluster with a database of each form. It is paused, so that storing it makes nothing.
+const SOUND: &str = "
+apiVersion: multigres.com/v1alpha1
+kind: MultigresCluster
+metadata: {name: sound}
+spec:
+  paused: true
+  globalTopoServer: {rootPath: /multigres/sound}
+  cells:
+    templates:
+    - {name: zone-a, spec: {multiGateway: {service: {type: ClusterIP}}}}
+    - {name: zone-b, spec: {multiGateway: {service: {type: ClusterIP}}}}
+  databases:
+    templates:
+    - name: short
+      spec:
+        pools:
+        - cell: zone-a
+          primary: {replicas: 2, dataVolumeClaimTemplate: &volume {accessModes: [ReadWriteOnce], resources: {requests: {storage: 10Gi}}}}
+          replica: {}
+        - {cell: zone-b, replica: {dataVolumeClaimTemplate: *volume}}
+    - name: full
+      spec:
+        tableGroups:
+        - name: default
+          partitioning: {shards: 1}
+          shardTemplate:
+            pools:
+            - {type: replica, cell: zone-a, replicas: 2, dataVolumeClaimTemplate: *volume}
+            - {type: readOnly, cell: zone-b, name: reports, dataVolumeClaimTemplate: *volume}
+";
+
+/// An edit of a cluster, and what is then wrong with it.
+type Case = (&'static str, fn(&mut Value), &'static [Cause]);
+
+/// What may be wrong with a cluster from the start.
+fn creations() -> impl Iterator<Item = &'static Case> {
+    naming::CASES.iter().chain(shards::CASES).chain(amounts::CASES)
+}
+
+pub fn sound() -> Value {
+    serde_saphyr::from_str(SOUND).unwrap()
+}
+
+/// The sound cluster under another name.
+fn sound_as(name: &str) -> Value {
+    let mut cluster = sound();
+    cluster["metadata"]["name"] = name.into();
+    cluster
+}
+
+fn edited(mut cluster: Value, edit: fn(&mut Value)) -> Value {
+    edit(&mut cluster);
+    cluster
+}
+
+/// The entries of the short form.
+pub fn entries(cluster: &mut Value) -> &mut Value {
+    &mut cluster["spec"]["databases"]["templates"][0]["spec"]["pools"]
+}
+
+/// The only table group of the full form.
+pub fn group(cluster: &mut Value) -> &mut Value {
+    &mut cluster["spec"]["databases"]["templates"][1]["spec"]["tableGroups"][0]
+}
+
+/// A pool of the full form.
+pub fn pool(cluster: &mut Value, index: usize) -> &mut Value {
+    &mut group(cluster)["shardTemplate"]["pools"][index]
+}
+
+fn topology(cluster: &mut Value) -> &mut Value {
+    &mut cluster["spec"]["globalTopoServer"]
+}
+
+/// The template of the first cell.
+fn cell(cluster: &mut Value) -> &mut Value {
+    &mut cluster["spec"]["cells"]["templates"][0]
+}
+
+fn database(cluster: &mut Value, index: usize) -> &mut Value {
+    &mut cluster["spec"]["databases"]["templates"][index]
+}
+
+/// The volume of the primary of the short form, which its replica inherits.
+fn volume(cluster: &mut Value) -> &mut Value {
+    &mut entries(cluster)[0]["primary"]["dataVolumeClaimTemplate"]
+}
+
+fn push(list: &mut Value, item: Value) {
+    list.as_array_mut().unwrap().push(item);
+}
+
+/// Repeats the last item of a list under new names until there are so many.
+fn fill(list: &mut Value, count: usize) {
+    let items = list.as_array_mut().unwrap();
+    let mut copy = items.last().unwrap().clone();
+    for index in items.len()..count {
+        copy["name"] = format!("n{index}").into();
+        items.push(copy.clone());
+    }
+}
+
+fn rename(cluster: &mut Value, name: &str) {
+    cluster["metadata"] = json!({"name": name});
+}
+
+fn generate(cluster: &mut Value, prefix: &str) {
+    cluster["metadata"] = json!({"generateName": prefix});
+}
+
+/// Removes a field.
+fn without(object: &mut Value, field: &str) {
+    object.as_object_mut().unwrap().remove(field).unwrap();
+}
+
+#[tokio::test]
+async fn of_clusters_that_are_made() {
+    let namespace = Installation::shared().await.namespace("rules-create").await;
+    let clusters = namespace.clusters().dry_run();
+    for (rule, edit, causes) in creations() {
+        let answer = clusters.create(&edited(sound(), *edit)).await;
+        eprintln!("{rule} {causes:?}");
+        match *causes {
+            [] => drop(answer.allowed()),
+            causes => answer.assert_invalid(causes),
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_clusters_that_are_changed() {
+    let namespace = Installation::shared().await.namespace("rules-update").await;
+    let clusters = namespace.clusters();
+    for (index, (stored, cases)) in update::CASES.iter().enumerate() {
+        let name = format!("stored-{index}");
+        let before = edited(sound_as(&name), *stored);
+        clusters.create(&before).await.allowed();
+        let clusters = namespace.clusters().dry_run();
+        for (rule, edit, causes) in *cases {
+            let after = edited(before.clone(), *edit);
+            let answer = clusters.update_spec(&name, &after["spec"]).await;
+            eprintln!("{rule} {causes:?}");
+            match *causes {
+                [] => drop(answer.allowed()),
+                causes => answer.assert_invalid(causes),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_what_should_be_known() {
+    let namespace = Installation::shared().await.namespace("rules-warnings").await;
+    namespace.clusters().create(&sound()).await.allowed();
+    let clusters = namespace.clusters().dry_run();
+    let made = sound_as("made");
+    for (rule, warned, says, silent) in warnings::CREATED {
+        eprintln!("{rule} {says}");
+        clusters.create(&edited(made.clone(), *warned)).await.allowed().assert_warns(says);
+        clusters.create(&edited(made.clone(), *silent)).await.allowed().assert_silent(says);
+    }
+    for (rule, warned, says, silent) in warnings::CHANGED {
+        eprintln!("{rule} {says}");
+        let update =
+            async |edit| clusters.update_spec("sound", &edited(sound(), edit)["spec"]).await.allowed();
+        update(*warned).await.assert_warns(says);
+        update(*silent).await.assert_silent(says);
+    }
+}
+
+/// A rule that nobody tries on an API server may not work there: whatever the table lacks fails this test.
+#[test]
+fn all_of_them_are_tried_both_ways() {
+    let updates = update::CASES.iter().flat_map(|(_, cases)| *cases);
+    let (mut refused, mut passed) = (BTreeSet::new(), BTreeSet::new());
+    for (rule, _, causes) in creations().chain(updates) {
+        let tried = if causes.is_empty() { &mut passed } else { &mut refused };
+        tried.insert(*rule);
+    }
+    for rule in multigres_webhooks::validate::RULES {
+        assert!(refused.contains(rule.id), "{}: no case that is refused", rule.id);
+        assert!(passed.contains(rule.id), "{}: no case that passes", rule.id);
+    }
+    let warned: BTreeSet<&str> =
+        warnings::CREATED.iter().chain(warnings::CHANGED).map(|(rule, ..)| *rule).collect();
+    for rule in multigres_webhooks::validate::WARNINGS {
+        assert!(warned.contains(rule.id), "{}: no case that is warned of", rule.id);
+    }
+}
+
+/// The storage request of the primary's volume in [`SMALL`].
+fn small_of(storage: &str) -> String {
+    SMALL.replace("storage: 2048Mi", &format!("storage: {storage}"))
+}
+
+async fn apply(namespace: &Namespace<'_>, storage: &str) -> Result<String, String> {
+    namespace.apply(&small_of(storage)).await
+}
+
+/// U05 asks what the volumes really are. Nobody grows any here, so that each growth is one that failed.
+#[tokio::test]
+async fn a_growth_that_failed_can_be_taken_back() {
+    let namespace = Installation::shared().await.namespace("rules-growth").await;
+    apply(&namespace, "2Gi").await.unwrap();
+    converged(&namespace, "small").await;
+    apply(&namespace, "4Gi").await.unwrap();
+    let refused = apply(&namespace, "1Gi").await.unwrap_err();
+    assert!(refused.contains("\"1Gi\" is less than the \"4Gi\" of now"), "{refused}");
+    apply(&namespace, "2Gi").await.unwrap();
+}

@@ -1,0 +1,222 @@
+//! Volumes, amounts, numbers and images. Causes are in the order of the document as the API server sends it: its maps are
+//! sorted.
+
+use super::*;
+
+pub const CASES: &[Case] = &[
+    ("C13", |c| volume(c)["resources"]["requests"]["storage"] = json!("1.5Gi"), &[]),
+    (
+        "C13",
+        |c| without(pool(c, 1), "dataVolumeClaimTemplate"),
+        &[(
+            "Required",
+            "spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[1].dataVolumeClaimTemplate",
+            "the pool has no volume",
+        )],
+    ),
+    (
+        "C13",
+        |c| without(&mut entries(c)[1]["replica"], "dataVolumeClaimTemplate"),
+        &[(
+            "Required",
+            "spec.databases.templates[0].spec.pools[1].replica.dataVolumeClaimTemplate",
+            "nor does a primary in this entry have one to inherit",
+        )],
+    ),
+    (
+        "C13",
+        |c| *volume(c) = json!({}),
+        &[
+            (
+                "Required",
+                "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate.accessModes",
+                "the volume has no access mode",
+            ),
+            (
+                "Required",
+                "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate.resources.requests.storage",
+                "the volume has no size",
+            ),
+        ],
+    ),
+    (
+        "C13",
+        |c| volume(c)["resources"]["requests"]["storage"] = json!("-1Gi"),
+        &[(
+            "Invalid",
+            "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate.resources.requests.storage",
+            "is no size for a volume",
+        )],
+    ),
+    (
+        "C13",
+        |c| volume(c)["resources"]["requests"]["storage"] = json!("10 GB"),
+        &[(
+            "Invalid",
+            "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate.resources.requests.storage",
+            "is no quantity",
+        )],
+    ),
+    (
+        "C13",
+        |c| {
+            let mut none = volume(c).clone();
+            none["resources"]["requests"]["storage"] = json!(0);
+            topology(c)["managedSpec"] = json!({"dataVolumeClaimTemplate": none});
+            c["spec"]["backup"] = json!({"filesystem": {"volumeClaimTemplate": none}});
+        },
+        &[
+            (
+                "Invalid",
+                "spec.backup.filesystem.volumeClaimTemplate.resources.requests.storage",
+                "write more than 0",
+            ),
+            (
+                "Invalid",
+                "spec.globalTopoServer.managedSpec.dataVolumeClaimTemplate.resources.requests.storage",
+                "write more than 0",
+            ),
+        ],
+    ),
+    (
+        "C14",
+        |c| {
+            c["spec"]["admin"]["spec"]["resources"] =
+                json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1000m"}});
+        },
+        &[],
+    ),
+    (
+        "C14",
+        |c| c["spec"]["admin"]["spec"]["resources"] = json!({"requests": {"cpu": "2"}, "limits": {"cpu": 1}}),
+        &[("Invalid", "spec.admin.spec.resources.limits[cpu]", "\"1\" is below the request of \"2\"")],
+    ),
+    (
+        "C14",
+        |c| {
+            cell(c)["spec"]["multiGateway"]["resources"] = json!({"limits": {"memory": "1 GB"}});
+            pool(c, 0)["postgres"] = json!({"resources": {"requests": {"cpu": "-1"}}});
+        },
+        &[
+            (
+                "Invalid",
+                "spec.cells.templates[0].spec.multiGateway.resources.limits[memory]",
+                "is no quantity",
+            ),
+            (
+                "Invalid",
+                "spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[0].postgres.resources.requests[cpu]",
+                "is negative",
+            ),
+        ],
+    ),
+    (
+        "C16",
+        |c| {
+            c["spec"]["admin"]["spec"]["image"] =
+                json!(format!("localhost:5000/a/b_c:V1.0@sha256:{}", "0".repeat(64)));
+        },
+        &[],
+    ),
+    (
+        "C16",
+        |c| {
+            c["spec"]["admin"]["spec"]["image"] = json!("https://ghcr.io/multigres/multigres:v1");
+            c["spec"]["cells"]["multiGatewayImage"] = json!("multigres: v1");
+            pool(c, 0)["postgres"] = json!({"image": "Pgctld:v1"});
+        },
+        &[
+            (
+                "Invalid",
+                "spec.admin.spec.image",
+                "\"https://ghcr.io/multigres/multigres:v1\" is no image reference",
+            ),
+            (
+                "Invalid",
+                "spec.cells.multiGatewayImage",
+                "write for example \"ghcr.io/multigres/multigres:v0.1.0\"",
+            ),
+            (
+                "Invalid",
+                "spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[0].postgres.image",
+                "\"Pgctld:v1\" is no image reference",
+            ),
+        ],
+    ),
+    (
+        "C15",
+        |c| {
+            c["spec"]["admin"]["spec"]["replicas"] = json!(10);
+            c["spec"]["orchestrator"]["spec"]["replicas"] = json!(3);
+            cell(c)["spec"]["multiGateway"]["replicas"] = json!(100);
+            topology(c)["managedSpec"] = json!({"replicas": 7});
+            entries(c)[0]["primary"]["replicas"] = json!(10);
+            entries(c)[0]["replica"]["replicas"] = json!(100);
+        },
+        &[],
+    ),
+    (
+        "C15",
+        |c| {
+            topology(c)["managedSpec"] = json!({"replicas": 2});
+            c["spec"]["admin"]["spec"]["replicas"] = json!(11);
+            c["spec"]["orchestrator"]["spec"]["replicas"] = json!(4);
+            cell(c)["spec"]["multiGateway"]["replicas"] = json!(101);
+            pool(c, 1)["replicas"] = json!(101);
+        },
+        &[
+            ("Invalid", "spec.admin.spec.replicas", "or equal to 10"),
+            ("Invalid", "spec.cells.templates[0].spec.multiGateway.replicas", "or equal to 100"),
+            (
+                "Invalid",
+                "spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[1].replicas",
+                "or equal to 100",
+            ),
+            ("NotSupported", "spec.globalTopoServer.managedSpec.replicas", "\"1\", \"3\", \"5\", \"7\""),
+            ("Invalid", "spec.orchestrator.spec.replicas", "or equal to 3"),
+        ],
+    ),
+    (
+        "C15",
+        |c| entries(c)[0]["primary"]["replicas"] = json!(11),
+        &[(
+            "Invalid",
+            "spec.databases.templates[0].spec.pools[0].primary.replicas",
+            "a primary pool has 1 to 10 instances",
+        )],
+    ),
+    (
+        "C15",
+        |c| {
+            fill(&mut c["spec"]["cells"]["templates"], 50);
+            fill(&mut group(c)["shardTemplate"]["pools"], 20);
+            fill(&mut database(c, 1)["spec"]["tableGroups"], 20);
+            fill(&mut c["spec"]["databases"]["templates"], 50);
+        },
+        &[],
+    ),
+    (
+        "C15",
+        |c| fill(&mut c["spec"]["cells"]["templates"], 51),
+        &[("TooMany", "spec.cells.templates", "must have at most 50 items")],
+    ),
+    (
+        "C15",
+        |c| fill(&mut c["spec"]["databases"]["templates"], 51),
+        &[("TooMany", "spec.databases.templates", "must have at most 50 items")],
+    ),
+    (
+        "C15",
+        |c| fill(&mut database(c, 1)["spec"]["tableGroups"], 21),
+        &[("TooMany", "spec.databases.templates[1].spec.tableGroups", "must have at most 20 items")],
+    ),
+    (
+        "C15",
+        |c| fill(&mut group(c)["shardTemplate"]["pools"], 21),
+        &[(
+            "TooMany",
+            "spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools",
+            "must have at most 20 items",
+        )],
+    ),
+];

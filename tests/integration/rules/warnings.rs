@@ -1,0 +1,124 @@
+//! What is admitted but should be known.
+
+use super::*;
+
+/// An edit that is warned of, what the warning says, and an edit after which it is not said.
+type Warned = (&'static str, fn(&mut Value), &'static str, fn(&mut Value));
+
+fn nothing(_: &mut Value) {}
+
+/// The images of the first database.
+fn images(cluster: &mut Value) -> &mut Value {
+    &mut database(cluster, 0)["spec"]["images"]
+}
+
+/// A third instance that can lead in each database.
+fn more_instances(cluster: &mut Value) {
+    pool(cluster, 0)["replicas"] = json!(3);
+}
+
+fn backed_up(cluster: &mut Value) {
+    let volume = volume(cluster).clone();
+    cluster["spec"]["backup"] = json!({"filesystem": {"volumeClaimTemplate": volume}});
+}
+
+/// Warnings of a cluster that is made.
+pub const CREATED: &[Warned] = &[
+    (
+        "W01",
+        |c| *images(c) = json!({"postgres": "postgres:17.2"}),
+        "image postgres:17.2 lacks pgctld and pgBackRest: pods will not start (short)",
+        |c| *images(c) = json!({"postgres": "example.com/postgres:17.2"}),
+    ),
+    (
+        "W02",
+        |c| c["spec"]["admin"] = json!({"spec": {"image": "multigres/multigres:latest"}}),
+        "image multigres/multigres:latest has no fixed version; pin one (spec.admin.spec.image)",
+        |c| c["spec"]["admin"] = json!({"spec": {"image": "multigres/multigres:v1"}}),
+    ),
+    (
+        "W03",
+        |c| *images(c) = json!({"postgres": "example.com/postgres:15.3"}),
+        "image example.com/postgres:15.3 is PostgreSQL 15; Multigres is made for 17 (short)",
+        nothing,
+    ),
+    (
+        "W04",
+        |c| c["spec"]["admin"] = json!({"managed": false, "spec": {"replicas": 2}}),
+        "admin.spec is ignored: admin.managed is false",
+        |c| c["spec"]["admin"] = json!({"managed": false}),
+    ),
+    (
+        "W04",
+        |c| {
+            topology(c)["external"] = json!({"address": "etcd:2379"});
+            topology(c)["managed"] = json!(true);
+        },
+        "globalTopoServer.managed is true, but external is set",
+        |c| topology(c)["external"] = json!({"address": "etcd:2379"}),
+    ),
+    (
+        "W05",
+        |c| group(c)["partitioning"]["shards"] = json!(2),
+        "Multigres serves only default/0-inf yet: pods stay unready in full/default (2 shards)",
+        nothing,
+    ),
+    (
+        "W06",
+        nothing,
+        "writes stop while one instance is down: only 2 can lead in full/default",
+        more_instances,
+    ),
+    ("W07", nothing, "Multigres may still elect a readOnly pool: reports of full", |c| {
+        pool(c, 1)["type"] = json!("replica");
+    }),
+    (
+        "W08",
+        |c| topology(c)["managedSpec"] = json!({"replicas": 1}),
+        "etcd has 1 replica: while it is down, no failover is possible",
+        nothing,
+    ),
+    (
+        "W09",
+        |c| {
+            without(&mut c["spec"], "databases");
+            c["spec"]["cells"]["templates"].as_array_mut().unwrap().pop();
+        },
+        "one cell only: the cluster fails with zone-a",
+        nothing,
+    ),
+    (
+        "W10",
+        |c| without(cell(c), "spec"),
+        "LoadBalancer without tls and loadBalancerSourceRanges: open to everybody in zone-a",
+        |c| {
+            let service = json!({"loadBalancerSourceRanges": ["10.0.0.0/8"]});
+            cell(c)["spec"]["multiGateway"]["service"] = service;
+        },
+    ),
+    (
+        "W11",
+        nothing,
+        "no spec.backup: each shard gets a 10Gi ReadWriteMany volume of the default class",
+        backed_up,
+    ),
+    (
+        "C09",
+        |c| {
+            c["spec"]["cells"]["managed"] = json!(false);
+            entries(c)[1]["cell"] = json!("elsewhere");
+        },
+        "\"elsewhere\" is no cell of spec.cells; its pools wait for a MultiCell of that name",
+        |c| c["spec"]["cells"]["managed"] = json!(false),
+    ),
+];
+
+/// Warnings of an update of the sound cluster.
+pub const CHANGED: &[Warned] = &[(
+    "W12",
+    |c| database(c, 0)["name"] = json!("renamed"),
+    "no data moves: database short is removed and renamed is new",
+    |c| {
+        c["spec"]["databases"]["templates"].as_array_mut().unwrap().remove(0);
+    },
+)];

@@ -1,0 +1,376 @@
+//! What is admitted but should be known.
+
+use std::collections::BTreeSet;
+
+use multigres_crds::defaults;
+use multigres_crds::resolve::{TableGroupSource, topology_is_managed};
+use multigres_crds::v1alpha1::{MultigresClusterSpec, PoolType, ServiceType};
+
+use super::text::count;
+use super::view::Database;
+use super::{ClusterContext, Reporter, rule};
+
+rule!(
+    /// Of a section that is not managed, or of an etcd that is not used, the template is ignored.
+    W04 since "0.1.0" = ignored_sections
+);
+
+fn ignored_sections(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let (new, old) = (cx.new.spec(), cx.old.as_ref().map(super::View::spec));
+    // Said once: when it comes to be so.
+    let mut check = |ignored: fn(&MultigresClusterSpec) -> bool, same: bool, message: &str| {
+        if ignored(new) && !(same && old.is_some_and(ignored)) {
+            report.warn(message);
+        }
+    };
+    let same = |equal: fn(&MultigresClusterSpec, &MultigresClusterSpec) -> bool| {
+        old.is_some_and(|old| equal(new, old))
+    };
+    let topology = same(|new, old| new.global_topo_server == old.global_topo_server);
+    check(
+        |spec| spec.global_topo_server.external.is_some() && spec.global_topo_server.managed == Some(true),
+        topology,
+        "globalTopoServer.managed is true, but external is set: the operator makes no etcd",
+    );
+    check(
+        |spec| !topology_is_managed(spec) && spec.global_topo_server.managed_spec.is_some(),
+        topology,
+        "globalTopoServer.managedSpec is ignored: the topology is not managed",
+    );
+    check(
+        |spec| spec.admin.as_ref().is_some_and(|admin| admin.managed == Some(false) && admin.spec.is_some()),
+        same(|new, old| new.admin == old.admin),
+        "admin.spec is ignored: admin.managed is false",
+    );
+    check(
+        |spec| {
+            spec.orchestrator.as_ref().is_some_and(|orch| orch.managed == Some(false) && orch.spec.is_some())
+        },
+        same(|new, old| new.orchestrator == old.orchestrator),
+        "orchestrator.spec is ignored: orchestrator.managed is false",
+    );
+    check(
+        |spec| spec.cells.managed == Some(false) && !spec.cells.templates.is_empty(),
+        same(|new, old| new.cells == old.cells),
+        "cells.templates is ignored: cells.managed is false",
+    );
+    check(
+        |spec| {
+            let databases = spec.databases.as_ref();
+            databases
+                .is_some_and(|databases| databases.managed == Some(false) && !databases.templates.is_empty())
+        },
+        same(|new, old| new.databases == old.databases),
+        "databases.templates is ignored: databases.managed is false",
+    );
+}
+
+rule!(
+    /// Multigres serves only one shard of one table group today.
+    W05 since "0.1.0" = unserved_shards
+);
+
+fn unserved_shards(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    for (database, group) in each_group(cx) {
+        if group.name != defaults::TABLE_GROUP || group.shards > 1 {
+            report.warn(format!(
+                "Multigres serves only default/0-inf yet: pods stay unready in {}/{} ({})",
+                database.template.name,
+                group.name,
+                count(group.shards, "shard")
+            ));
+        }
+    }
+}
+
+rule!(
+    /// With fewer than three instances that can lead, writes stop while one is down.
+    W06 since "0.1.0" = few_instances
+);
+
+fn few_instances(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    for (database, group) in each_group(cx) {
+        let eligible = group.pools.iter().filter(|pool| pool.type_ == PoolType::Replica);
+        let instances: i32 = eligible.map(|pool| pool.member.replicas()).sum();
+        if instances < 3 {
+            report.warn(format!(
+                "writes stop while one instance is down: only {instances} can lead in {}/{}",
+                database.template.name, group.name
+            ));
+        }
+    }
+}
+
+rule!(
+    /// Multigres does not know of read-only pools yet, and may elect one.
+    W07 since "0.1.0" = read_only_pools
+);
+
+fn read_only_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    for (database, group) in each_group(cx) {
+        for pool in group.pools.iter().filter(|pool| pool.type_ == PoolType::ReadOnly) {
+            report.warn(format!(
+                "Multigres may still elect a readOnly pool: {} of {}",
+                pool.name, database.template.name
+            ));
+        }
+    }
+}
+
+fn each_group<'c>(
+    cx: &'c ClusterContext<'c>,
+) -> impl Iterator<Item = (&'c Database<'c>, &'c TableGroupSource<'c>)> {
+    cx.new.databases.iter().flat_map(|database| database.groups.iter().map(move |group| (database, group)))
+}
+
+rule!(
+    /// A topology with one member cannot outlive it.
+    W08 since "0.1.0" = single_etcd
+);
+
+fn single_etcd(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let spec = cx.new.spec();
+    let replicas = spec.global_topo_server.managed_spec.as_ref().and_then(|etcd| etcd.replicas);
+    if topology_is_managed(spec) && replicas == Some(1) {
+        report.warn("etcd has 1 replica: while it is down, no failover is possible");
+    }
+}
+
+rule!(
+    /// A cluster in one cell fails with it.
+    W09 since "0.1.0" = single_cell
+);
+
+fn single_cell(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    if let [cell] = cx.new.spec().cells.templates.as_slice() {
+        report.warn(format!("one cell only: the cluster fails with {}", cell.name));
+    }
+}
+
+rule!(
+    /// A load balancer without TLS and source ranges sends passwords and data in the clear, to whoever connects.
+    W10 since "0.1.0" = open_gateways
+);
+
+fn open_gateways(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let cells = &cx.new.spec().cells;
+    let mut open = BTreeSet::new();
+    for cell in &cells.templates {
+        let gateway = cell.spec.multi_gateway.as_ref();
+        let service = gateway.and_then(|gateway| gateway.service.as_ref());
+        let type_ = service.and_then(|service| service.type_).unwrap_or_default();
+        let limited = service.is_some_and(|service| !service.load_balancer_source_ranges.is_empty());
+        let encrypted = gateway.is_some_and(|gateway| gateway.tls.is_some());
+        if type_ == ServiceType::LoadBalancer && !limited && !encrypted {
+            open.insert(cell.name.as_str());
+        }
+    }
+    if !open.is_empty() && cells.managed.unwrap_or(true) {
+        let cells: Vec<&str> = open.into_iter().collect();
+        report.warn(format!(
+            "LoadBalancer without tls and loadBalancerSourceRanges: open to everybody in {}",
+            cells.join(", ")
+        ));
+    }
+}
+
+rule!(
+    /// Where no backup is configured, every shard needs a shared volume of the default class.
+    W11 since "0.1.0" = default_backup
+);
+
+fn default_backup(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let spec = cx.new.spec();
+    let managed = spec.databases.as_ref().is_some_and(|databases| databases.managed.unwrap_or(true));
+    let defaulted = cx.new.databases.iter().any(|database| database.template.spec.backup.is_none());
+    if managed && defaulted && spec.backup.is_none() {
+        report.warn(format!(
+            "no spec.backup: each shard gets a {} ReadWriteMany volume of the default class, if that has such",
+            defaults::BACKUP_STORAGE
+        ));
+    }
+}
+
+rule!(
+    /// A new name is a new database or table group: nothing moves there.
+    W12 since "0.1.0" = renames
+);
+
+fn renames(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let Some(old) = &cx.old else { return };
+    let databases = |view: &super::View<'_>| -> BTreeSet<String> {
+        view.databases.iter().map(|database| database.template.name.clone()).collect()
+    };
+    renamed("database", &databases(&cx.new), &databases(old), report);
+    for database in &cx.new.databases {
+        let Some(old) = old.databases.iter().find(|old| old.template.name == database.template.name) else {
+            continue;
+        };
+        let groups = |database: &Database<'_>| -> BTreeSet<String> {
+            database.groups.iter().map(|group| group.name.to_owned()).collect()
+        };
+        renamed("table group", &groups(database), &groups(old), report);
+    }
+}
+
+fn renamed(kind: &str, new: &BTreeSet<String>, old: &BTreeSet<String>, report: &mut Reporter<'_>) {
+    let (mut removed, mut added) = (old.difference(new), new.difference(old));
+    if let Some((removed, added)) = removed.next().zip(added.next()) {
+        report.warn(format!("no data moves: {kind} {removed} is removed and {added} is new"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::testing::{Edit, FULL, SHORT, edit};
+    use crate::validate::testing::{create, update};
+
+    const GLOBAL: &str = "/spec/globalTopoServer";
+
+    fn gateway(cell: usize, gateway: &Value) -> Edit {
+        edit("/spec/cells/templates", &format!("/{cell}/spec"), json!({"multiGateway": gateway}))
+    }
+
+    #[test]
+    fn ignored_sections() {
+        let external = || edit(GLOBAL, "/external", json!({"address": "e:1"}));
+        let managed_spec = || edit(GLOBAL, "/managedSpec", json!({"image": "e:1"}));
+        let unmanaged = |section: &str| edit("/spec", &format!("/{section}/managed"), json!(false));
+        create(
+            "W04",
+            &[
+                (vec![external()], &[]),
+                (
+                    vec![external(), edit(GLOBAL, "/managed", json!(true))],
+                    &["globalTopoServer.managed is true, but external is set: the operator makes no etcd"],
+                ),
+                (
+                    vec![external(), managed_spec()],
+                    &["globalTopoServer.managedSpec is ignored: the topology is not managed"],
+                ),
+                (
+                    vec![edit("/spec", "/admin", json!({"managed": false, "spec": {}}))],
+                    &["admin.spec is ignored: admin.managed is false"],
+                ),
+                (
+                    vec![edit("/spec", "/orchestrator", json!({"managed": false, "spec": {}}))],
+                    &["orchestrator.spec is ignored: orchestrator.managed is false"],
+                ),
+                (
+                    vec![unmanaged("cells"), unmanaged("databases")],
+                    &[
+                        "cells.templates is ignored: cells.managed is false",
+                        "databases.templates is ignored: databases.managed is false",
+                    ],
+                ),
+            ],
+        );
+        update(
+            "W04",
+            &[
+                (vec![unmanaged("cells")], vec![edit("/spec", "/paused", json!(true))], &[]),
+                (vec![], vec![unmanaged("cells")], &["cells.templates is ignored: cells.managed is false"]),
+                (
+                    vec![unmanaged("cells")],
+                    vec![gateway(0, &json!({"replicas": 1}))],
+                    &["cells.templates is ignored: cells.managed is false"],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn shards_and_instances() {
+        create(
+            "W05",
+            &[
+                (vec![], &[]),
+                (
+                    vec![edit(FULL, "/spec/tableGroups/0/name", json!("orders"))],
+                    &["Multigres serves only default/0-inf yet: pods stay unready in full/orders (1 shard)"],
+                ),
+                (
+                    vec![edit(FULL, "/spec/tableGroups/0/partitioning/shards", json!(2))],
+                    &[
+                        "Multigres serves only default/0-inf yet: pods stay unready in full/default (2 shards)",
+                    ],
+                ),
+            ],
+        );
+        let few: &[&str] = &["writes stop while one instance is down: only 2 can lead in full/default"];
+        let replicas = edit(FULL, "/spec/tableGroups/0/shardTemplate/pools/0/replicas", json!(3));
+        create("W06", &[(vec![], few), (vec![replicas], &[])]);
+        create("W07", &[(vec![], &["Multigres may still elect a readOnly pool: reports of full"])]);
+    }
+
+    #[test]
+    fn single_points_of_failure() {
+        let replicas = |replicas: i32| edit(GLOBAL, "/managedSpec", json!({"replicas": replicas}));
+        create(
+            "W08",
+            &[
+                (vec![replicas(3)], &[]),
+                (vec![replicas(1)], &["etcd has 1 replica: while it is down, no failover is possible"]),
+                (vec![replicas(1), edit(GLOBAL, "/external", json!({"address": "e:1"}))], &[]),
+            ],
+        );
+        let one = edit("/spec/cells/templates", "/1", json!(null));
+        create("W09", &[(vec![], &[]), (vec![one], &["one cell only: the cluster fails with a"])]);
+    }
+
+    #[test]
+    fn open_gateways() {
+        let ranges = json!({"service": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}});
+        let open = |cells: &str| {
+            format!("LoadBalancer without tls and loadBalancerSourceRanges: open to everybody in {cells}")
+        };
+        create(
+            "W10",
+            &[
+                (vec![], &[&open("a, b")]),
+                (vec![gateway(0, &ranges)], &[&open("b")]),
+                (vec![gateway(0, &ranges), gateway(1, &json!({"tls": {"secretRef": {"name": "t"}}}))], &[]),
+                (vec![gateway(0, &json!({"service": {"type": "ClusterIP"}}))], &[&open("b")]),
+            ],
+        );
+    }
+
+    #[test]
+    fn default_backup() {
+        let warned: &[&str] = &[
+            "no spec.backup: each shard gets a 10Gi ReadWriteMany volume of the default class, if that has such",
+        ];
+        let s3 = || json!({"s3": {"bucket": "b", "region": "r"}});
+        create(
+            "W11",
+            &[
+                (vec![], warned),
+                (vec![edit(SHORT, "/spec/backup", s3())], warned),
+                (vec![edit("/spec", "/backup", s3())], &[]),
+                (vec![edit("/spec", "/databases", json!(null))], &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn renames() {
+        update(
+            "W12",
+            &[
+                (
+                    vec![],
+                    vec![edit(FULL, "/name", json!("new"))],
+                    &["no data moves: database full is removed and new is new"],
+                ),
+                (
+                    vec![],
+                    vec![edit(FULL, "/spec/tableGroups/0/name", json!("tg"))],
+                    &["no data moves: table group default is removed and tg is new"],
+                ),
+                (vec![], vec![edit("/spec/databases/templates", "/1", json!(null))], &[]),
+            ],
+        );
+    }
+}

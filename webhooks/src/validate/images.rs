@@ -1,0 +1,343 @@
+//! Images: what is a reference, and what will not work.
+
+use std::collections::BTreeMap;
+
+use multigres_crds::v1alpha1::{Container, DatabaseImages};
+
+use super::view::{Database, View};
+use super::{ClusterContext, Reporter, rule};
+use crate::path::Path;
+use crate::report::{Reason, quote, shorten};
+
+/// The PostgreSQL that Multigres is made for.
+const POSTGRES_MAJOR: u32 = 17;
+/// Longest image that a warning repeats in full.
+const MAX_IMAGE: usize = 48;
+
+rule!(
+    /// An image is a reference that a container runtime can read.
+    C16 since "0.1.0" = references
+);
+
+fn references(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    each_image(&cx.new, &mut |path, image| {
+        if Reference::parse(image).is_none() {
+            let message = format!(
+                "{} is no image reference; write for example \"ghcr.io/multigres/multigres:v0.1.0\"",
+                quote(image)
+            );
+            report.error(path, Reason::Invalid, image, message);
+        }
+    });
+}
+
+rule!(
+    /// An image without a fixed version may be another after a restart.
+    W02 since "0.1.0" = floating_tags
+);
+
+fn floating_tags(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let mut floating: BTreeMap<String, (String, usize)> = BTreeMap::new();
+    each_image(&cx.new, &mut |path, image| {
+        if Reference::parse(image).is_some_and(|reference| reference.is_floating()) {
+            floating.entry(image.to_owned()).or_insert_with(|| (path.to_string(), 0)).1 += 1;
+        }
+    });
+    for (image, (path, uses)) in floating {
+        let more = if uses > 1 { format!(" and {} more", uses - 1) } else { String::new() };
+        let image = shorten(&image, MAX_IMAGE);
+        report.warn(format!("image {image} has no fixed version; pin one ({path}{more})"));
+    }
+}
+
+rule!(
+    /// A stock image of PostgreSQL has neither pgctld nor pgBackRest.
+    W01 since "0.1.0" = stock_postgres
+);
+
+fn stock_postgres(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    for (image, database) in postgres_images(&cx.new) {
+        if Reference::parse(image).is_some_and(|reference| reference.is_stock_postgres()) {
+            let image = shorten(image, MAX_IMAGE);
+            report
+                .warn(format!("image {image} lacks pgctld and pgBackRest: pods will not start ({database})"));
+        }
+    }
+}
+
+rule!(
+    /// Multigres is made for one major version of PostgreSQL.
+    W03 since "0.1.0" = other_major
+);
+
+fn other_major(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    for (image, database) in postgres_images(&cx.new) {
+        let major = Reference::parse(image).and_then(|reference| reference.postgres_major());
+        if let Some(major) = major.filter(|major| *major != POSTGRES_MAJOR) {
+            let image = shorten(image, MAX_IMAGE);
+            report.warn(format!(
+                "image {image} is PostgreSQL {major}; Multigres is made for {POSTGRES_MAJOR} ({database})"
+            ));
+        }
+    }
+}
+
+/// Each image of PostgreSQL that is written, once, and where it is first used.
+fn postgres_images<'a>(view: &View<'a>) -> BTreeMap<&'a str, &'a str> {
+    let mut images = BTreeMap::new();
+    let mut add = |image: Option<&'a String>, place: &'a str| {
+        if let Some(image) = image {
+            images.entry(image.as_str()).or_insert(place);
+        }
+    };
+    let shared = view.spec().databases.as_ref().and_then(|databases| databases.images.as_ref());
+    add(shared.and_then(|images| images.postgres.as_ref()), "databases.images");
+    for Database { template, groups, .. } in &view.databases {
+        add(template.spec.images.as_ref().and_then(|images| images.postgres.as_ref()), &template.name);
+        for pool in groups.iter().flat_map(|group| &group.pools) {
+            add(pool.member.postgres.image, &template.name);
+        }
+    }
+    images
+}
+
+/// Every image that is written.
+fn each_image<'a>(view: &View<'a>, f: &mut dyn FnMut(&Path<'_>, &'a str)) {
+    let spec = view.spec();
+    let mut visit = |path: &Path<'_>, image: Option<&'a String>| {
+        if let Some(image) = image {
+            f(path, image);
+        }
+    };
+    let etcd = spec.global_topo_server.managed_spec.as_ref();
+    visit(&Path::new("spec.globalTopoServer.managedSpec.image"), etcd.and_then(|etcd| etcd.image.as_ref()));
+    let admin = spec.admin.as_ref().and_then(|admin| admin.spec.as_ref());
+    visit(&Path::new("spec.admin.spec.image"), admin.and_then(|admin| admin.image.as_ref()));
+    let orch = spec.orchestrator.as_ref().and_then(|orch| orch.spec.as_ref());
+    visit(&Path::new("spec.orchestrator.spec.image"), orch.and_then(|orch| orch.image.as_ref()));
+    visit(&Path::new("spec.cells.multiGatewayImage"), spec.cells.multi_gateway_image.as_ref());
+    view.each_cell(|path, cell| {
+        let gateway = cell.spec.multi_gateway.as_ref();
+        visit(&path.field("spec.multiGateway.image"), gateway.and_then(|gateway| gateway.image.as_ref()));
+    });
+    let of_databases = |path: &Path<'_>,
+                        images: Option<&'a DatabaseImages>,
+                        visit: &mut dyn FnMut(&Path<'_>, Option<&'a String>)| {
+        let Some(images) = images else { return };
+        visit(&path.field("postgres"), images.postgres.as_ref());
+        visit(&path.field("multiPooler"), images.multi_pooler.as_ref());
+        visit(&path.field("multipooler"), images.multipooler.as_ref());
+        visit(&path.field("postgresExporter"), images.postgres_exporter.as_ref());
+    };
+    let shared = spec.databases.as_ref().and_then(|databases| databases.images.as_ref());
+    of_databases(&Path::new("spec.databases.images"), shared, &mut visit);
+    view.each_database(|path, database| {
+        let spec = &database.template.spec;
+        of_databases(&path.field("spec.images"), spec.images.as_ref(), &mut visit);
+        let exporter = spec.postgres_exporter.as_ref();
+        visit(
+            &path.field("spec.postgresExporter.image"),
+            exporter.and_then(|exporter| exporter.image.as_ref()),
+        );
+    });
+    view.each_written(|path, pool| {
+        let image =
+            |container: Option<&'a Container>| container.and_then(|container| container.image.as_ref());
+        visit(&path.field("postgres.image"), image(pool.postgres));
+        visit(&path.field("multiPooler.image"), image(pool.multi_pooler));
+        visit(&path.field("multipooler.image"), image(pool.multipooler));
+    });
+}
+
+/// A reference to an image, as the OCI distribution specification has it: `[domain/]path[:tag][@digest]`.
+struct Reference<'a> {
+    /// The repository without its domain.
+    path: &'a str,
+    domain: Option<&'a str>,
+    tag: Option<&'a str>,
+    digest: Option<&'a str>,
+}
+
+impl<'a> Reference<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
+        let tag_at = rest.rfind(':').filter(|colon| !rest[*colon..].contains('/'));
+        let (name, tag) = tag_at.map_or((rest, None), |colon| (&rest[..colon], Some(&rest[colon + 1..])));
+        let is_domain = |first: &str| first.contains(['.', ':']) || first == "localhost";
+        let (domain, path) = match name.split_once('/') {
+            Some((first, rest)) if is_domain(first) => (Some(first), rest),
+            _ => (None, name),
+        };
+        let legal = name.len() <= 255
+            && domain.is_none_or(is_host_and_port)
+            && path.split('/').all(is_component)
+            && tag.is_none_or(is_tag)
+            && digest.is_none_or(is_digest);
+        legal.then_some(Self { path, domain, tag, digest })
+    }
+
+    /// Whether the same reference may be another image tomorrow.
+    fn is_floating(&self) -> bool {
+        self.digest.is_none() && self.tag.is_none_or(|tag| tag == "latest")
+    }
+
+    /// Whether it is one of the official images of PostgreSQL on Docker Hub.
+    fn is_stock_postgres(&self) -> bool {
+        let hub = self.domain.is_none_or(|domain| matches!(domain, "docker.io" | "index.docker.io"));
+        hub && matches!(self.path, "postgres" | "library/postgres")
+    }
+
+    /// The major version of PostgreSQL, where name and tag tell it.
+    fn postgres_major(&self) -> Option<u32> {
+        let name = self.path.rsplit('/').next()?;
+        let tag = self.tag.filter(|_| name.starts_with("postgres"))?;
+        let end = tag.find(|c: char| !c.is_ascii_digit()).unwrap_or(tag.len());
+        let rest = &tag[end..];
+        if rest.is_empty() || rest.starts_with(['.', '-']) { tag[..end].parse().ok() } else { None }
+    }
+}
+
+fn is_host_and_port(domain: &str) -> bool {
+    let (host, port) = domain.split_once(':').map_or((domain, None), |(host, port)| (host, Some(port)));
+    let is_label = |label: &str| {
+        label.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && label.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    host.split('.').all(is_label) && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+/// Lower-case letters and digits, with single separators (`.`, `_`, `__` or any number of `-`) between.
+fn is_component(component: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_separator = |text: &str| matches!(text, "" | "." | "_" | "__") || text.chars().all(|c| c == '-');
+    component.starts_with(alphanumeric)
+        && component.ends_with(alphanumeric)
+        && component.split(alphanumeric).all(is_separator)
+}
+
+fn is_tag(tag: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    tag.len() <= 128 && tag.starts_with(word) && tag.chars().all(|c| word(c) || matches!(c, '.' | '-'))
+}
+
+fn is_digest(digest: &str) -> bool {
+    digest.split_once(':').is_some_and(|(algorithm, hex)| {
+        algorithm.starts_with(|c: char| c.is_ascii_alphabetic())
+            && algorithm.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '_' | '-'))
+            && hex.len() >= 32
+            && hex.chars().all(|c| c.is_ascii_hexdigit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{FULL, SHORT, edit};
+    use crate::validate::testing::create;
+
+    #[test]
+    fn references_are_read() {
+        let sha = format!("postgres@sha256:{}", "0".repeat(64));
+        for legal in ["postgres", "a/b__c/d--e:v1.2-3", "localhost/a", "ghcr.io:443/a/b:T", sha.as_str()] {
+            assert!(Reference::parse(legal).is_some(), "{legal}");
+        }
+        for illegal in [
+            "",
+            "Postgres",
+            "a//b",
+            "a:",
+            "a:b:c",
+            "a b",
+            "a@sha256:xyz",
+            "https://a/b",
+            "a/-b",
+            "a..b",
+            "/a",
+        ] {
+            assert!(Reference::parse(illegal).is_none(), "{illegal}");
+        }
+    }
+
+    #[test]
+    fn majors_are_read() {
+        for (image, major) in [
+            ("postgres:15.3", Some(15)),
+            ("example.com/x/postgresql:17-alpine", Some(17)),
+            ("postgres:17", Some(17)),
+            ("postgres", None),
+            ("postgres:v17", None),
+            ("postgres:17beta1", None),
+            ("ghcr.io/multigres/pgctld:15", None),
+        ] {
+            assert_eq!(
+                Reference::parse(image).and_then(|reference| reference.postgres_major()),
+                major,
+                "{image}"
+            );
+        }
+    }
+
+    #[test]
+    fn in_a_cluster() {
+        let image = |at, pointer: &str, image: &str| vec![edit(at, pointer, json!({"image": image}))];
+        create(
+            "C16",
+            &[
+                (vec![edit("/spec", "/cells/multiGatewayImage", json!("multigres/multigres:latest"))], &[]),
+                (
+                    vec![edit("/spec", "/cells/multiGatewayImage", json!("multi gres"))],
+                    &["Invalid spec.cells.multiGatewayImage"],
+                ),
+                (
+                    image(FULL, "/spec/postgresExporter", "X"),
+                    &["Invalid spec.databases.templates[1].spec.postgresExporter.image"],
+                ),
+                (
+                    image(SHORT, "/spec/pools/0/replica/multipooler", "X"),
+                    &["Invalid spec.databases.templates[0].spec.pools[0].replica.multipooler.image"],
+                ),
+            ],
+        );
+        create(
+            "W02",
+            &[
+                (image(SHORT, "/spec/pools/0/replica/postgres", "x:1"), &[]),
+                (
+                    [
+                        image(SHORT, "/spec/pools/0/replica/postgres", "x"),
+                        image(FULL, "/spec/postgresExporter", "x"),
+                    ]
+                    .concat(),
+                    &[
+                        "image x has no fixed version; pin one (spec.databases.templates[1].spec.postgresExporter.image and 1 more)",
+                    ],
+                ),
+            ],
+        );
+        create(
+            "W01",
+            &[
+                (image(SHORT, "/spec/pools/0/replica/postgres", "example.com/postgres:17"), &[]),
+                (
+                    image(SHORT, "/spec/pools/0/replica/postgres", "docker.io/library/postgres:17"),
+                    &[
+                        "image docker.io/library/postgres:17 lacks pgctld and pgBackRest: pods will not start (short)",
+                    ],
+                ),
+            ],
+        );
+        create(
+            "W03",
+            &[
+                (vec![edit("", "/spec/databases/images", json!({"postgres": "postgres:17.1"}))], &[]),
+                (
+                    vec![edit("", "/spec/databases/images", json!({"postgres": "postgres:15.3"}))],
+                    &["image postgres:15.3 is PostgreSQL 15; Multigres is made for 17 (databases.images)"],
+                ),
+            ],
+        );
+    }
+}
