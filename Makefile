@@ -16,6 +16,7 @@ lint: ## Check formatting and lints only
 e2e: ## Run the tests that need real nodes, as root on Linux
 	$(CARGO) run --package testbed -- build --real
 	TESTBED_REAL=1 $(CARGO) test --package testbed --test node
+	TESTBED_REAL=1 $(CARGO) test --package multigres-operator --test e2e -- --nocapture
 
 # Tests would build what is missing themselves, but in silence, and it takes ten minutes the first time.
 testbed: ## Build the programs of the control planes that the tests run on
