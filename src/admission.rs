@@ -20,6 +20,7 @@ use multigres_certs::{Authority, Credentials, LEAF_LIFETIME, Resolver, ServerNam
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_webhooks::admit::Admission;
 use multigres_webhooks::configuration;
+use multigres_webhooks::footprint::Footprint;
 use multigres_webhooks::lookup::{Claim, Known, Lookup};
 use multigres_webhooks::router::{AppState, router};
 use rustls::ServerConfig;
@@ -167,6 +168,13 @@ impl Lookup for Knowledge {
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<MultigresCluster>> {
         let reference = ObjectRef::new(name).within(namespace);
         self.0.iter().find_map(|caches| caches.stores.clusters.get(&reference))
+    }
+
+    fn neighbours(&self, of: &Footprint) -> Known<Vec<Arc<Footprint>>> {
+        if !self.synced() {
+            return Known::NotYet;
+        }
+        Known::Yes(self.0.iter().flat_map(|caches| caches.neighbourhood.neighbours(of)).collect())
     }
 
     fn claims(&self, namespace: &str, labels: &StringMap) -> Known<Vec<Claim>> {

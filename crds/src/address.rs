@@ -1,5 +1,6 @@
 //! Addresses of etcd: lists of `host:port`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::Ipv6Addr;
 
@@ -11,7 +12,7 @@ pub struct Endpoint {
     /// DNS name, IPv4 address, or IPv6 address without brackets.
     pub host: String,
     /// TCP port.
-    pub port: u16,
+    pub port: i32,
 }
 
 /// Why a text is no list of endpoints; the text says what to do.
@@ -92,8 +93,8 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, AddressError> {
         }
     };
     let digits = port.bytes().all(|c| c.is_ascii_digit());
-    match port.parse() {
-        Ok(port) if port > 0 && digits => Ok(Endpoint { host: host.to_ascii_lowercase(), port }),
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 && digits => Ok(Endpoint { host: host.to_ascii_lowercase(), port: port.into() }),
         _ => Err(AddressError::Port(owned())),
     }
 }
@@ -114,18 +115,39 @@ pub fn managed_etcd(cluster: &str, namespace: &str) -> String {
 
 /// Whether the address is the managed etcd's client Service, in any DNS spelling.
 pub fn is_managed_etcd(address: &str, cluster: &str, namespace: &str) -> bool {
-    let service = names::etcd_client(cluster);
-    let qualified = format!("{service}.{namespace}");
-    parse(address).is_ok_and(|endpoints| match endpoints.as_slice() {
-        [Endpoint { host, port }] => {
-            i32::from(*port) == crate::defaults::ETCD_CLIENT_PORT
-                && (*host == service
-                    || *host == qualified
-                    || *host == format!("{qualified}.svc")
-                    || host.starts_with(&format!("{qualified}.svc.")))
-        }
-        _ => false,
-    })
+    let managed = Endpoint::of_etcd(format!("{}.{namespace}", names::etcd_client(cluster)));
+    members(address, namespace) == BTreeSet::from([managed])
+}
+
+/// The endpoints of a list as they are known from everywhere: DNS names of a Service, or of a pod behind one, are cut
+/// after the namespace. None where the list is none.
+pub fn members(list: &str, namespace: &str) -> BTreeSet<Endpoint> {
+    let endpoints = parse(list).unwrap_or_default().into_iter();
+    endpoints.map(|endpoint| Endpoint { host: cut(&endpoint.host, namespace), ..endpoint }).collect()
+}
+
+/// The same for a managed etcd: its Services, and each of its members.
+pub fn managed_members(cluster: &str, namespace: &str, replicas: i32) -> BTreeSet<Endpoint> {
+    let peer = format!("{}.{namespace}", names::etcd_peer(cluster));
+    let pods = (0..replicas).map(|ordinal| format!("{}-{ordinal}.{peer}", names::etcd(cluster)));
+    let client = format!("{}.{namespace}", names::etcd_client(cluster));
+    pods.chain([client, peer.clone()]).map(Endpoint::of_etcd).collect()
+}
+
+impl Endpoint {
+    fn of_etcd(host: String) -> Self {
+        Self { host, port: crate::defaults::ETCD_CLIENT_PORT }
+    }
+}
+
+/// `etcd`, `etcd.ns.svc` and `etcd.ns.svc.cluster.local` are all `etcd.ns`.
+fn cut(host: &str, namespace: &str) -> String {
+    let labels: Vec<&str> = host.split('.').collect();
+    match labels.iter().position(|label| *label == "svc") {
+        Some(end @ (2 | 3)) => labels[..end].join("."),
+        _ if labels.len() == 1 && !host.contains(':') => format!("{host}.{namespace}"),
+        _ => host.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -179,5 +201,21 @@ mod tests {
         {
             assert!(!is_managed_etcd(other, "c", "n"), "{other}");
         }
+    }
+
+    #[test]
+    fn members_are_the_same_from_everywhere() {
+        let hosts = |list| -> Vec<String> { members(list, "n").iter().map(ToString::to_string).collect() };
+        assert_eq!(hosts("b.m.svc.cluster.local:1,a:1"), ["a.n:1", "b.m:1"]);
+        assert_eq!(
+            hosts("etcd.example.com:1,10.0.0.1:1,[::1]:1"),
+            ["10.0.0.1:1", "[::1]:1", "etcd.example.com:1"]
+        );
+        assert!(hosts("a:1,").is_empty());
+        let managed = managed_members("c", "n", 3);
+        for spelling in ["c-etcd-client", "c-etcd-2.c-etcd-peer.n.svc", "c-etcd-peer.n.svc.k8s.example"] {
+            assert!(!managed.is_disjoint(&members(&format!("{spelling}:2379"), "n")), "{spelling}");
+        }
+        assert!(managed.is_disjoint(&members("c-etcd-client.n.svc:2380,c-etcd-client.m.svc:2379", "n")));
     }
 }

@@ -4,7 +4,11 @@
 //! content.
 
 mod children;
+mod objects;
 mod pools;
 
-pub use children::{Children, children, global_topology, section_is_managed, topology_is_managed};
+pub use children::{
+    Children, children, global_members, global_topology, section_is_managed, topology_is_managed,
+};
+pub use objects::{Source, each_object};
 pub use pools::{ContainerRef, MemberRef, Origin, PoolSource, TableGroupSource, key_ranges, table_groups};

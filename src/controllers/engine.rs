@@ -30,7 +30,7 @@ use crate::build::Environment;
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::observe::{Change, Objects, Scope, observe_objects, observe_resources};
+use crate::observe::{Change, Neighbourhood, Objects, Scope, observe_objects, observe_resources};
 use crate::topology::Topology;
 
 /// A burst of changes (a rollout, a restart) is looked at once.
@@ -45,6 +45,8 @@ pub struct Caches {
     pub stores: Stores,
     /// What became of them.
     pub objects: Arc<Objects>,
+    /// What each cluster takes up.
+    pub neighbourhood: Arc<Neighbourhood>,
     /// Cancelled once all of this is complete. Until then what is missing from it means nothing.
     pub complete: CancellationToken,
 }
@@ -78,6 +80,7 @@ pub struct Engine {
     cells: Watched<MultiCell>,
     shards: Watched<MultiShard>,
     leading: CancellationToken,
+    neighbourhood: Arc<Neighbourhood>,
     complete: CancellationToken,
     watches: JoinSet<()>,
 }
@@ -102,19 +105,20 @@ impl Engine {
             listed.push(first_list);
         }
         macro_rules! watched {
-            ($waker:expr, $woken:expr) => {{
-                let (store, stream) =
-                    observe_resources(seams.client.clone(), scope, objects.clone(), changes.clone());
+            ($waker:expr, $woken:expr, $seen:expr) => {{
+                let (client, objects, changes) = (seams.client.clone(), objects.clone(), changes.clone());
+                let (store, stream) = observe_resources(client, scope, objects, changes, $seen);
                 watches.spawn(pass_on(stream, $waker));
                 Watched { store, woken: $woken }
             }};
         }
-        let clusters = watched!(wakers.clusters.clone(), woken.clusters);
-        let topo_servers = watched!(wakers.topo_servers.clone(), woken.topo_servers);
-        let admins = watched!(wakers.admins.clone(), woken.admins);
-        let orchs = watched!(wakers.orchs.clone(), woken.orchs);
-        let cells = watched!(wakers.cells.clone(), woken.cells);
-        let shards = watched!(wakers.shards.clone(), woken.shards);
+        let neighbourhood = Arc::new(Neighbourhood::default());
+        let clusters = watched!(wakers.clusters.clone(), woken.clusters, neighbourhood.clone().follow());
+        let topo_servers = watched!(wakers.topo_servers.clone(), woken.topo_servers, |_| {});
+        let admins = watched!(wakers.admins.clone(), woken.admins, |_| {});
+        let orchs = watched!(wakers.orchs.clone(), woken.orchs, |_| {});
+        let cells = watched!(wakers.cells.clone(), woken.cells, |_| {});
+        let shards = watched!(wakers.shards.clone(), woken.shards, |_| {});
         let stores = Stores {
             clusters: clusters.store.clone(),
             topo_servers: topo_servers.store.clone(),
@@ -146,6 +150,7 @@ impl Engine {
             cells,
             shards,
             leading,
+            neighbourhood,
             complete,
             watches,
         }
@@ -156,6 +161,7 @@ impl Engine {
         Caches {
             stores: self.context.stores.clone(),
             objects: self.context.objects.clone(),
+            neighbourhood: self.neighbourhood.clone(),
             complete: self.complete.clone(),
         }
     }

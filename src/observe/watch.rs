@@ -61,12 +61,13 @@ pub async fn observe_objects(
 }
 
 /// Watches the custom resources of a kind: keeps them whole in a store, their projections in `objects`, and yields
-/// those that were created or changed.
+/// those that were created or changed. `seen` is told first.
 pub fn observe_resources<K>(
     client: Client,
     scope: &Scope,
     objects: Arc<Objects>,
     changes: UnboundedSender<Change>,
+    mut seen: impl FnMut(&Event<K>) + Send + 'static,
 ) -> (Store<K>, impl Stream<Item = Result<K, watcher::Error>> + Send + 'static)
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Send + Sync + 'static,
@@ -76,6 +77,7 @@ where
     let stream =
         noted(scope.api(client, &resource), resource.kind, watcher::Config::default(), objects, changes)
             .filter_map(|event| std::future::ready(typed(event)))
+            .inspect(move |event| seen(event))
             .map(Ok)
             .reflect(writer)
             .applied_objects();

@@ -109,7 +109,7 @@ proposal() {
 
 mistakes() {
     say "A manifest with three mistakes: all of them at once"
-    sed -e 's/name: example-sharded-cluster/name: mistaken/' -e '0,/type: "replica"/s//type: "primary"/' \
+    sed -e 's/name: example-sharded-cluster/name: mistaken/' -e 's#/multigres-sharded/#/mistaken/#' -e '0,/type: "replica"/s//type: "primary"/' \
         -e '0,/cell: "us-west-2"/s//cell: "us-wst-2"/' -e '0,/name: "orders_tg"/s//name: "default"/' \
         $samples/tablegroups-cluster.yaml >"$state/mistaken.yaml"
     refused kubectl apply -f "$state/mistaken.yaml"

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::answers::Cause;
 use crate::installation::{Installation, Namespace};
 use crate::rules::{entries, pool, sound};
-use crate::samples::{PROPOSAL, TABLE_GROUPS};
+use crate::samples::{PROPOSAL, TABLE_GROUPS, own};
 
 async fn namespace(purpose: &str) -> Namespace<'static> {
     Installation::shared().await.namespace(purpose).await
@@ -145,7 +145,7 @@ async fn an_object_that_is_still_to_be_named_is_named() {
 async fn the_samples_of_the_proposal_pass_and_what_is_said_of_them_can_be_read() {
     let namespace = namespace("once-samples").await;
     for sample in [PROPOSAL, TABLE_GROUPS] {
-        let mut cluster: Value = serde_saphyr::from_str(sample).unwrap();
+        let mut cluster: Value = serde_saphyr::from_str(&own(sample, &namespace.name)).unwrap();
         cluster["metadata"]["namespace"] = namespace.name.clone().into();
         let answer = namespace.clusters().dry_run().create(&cluster).await.allowed();
         for warning in &answer.warnings {

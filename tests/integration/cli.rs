@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::installation::{Installation, binary};
-use crate::samples::PROPOSAL;
+use crate::samples::{PROPOSAL, own};
 
 fn stdout(args: &[&str]) -> String {
     let output = binary().args(args).output().unwrap();
@@ -49,8 +49,7 @@ async fn the_committed_definitions_are_accepted_without_a_warning() {
 async fn what_is_rendered_is_accepted() {
     let namespace = Installation::shared().await.namespace("cli-render").await;
     let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(&file, PROPOSAL.replace("namespace: multigres", &format!("namespace: {}", namespace.name)))
-        .unwrap();
+    fs::write(&file, own(PROPOSAL, &namespace.name)).unwrap();
     let rendered = stdout(&["render", "-f", file.path().to_str().unwrap()]);
     let said = namespace.with_input(&["apply", "--dry-run=server", "-f", "-"], &rendered).await.unwrap();
     assert!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::installation::{Installation, OPERATOR, binary};
-use crate::samples::{PROPOSAL, SMALL, converged};
+use crate::samples::{PROPOSAL, SMALL, converged, own};
 
 #[tokio::test]
 async fn applying_twice_changes_nothing() {
@@ -32,7 +32,7 @@ async fn a_converged_cluster_causes_no_writes() {
     const QUIET: Duration = Duration::from_mins(1);
     let installation = Installation::shared().await;
     let namespace = installation.namespace("quiet").await;
-    let manifest = PROPOSAL.replace("namespace: multigres", &format!("namespace: {}", namespace.name));
+    let manifest = own(PROPOSAL, &namespace.name);
     namespace.apply(&manifest).await.unwrap();
     converged(&namespace, "example-multigres-cluster").await;
     let audit = installation.control_plane.audit_log();
@@ -48,7 +48,7 @@ async fn a_converged_cluster_causes_no_writes() {
 async fn what_is_rendered_is_what_is_applied() {
     let installation = Installation::shared().await;
     let namespace = installation.namespace("render").await;
-    let manifest = PROPOSAL.replace("namespace: multigres", &format!("namespace: {}", namespace.name));
+    let manifest = own(PROPOSAL, &namespace.name);
     namespace.apply(&manifest).await.unwrap();
     converged(&namespace, "example-multigres-cluster").await;
     let admitted =

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::installation::{Installation, Namespace};
 use crate::rules::sound;
-use crate::samples::{PROPOSAL, SMALL, TABLE_GROUPS};
+use crate::samples::{PROPOSAL, SMALL, TABLE_GROUPS, own};
 
 /// Pointers to what is stored and was not written, and the values. Anything but an addition fails the test.
 fn additions(written: &Value, stored: &Value) -> Value {
@@ -130,7 +130,7 @@ async fn the_samples_of_the_proposal_get_only_images_and_flags() {
         "/cells/multiGatewayImage": defaults::MULTIGRES_IMAGE, "/databases/images": images(),
     });
     for (sample, expected) in [(PROPOSAL, json!({"/databases/images": images()})), (TABLE_GROUPS, sharded)] {
-        let mut cluster: Value = serde_saphyr::from_str(sample).unwrap();
+        let mut cluster: Value = serde_saphyr::from_str(&own(sample, &namespace.name)).unwrap();
         cluster["metadata"]["namespace"] = namespace.name.clone().into();
         let stored = namespace.clusters().dry_run().create(&cluster).await.allowed().body;
         assert_eq!(additions(&cluster, &stored), expected);

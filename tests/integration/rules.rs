@@ -4,6 +4,7 @@
 mod amounts;
 mod naming;
 mod shards;
+mod sharing;
 mod update;
 mod warnings;
 
@@ -52,7 +53,7 @@ type Case = (&'static str, fn(&mut Value), &'static [Cause]);
 
 /// What may be wrong with a cluster from the start.
 fn creations() -> impl Iterator<Item = &'static Case> {
-    naming::CASES.iter().chain(shards::CASES).chain(amounts::CASES)
+    naming::CASES.iter().chain(shards::CASES).chain(amounts::CASES).chain(sharing::CASES)
 }
 
 pub fn sound() -> Value {
@@ -134,6 +135,7 @@ fn without(object: &mut Value, field: &str) {
 #[tokio::test]
 async fn of_clusters_that_are_made() {
     let namespace = Installation::shared().await.namespace("rules-create").await;
+    sharing::settle_neighbour(&namespace).await;
     let clusters = namespace.clusters().dry_run();
     for (rule, edit, causes) in creations() {
         let answer = clusters.create(&edited(sound(), *edit)).await;

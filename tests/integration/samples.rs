@@ -43,6 +43,13 @@ spec:
             replicas: 2
 "#;
 
+/// A sample in a namespace of its own. There is one etcd for its cell in the whole world, and other tests use it too.
+pub fn own(sample: &str, namespace: &str) -> String {
+    sample
+        .replace("namespace: multigres", &format!("namespace: {namespace}"))
+        .replace("my-domain.com", &format!("{namespace}.example.com"))
+}
+
 /// Waits until everything that the cluster asks for is there and, as far as pods can tell, ready.
 pub async fn converged(namespace: &Namespace<'_>, cluster: &str) -> Value {
     let condition = |object: &Value, type_: &str, status: &str| {

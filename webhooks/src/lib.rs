@@ -10,6 +10,7 @@ pub mod conversion;
 pub mod defaulting;
 pub mod document;
 pub mod exemption;
+pub mod footprint;
 pub mod impact;
 pub mod kind;
 pub mod lookup;

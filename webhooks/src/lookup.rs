@@ -5,6 +5,8 @@ use std::sync::Arc;
 use multigres_crds::quantity::Quantity;
 use multigres_crds::v1alpha1::{AccessMode, MultigresCluster, StringMap};
 
+use crate::footprint::Footprint;
+
 /// What a cache says, or that it does not know yet. Nothing found is not the same as not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known<T> {
@@ -36,6 +38,12 @@ pub trait Lookup: Send + Sync + 'static {
 
     /// A cluster by name.
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<MultigresCluster>>;
+
+    /// The other clusters that take up some of the same as this one.
+    fn neighbours(&self, of: &Footprint) -> Known<Vec<Arc<Footprint>>> {
+        let _ = of;
+        Known::NotYet
+    }
 
     /// The volume claims of a namespace that have all of these labels.
     fn claims(&self, namespace: &str, labels: &StringMap) -> Known<Vec<Claim>> {

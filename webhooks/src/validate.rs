@@ -10,6 +10,7 @@ mod images;
 mod names;
 mod pools;
 mod resources;
+mod sharing;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -118,6 +119,8 @@ pub const RULES: &[Rule] = &[
     images::C16,
     pools::C17,
     pools::C18,
+    sharing::C19,
+    sharing::C20,
     transitions::U01,
     transitions::U03,
     transitions::U04,

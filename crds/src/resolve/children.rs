@@ -1,9 +1,12 @@
 //! The children that a cluster asks for.
 
+use std::collections::BTreeSet;
+
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 
 use super::pools::{ContainerRef, PoolSource, TableGroupSource, key_ranges, table_groups};
+use crate::address::Endpoint;
 use crate::labels::{self, Component, Labels};
 use crate::v1alpha1::*;
 use crate::{address, defaults, names};
@@ -75,7 +78,19 @@ pub fn global_topology(cluster: &MultigresCluster) -> TopologyReference {
     }
 }
 
-fn managed(flag: Option<bool>) -> bool {
+/// The members of the etcd that holds the global topology, however they are spelled; none where they are not known.
+pub fn global_members(cluster: &MultigresCluster) -> BTreeSet<Endpoint> {
+    let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
+    let topology = &cluster.spec.global_topo_server;
+    let external = topology.external.as_ref().and_then(|external| external.address.as_deref());
+    if let Some(address) = external.filter(|address| !address::is_managed_etcd(address, &name, &namespace)) {
+        return address::members(address, &namespace);
+    }
+    let replicas = topology.managed_spec.as_ref().and_then(|template| template.replicas);
+    address::managed_members(&name, &namespace, replicas.unwrap_or(defaults::ETCD_REPLICAS))
+}
+
+pub(super) fn managed(flag: Option<bool>) -> bool {
     flag.unwrap_or(true)
 }
 

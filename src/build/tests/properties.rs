@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use multigres_crds::labels;
+use multigres_crds::resolve::each_object;
 use multigres_crds::v1alpha1::StringMap;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -66,6 +67,20 @@ fn services_reach_the_pods_they_are_named_after() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Admission tells from these who would make the same object. Secrets are made beside the manifests.
+    #[test]
+    fn objects_are_called_what_they_are_said_to_be(cluster in any_cluster()) {
+        let made: BTreeSet<String> =
+            rendered(&cluster).iter().map(|manifest| key(&manifest.resource.kind, &manifest.name)).collect();
+        let mut said = BTreeSet::new();
+        each_object(&cluster, &mut |_, kind, name| {
+            if kind != "Secret" {
+                said.insert(key(kind, &name));
+            }
+        });
+        prop_assert_eq!(made, said);
+    }
 
     #[test]
     fn workloads_select_their_own_pods_only(cluster in any_cluster()) {

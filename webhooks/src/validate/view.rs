@@ -1,5 +1,6 @@
 //! A cluster as rules read it: what is written, where it stands, and what it resolves to.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource, table_groups};
@@ -8,6 +9,7 @@ use multigres_crds::v1alpha1::{
     VolumeClaimTemplate,
 };
 
+use crate::footprint::Footprint;
 use crate::path::{FieldPath, Path, PathSet};
 
 /// Where the templates of the cells are.
@@ -22,6 +24,7 @@ pub struct View<'a> {
     /// The databases, in order.
     pub databases: Vec<Database<'a>>,
     unknown: &'a PathSet,
+    footprint: OnceCell<Footprint>,
 }
 
 /// A database and its table groups.
@@ -70,7 +73,12 @@ impl<'a> View<'a> {
             template,
             groups: table_groups(&template.spec),
         };
-        Self { cluster, databases: templates.enumerate().map(database).collect(), unknown }
+        Self {
+            cluster,
+            databases: templates.enumerate().map(database).collect(),
+            unknown,
+            footprint: OnceCell::new(),
+        }
     }
 
     /// The spec.
@@ -81,6 +89,11 @@ impl<'a> View<'a> {
     /// Paths of what could not be decoded.
     pub(super) fn unknown(&self) -> &'a PathSet {
         self.unknown
+    }
+
+    /// What the cluster takes up.
+    pub(super) fn footprint(&self) -> &Footprint {
+        self.footprint.get_or_init(|| Footprint::of(self.cluster))
     }
 
     /// Whether what a rule reads at a path is known, all of it.

@@ -1,0 +1,97 @@
+//! What the objects are called that a cluster leads to.
+//!
+//! Names are joined and cut, so two objects may end up with the same one: that is to be known before either is made.
+
+use super::children::{managed, topology_is_managed};
+use super::pools::{key_ranges, table_groups};
+use crate::names;
+use crate::v1alpha1::{Backup, DatabaseTemplate, MultigresCluster};
+
+/// What of a cluster leads to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the fields are indices: of templates, of `table_groups` and of their pools")]
+pub enum Source {
+    /// The cluster as such.
+    Cluster,
+    /// A cell.
+    Cell { cell: usize },
+    /// A database.
+    Database { database: usize },
+    /// A table group.
+    TableGroup { database: usize, group: usize },
+    /// A pool.
+    Pool { database: usize, group: usize, pool: usize },
+}
+
+/// Kind and name of every object that the cluster's managed sections lead to, and what of the cluster does.
+pub fn each_object(cluster: &MultigresCluster, f: &mut dyn FnMut(Source, &'static str, String)) {
+    // A name that is yet to be generated is nobody else's.
+    let Some(name) = cluster.metadata.name.as_deref().filter(|name| !name.is_empty()) else { return };
+    let spec = &cluster.spec;
+    let mut own = |kind, name| f(Source::Cluster, kind, name);
+    if topology_is_managed(spec) {
+        own("TopoServer", names::etcd(name));
+        own("StatefulSet", names::etcd(name));
+        own("PodDisruptionBudget", names::etcd(name));
+        own("Service", names::etcd_peer(name));
+        own("Service", names::etcd_client(name));
+    }
+    if managed(spec.admin.as_ref().and_then(|admin| admin.managed)) {
+        own("MultiAdmin", names::admin(name));
+        own("Deployment", names::multiadmin(name));
+        own("Service", names::admin(name));
+    }
+    let orch = managed(spec.orchestrator.as_ref().and_then(|orch| orch.managed));
+    if orch {
+        own("MultiOrch", names::orch(name));
+    }
+    for (index, cell) in spec.cells.templates.iter().map(|template| template.name.as_str()).enumerate() {
+        let mut of_cell = |kind, name| f(Source::Cell { cell: index }, kind, name);
+        if orch {
+            of_cell("StatefulSet", names::multiorch(name, cell));
+        }
+        if managed(spec.cells.managed) {
+            of_cell("MultiCell", names::cell(name, cell));
+            of_cell("Deployment", names::multigateway(name, cell));
+            of_cell("Service", names::multigateway(name, cell));
+        }
+    }
+    let databases = spec.databases.iter().filter(|databases| managed(databases.managed));
+    let templates = databases.flat_map(|databases| &databases.templates);
+    for (database, template) in templates.enumerate() {
+        each_of_database(name, database, template, spec.backup.as_ref(), f);
+    }
+}
+
+fn each_of_database(
+    cluster: &str,
+    database: usize,
+    template: &DatabaseTemplate,
+    backup: Option<&Backup>,
+    f: &mut dyn FnMut(Source, &'static str, String),
+) {
+    f(Source::Database { database }, "Secret", names::connection(cluster, &template.name));
+    if template.spec.password_secret_ref.is_none() {
+        f(Source::Database { database }, "Secret", names::password(cluster, &template.name));
+    }
+    let backup = template.spec.backup.as_ref().or(backup);
+    let has_backup_volume = backup.is_none_or(|backup| backup.filesystem.is_some());
+    for (group, source) in table_groups(&template.spec).iter().enumerate() {
+        for range in key_ranges(source.shards) {
+            let shard =
+                names::Shard { cluster, database: &template.name, table_group: source.name, shard: &range };
+            let mut of_shard = |kind, name| f(Source::TableGroup { database, group }, kind, name);
+            of_shard("MultiShard", shard.name());
+            of_shard("PodDisruptionBudget", shard.name());
+            of_shard("ConfigMap", shard.pg_hba());
+            if has_backup_volume {
+                of_shard("PersistentVolumeClaim", shard.backup());
+            }
+            for (index, pool) in source.pools.iter().enumerate() {
+                let mut of_pool = |kind, name| f(Source::Pool { database, group, pool: index }, kind, name);
+                of_pool("StatefulSet", shard.pool(&pool.name));
+                of_pool("Service", shard.pool_headless(&pool.name));
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What every cluster takes up that no other may use.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kube::runtime::watcher::Event;
+use multigres_crds::v1alpha1::MultigresCluster;
+use multigres_webhooks::footprint::{Footprint, Footprints};
+
+/// The footprints of the watched clusters.
+#[derive(Debug, Default)]
+pub struct Neighbourhood(RwLock<Footprints>);
+
+impl Neighbourhood {
+    /// The other clusters that take up some of the same.
+    pub fn neighbours(&self, of: &Footprint) -> Vec<Arc<Footprint>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).neighbours(of)
+    }
+
+    /// What keeps it up to date: takes the events of one watch.
+    pub fn follow(self: Arc<Self>) -> impl FnMut(&Event<MultigresCluster>) + Send + 'static {
+        let mut listed = HashSet::new();
+        move |event| {
+            let mut footprints = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            match event {
+                Event::Init => listed.clear(),
+                Event::InitApply(cluster) => {
+                    let footprint = Footprint::of(cluster);
+                    listed.insert((footprint.namespace.clone(), footprint.name.clone()));
+                    footprints.put(footprint);
+                }
+                Event::InitDone => footprints.retain(&std::mem::take(&mut listed)),
+                Event::Apply(cluster) => footprints.put(Footprint::of(cluster)),
+                Event::Delete(cluster) => {
+                    let name = |part: &Option<String>| part.clone().unwrap_or_default();
+                    footprints.remove(&name(&cluster.metadata.namespace), &name(&cluster.metadata.name));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(name: &str) -> MultigresCluster {
+        let text = include_str!("../../tests/samples/proposal-cluster.yaml");
+        let mut cluster: MultigresCluster = serde_saphyr::from_str(text).unwrap();
+        cluster.metadata.name = Some(name.to_owned());
+        cluster
+    }
+
+    /// All of them use the same external etcd for a cell.
+    #[test]
+    fn it_follows_the_watch() {
+        let known = Arc::new(Neighbourhood::default());
+        let neighbours = || -> Vec<String> {
+            let found = known.neighbours(&Footprint::of(&cluster("a"))).into_iter();
+            found.map(|other| other.name.to_string()).collect()
+        };
+        let mut follow = known.clone().follow();
+        follow(&Event::Apply(cluster("a")));
+        for name in ["b", "c"] {
+            follow(&Event::Apply(cluster(name)));
+        }
+        assert_eq!(neighbours(), ["b", "c"]);
+        follow(&Event::Delete(cluster("b")));
+        assert_eq!(neighbours(), ["c"]);
+        follow(&Event::Init);
+        follow(&Event::InitApply(cluster("d")));
+        follow(&Event::InitDone);
+        assert_eq!(neighbours(), ["d"]);
+    }
+}

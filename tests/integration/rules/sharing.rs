@@ -1,0 +1,85 @@
+//! What no two clusters share: parts of topologies, names of objects.
+
+use super::*;
+use crate::installation::eventually;
+
+/// The names of this one's cell and of the sound one's cell `next-door` are joined to the same.
+fn neighbour() -> Value {
+    let mut cluster = sound();
+    rename(&mut cluster, "sound-next");
+    *topology(&mut cluster) =
+        json!({"rootPath": "/neighbour", "external": {"address": "etcd.shared.svc:2379"}});
+    cell(&mut cluster)["name"] = json!("door");
+    without(&mut cluster["spec"], "databases");
+    cluster
+}
+
+/// Makes the neighbour of all clusters of the table, and waits until admission knows of it.
+pub async fn settle_neighbour(namespace: &Namespace<'_>) {
+    namespace.clusters().create(&neighbour()).await.allowed();
+    let (clusters, mut intruder) = (namespace.clusters().dry_run(), neighbour());
+    rename(&mut intruder, "intruder");
+    let is_known = || async { (!clusters.create(&intruder).await.is_allowed()).then_some(()) };
+    eventually("admission knows of the neighbour", is_known).await.unwrap();
+}
+
+/// Where the neighbour's topology is, spelled in another way.
+const SHARED: &str = "other:2379,ETCD.shared.svc.cluster.local.:2379";
+
+pub const CASES: &[Case] = &[
+    (
+        "C19",
+        |c| *topology(c) = json!({"rootPath": "/neighbours", "external": {"address": "etcd.shared:2379"}}),
+        &[],
+    ),
+    (
+        "C19",
+        |c| *topology(c) = json!({"rootPath": "/neighbour", "external": {"address": "etcd.shared:2380"}}),
+        &[],
+    ),
+    (
+        "C19",
+        |c| *topology(c) = json!({"rootPath": "/neighbour/within", "external": {"address": SHARED}}),
+        &[("Duplicate", "spec.globalTopoServer.rootPath", "in use on the same etcd by MultigresCluster ")],
+    ),
+    (
+        "C19",
+        |c| {
+            let external = json!({"address": "etcd.shared:2379", "rootPath": "/neighbour"});
+            cell(c)["spec"]["topoServer"] = json!({"external": external});
+        },
+        &[(
+            "Duplicate",
+            "spec.cells.templates[0].spec.topoServer.external.rootPath",
+            "in use on the same etcd by MultigresCluster ",
+        )],
+    ),
+    ("C20", |c| push(&mut c["spec"]["cells"]["templates"], json!({"name": "next-doors"})), &[]),
+    (
+        "C20",
+        |c| push(&mut c["spec"]["cells"]["templates"], json!({"name": "next-door"})),
+        &[(
+            "Duplicate",
+            "spec.cells.templates[2].name",
+            "MultiCell \"sound-next-door\" would be made by Multigr",
+        )],
+    ),
+    // x/0-80/inf-p and x-0/80-inf/p are joined to the same.
+    (
+        "C20",
+        |c| {
+            pool(c, 0)["name"] = json!("inf-p");
+            group(c)["name"] = json!("x");
+            group(c)["partitioning"]["shards"] = json!(2);
+            let mut other = group(c).clone();
+            other["name"] = json!("x-0");
+            other["shardTemplate"]["pools"][0]["name"] = json!("p");
+            push(&mut database(c, 1)["spec"]["tableGroups"], other);
+        },
+        &[(
+            "Duplicate",
+            "spec.databases.templates[1].spec.tableGroups[1].shardTemplate.pools[0].name",
+            "would be made by spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[0].name",
+        )],
+    ),
+];

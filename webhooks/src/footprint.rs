@@ -1,0 +1,221 @@
+//! What a cluster takes up that no other may use: names in its namespace, and parts of topologies.
+//!
+//! Small enough to be kept of every cluster, and indexed, so that a review asks only those that it may run into.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use multigres_crds::address::{self, Endpoint};
+use multigres_crds::resolve::{self, each_object};
+use multigres_crds::v1alpha1::MultigresCluster;
+
+/// What a cluster takes up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// Namespace of the cluster.
+    pub namespace: Arc<str>,
+    /// Name of the cluster.
+    pub name: Arc<str>,
+    /// Kind and name of each object that it is made into.
+    pub objects: HashSet<(&'static str, Arc<str>)>,
+    /// The global topology, then those that cells have of their own.
+    pub topologies: Vec<Topology>,
+}
+
+/// A part of an etcd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// The members of the etcd, as far as they are known.
+    pub members: BTreeSet<Endpoint>,
+    /// The prefix of its keys.
+    pub root: String,
+    /// The cell whose own it is; nothing for the global one.
+    pub cell: Option<usize>,
+}
+
+impl Footprint {
+    /// The footprint of a cluster.
+    pub fn of(cluster: &MultigresCluster) -> Self {
+        let part = |part: &Option<String>| part.as_deref().unwrap_or_default().into();
+        let namespace: Arc<str> = part(&cluster.metadata.namespace);
+        let mut objects = HashSet::new();
+        each_object(cluster, &mut |_, kind, name| {
+            objects.insert((kind, name.into()));
+        });
+        let topologies = topologies(cluster, &namespace);
+        Self { name: part(&cluster.metadata.name), namespace, objects, topologies }
+    }
+
+    /// Whether both are of the same cluster.
+    fn is_of(&self, other: &Self) -> bool {
+        self.name == other.name && self.namespace == other.namespace
+    }
+}
+
+fn topologies(cluster: &MultigresCluster, namespace: &str) -> Vec<Topology> {
+    let spec = &cluster.spec;
+    let global = Topology {
+        members: resolve::global_members(cluster),
+        root: spec.global_topo_server.root_path.clone(),
+        cell: None,
+    };
+    let own = spec.cells.templates.iter().enumerate().filter_map(|(cell, template)| {
+        let external = template.spec.topo_server.as_ref()?.external.as_ref()?;
+        let members = address::members(&external.address, namespace);
+        Some(Topology { members, root: external.root_path.clone(), cell: Some(cell) })
+    });
+    std::iter::once(global).chain(own).collect()
+}
+
+impl Topology {
+    /// Whether some key may be of both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let within = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        !self.members.is_disjoint(&other.members)
+            && (within(&self.root, &other.root) || within(&other.root, &self.root))
+    }
+}
+
+/// Something that one cluster can take up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Taken {
+    Object { namespace: Arc<str>, kind: &'static str, name: Arc<str> },
+    Member(Endpoint),
+}
+
+impl Footprint {
+    /// All of it; of topologies without the root, as another one may lie within it.
+    fn taken(&self) -> impl Iterator<Item = Taken> {
+        let objects = self.objects.iter().map(|(kind, name)| Taken::Object {
+            namespace: self.namespace.clone(),
+            kind,
+            name: name.clone(),
+        });
+        let members = self.topologies.iter().flat_map(|topology| &topology.members);
+        objects.chain(members.cloned().map(Taken::Member))
+    }
+}
+
+/// The footprints of all clusters, found by what they take up.
+#[derive(Debug, Default)]
+pub struct Footprints {
+    clusters: HashMap<ClusterName, Arc<Footprint>>,
+    by_taken: HashMap<Taken, Vec<Arc<Footprint>>>,
+}
+
+/// Namespace and name.
+type ClusterName = (Arc<str>, Arc<str>);
+
+impl Footprints {
+    /// Notes what a cluster takes up, in place of what it did.
+    pub fn put(&mut self, footprint: Footprint) {
+        self.remove(&footprint.namespace, &footprint.name);
+        let footprint = Arc::new(footprint);
+        for taken in footprint.taken() {
+            self.by_taken.entry(taken).or_default().push(footprint.clone());
+        }
+        self.clusters.insert((footprint.namespace.clone(), footprint.name.clone()), footprint);
+    }
+
+    /// Notes that a cluster is gone.
+    pub fn remove(&mut self, namespace: &str, name: &str) {
+        let Some(footprint) = self.clusters.remove(&(namespace.into(), name.into())) else { return };
+        for taken in footprint.taken() {
+            if let Entry::Occupied(mut entry) = self.by_taken.entry(taken) {
+                entry.get_mut().retain(|other| !other.is_of(&footprint));
+                if entry.get().is_empty() {
+                    entry.remove();
+                }
+            }
+        }
+    }
+
+    /// Notes that no cluster is left but these.
+    pub fn retain(&mut self, exist: &HashSet<ClusterName>) {
+        let gone: Vec<ClusterName> =
+            self.clusters.keys().filter(|key| !exist.contains(*key)).cloned().collect();
+        for (namespace, name) in gone {
+            self.remove(&namespace, &name);
+        }
+    }
+
+    /// The other clusters that take up some of the same, by namespace and name.
+    pub fn neighbours(&self, of: &Footprint) -> Vec<Arc<Footprint>> {
+        let others = of.taken().filter_map(|taken| self.by_taken.get(&taken)).flatten();
+        let others = others.filter(|other| !other.is_of(of));
+        let sorted: BTreeMap<_, _> = others.map(|other| ((&other.namespace, &other.name), other)).collect();
+        sorted.into_values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Edit, edit, edited, small};
+
+    fn footprint(namespace: &str, name: &str, edits: &[Edit]) -> Footprint {
+        let named =
+            [edit("/metadata", "/name", json!(name)), edit("/metadata", "/namespace", json!(namespace))];
+        let cluster = edited(edited(small(), &named), edits);
+        Footprint::of(&serde_json::from_value(cluster).unwrap())
+    }
+
+    fn names(found: Vec<Arc<Footprint>>) -> Vec<String> {
+        found.iter().map(|other| format!("{}/{}", other.namespace, other.name)).collect()
+    }
+
+    #[test]
+    fn neighbours_take_up_some_of_the_same() {
+        let external =
+            |address: &str| [edit("/spec/globalTopoServer", "/external", json!({"address": address}))];
+        let mut known = Footprints::default();
+        for (namespace, name, address) in [
+            ("ns", "c", "e:1"),
+            ("ns", "other", "e:1"),
+            ("elsewhere", "c", "e.ns.svc:1,f:1"),
+            ("elsewhere", "d", "e:1"),
+        ] {
+            known.put(footprint(namespace, name, &external(address)));
+        }
+        let of = footprint("ns", "c", &external("e:1"));
+        assert_eq!(names(known.neighbours(&of)), ["elsewhere/c", "ns/other"]);
+        assert_eq!(names(known.neighbours(&footprint("ns", "n", &[]))), Vec::<String>::new());
+        // What was taken up before is free again.
+        known.put(footprint("elsewhere", "c", &[]));
+        assert_eq!(names(known.neighbours(&of)), ["ns/other"]);
+        known.remove("ns", "other");
+        assert!(known.neighbours(&of).is_empty());
+        known.retain(&HashSet::new());
+        assert!(known.clusters.is_empty() && known.by_taken.is_empty());
+    }
+
+    #[test]
+    fn topologies_overlap_where_one_lies_within_the_other() {
+        let topology = |root: &str, members: &str| Topology {
+            members: address::members(members, "ns"),
+            root: root.to_owned(),
+            cell: None,
+        };
+        let one = topology("/a/b", "e:1,f:1");
+        for (root, members, overlaps) in [
+            ("/a/b", "f.ns.svc:1", true),
+            ("/a", "e:1", true),
+            ("/a/b/c", "e:1", true),
+            ("/a/bc", "e:1", false),
+            ("/a/b", "e:2", false),
+            ("/a/b", "", false),
+        ] {
+            let other = topology(root, members);
+            assert_eq!(
+                (one.overlaps(&other), other.overlaps(&one)),
+                (overlaps, overlaps),
+                "{root} {members}"
+            );
+        }
+    }
+}
