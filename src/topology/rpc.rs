@@ -46,7 +46,7 @@ impl Peer {
             what: hostname.to_owned(),
             why: "it is registered without a gRPC port".to_owned(),
         })?;
-        Self::new(&Endpoint { host: hostname.to_owned(), port }, None)
+        Self::new(&Endpoint { host: hostname.to_owned(), port: port.into() }, None)
     }
 
     /// Calls a method of the server, for no longer than the time given.

@@ -98,10 +98,11 @@ async fn a_cluster_comes_online_and_keeps_every_acknowledged_write() {
         let mut successor = std::pin::pin!(database.primary(Some(&primary)));
         let mut next = 0;
         loop {
+            let insert = format!("insert into journal values ({next})");
             tokio::select! {
                 biased;
                 successor = &mut successor => break successor,
-                result = database.sql(&format!("insert into journal values ({next})")) => {
+                result = database.sql(&insert) => {
                     if result.is_ok() {
                         acknowledged.push(next);
                         longest = longest.max(last.elapsed());
@@ -116,8 +117,8 @@ async fn a_cluster_comes_online_and_keeps_every_acknowledged_write() {
     assert!(!acknowledged.is_empty());
     let kept = database.sql("select i from journal").await.unwrap();
     let kept: Vec<i32> = kept.lines().map(|line| line.parse().unwrap()).collect();
-    let lost: Vec<&i32> = acknowledged.iter().filter(|i| !kept.contains(i)).collect();
-    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    let missing: Vec<&i32> = acknowledged.iter().filter(|i| !kept.contains(i)).collect();
+    assert!(missing.is_empty(), "acknowledged and lost: {missing:?}");
 }
 
 /// The password that the operator made, from the connection Secret.
