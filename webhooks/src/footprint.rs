@@ -165,7 +165,7 @@ mod tests {
         Footprint::of(&serde_json::from_value(cluster).unwrap())
     }
 
-    fn names(found: Vec<Arc<Footprint>>) -> Vec<String> {
+    fn names(found: &[Arc<Footprint>]) -> Vec<String> {
         found.iter().map(|other| format!("{}/{}", other.namespace, other.name)).collect()
     }
 
@@ -183,11 +183,11 @@ mod tests {
             known.put(footprint(namespace, name, &external(address)));
         }
         let of = footprint("ns", "c", &external("e:1"));
-        assert_eq!(names(known.neighbours(&of)), ["elsewhere/c", "ns/other"]);
-        assert_eq!(names(known.neighbours(&footprint("ns", "n", &[]))), Vec::<String>::new());
+        assert_eq!(names(&known.neighbours(&of)), ["elsewhere/c", "ns/other"]);
+        assert_eq!(names(&known.neighbours(&footprint("ns", "n", &[]))), Vec::<String>::new());
         // What was taken up before is free again.
         known.put(footprint("elsewhere", "c", &[]));
-        assert_eq!(names(known.neighbours(&of)), ["ns/other"]);
+        assert_eq!(names(&known.neighbours(&of)), ["ns/other"]);
         known.remove("ns", "other");
         assert!(known.neighbours(&of).is_empty());
         known.retain(&HashSet::new());
