@@ -7,7 +7,7 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 test: lint testbed ## Check formatting and lints, and run all tests
-	$(CARGO) test --workspace --no-fail-fast
+	$(CARGO) test --workspace --all-targets --no-fail-fast
 
 lint: ## Check formatting and lints only
 	$(CARGO) fmt --all --check
