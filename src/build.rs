@@ -27,7 +27,7 @@ mod volume;
 mod tests;
 
 pub use manifest::{Manifest, Ownership};
-pub use multi_shard::disruption_budget;
+pub use multi_shard::{disruption_budget, shard_names};
 pub use pod::RESTARTED_AT;
 pub use pooler::BACKUP_PATH;
 pub use render::{manifests, render};

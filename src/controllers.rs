@@ -9,6 +9,7 @@ mod cluster;
 mod context;
 mod engine;
 mod secrets;
+mod topology;
 mod wake;
 
 pub use context::{Context, Stores};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use clap::ValueEnum;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -16,9 +17,9 @@ use crate::clock::SystemClock;
 use crate::controllers::{Caches, Engine, Seams};
 use crate::election::Election;
 use crate::metrics::Metrics;
-use crate::observe::Scope;
+use crate::observe::{Scope, StorageClasses};
 use crate::server::{Readiness, Server, ServerArgs, Services};
-use crate::topology::Absent;
+use crate::topology::{self, Topology};
 use crate::{admission, install, signal};
 
 /// How the operator runs.
@@ -41,9 +42,29 @@ pub struct RunArgs {
     /// Names and addresses, beside those of its Service, under which API servers reach the webhooks
     #[arg(long = "webhook-name", value_name = "NAME|IP")]
     webhook_names: Vec<String>,
+    /// Whether to talk to the topology and the poolers. Where the pods run nothing, there is nobody to talk to
+    #[arg(long, value_enum, default_value = "multigres")]
+    topology: TopologyClient,
     /// DNS domain of the Kubernetes cluster
     #[arg(long, default_value = "cluster.local")]
     cluster_domain: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TopologyClient {
+    /// Write the records of cells and databases, and ask the poolers for their roles
+    Multigres,
+    /// Neither write nor ask: what pods do not tell is unknown
+    Absent,
+}
+
+impl TopologyClient {
+    fn connect(self) -> Arc<dyn Topology> {
+        match self {
+            Self::Multigres => Arc::new(topology::Client),
+            Self::Absent => Arc::new(topology::Absent),
+        }
+    }
 }
 
 /// Runs until it is asked to end.
@@ -66,13 +87,15 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let seams = Seams {
         client: client.clone(),
         environment: Environment { cluster_domain: args.cluster_domain.clone() },
-        topology: Arc::new(Absent),
+        topology: args.topology.connect(),
         clock: Arc::new(SystemClock),
         metrics: metrics.clone(),
     };
     let engines: Vec<Engine> = scopes(&args).iter().map(|scope| Engine::new(scope, seams.clone())).collect();
     let caches: Vec<Caches> = engines.iter().map(Engine::caches).collect();
-    let router = admission::webhooks(&user, caches.clone(), seams.environment, metrics.clone());
+    let classes = Arc::new(StorageClasses::default());
+    let router =
+        admission::webhooks(&user, caches.clone(), classes.clone(), seams.environment, metrics.clone());
     let trust = admission::trust(&client, &args.namespace, &args.webhook_names).await?;
     let services = Services { admission: router, tls: trust.tls, readiness: readiness.clone(), metrics };
 
@@ -89,6 +112,13 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
                 prepared = prepare(client, readiness, user, trust.ca_bundle, caches) => prepared,
                 () = shutdown.cancelled() => Ok(()),
             }
+        }
+    });
+    tasks.spawn({
+        let (client, shutdown) = (client.clone(), shutdown.clone());
+        async move {
+            shutdown.run_until_cancelled(classes.observe(client)).await;
+            Ok(())
         }
     });
     tasks.spawn(lead(client, args.namespace, engines, shutdown.clone()));

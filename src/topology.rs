@@ -1,38 +1,167 @@
-//! What the operator must know of the running data plane: who is primary, and whether writes are served.
+//! What the operator says to the running data plane and must know of it: the records of cells and databases, who is
+//! primary, whether writes are served.
+//!
+//! Records are in etcd ([`Etcd`]), under keys that are Multigres' own ([`desired`]). What poolers write there of
+//! themselves is not always so, so they are asked themselves: see [`Roles`].
+
+pub mod desired;
+pub mod records;
+
+mod client;
+mod credentials;
+mod error;
+mod etcd;
+mod merge;
+mod orch;
+mod poolers;
+mod roles;
+mod rpc;
 
 use futures::future::BoxFuture;
-use multigres_crds::v1alpha1::{MultiShardSpec, TopologyReference, Truth};
+use multigres_crds::v1alpha1::{MultiCellSpec, MultiShardSpec, TopologyReference, Truth};
+
+pub use client::Client;
+pub use credentials::Credentials;
+pub use error::Error;
+pub use etcd::{Etcd, KeyValue};
+pub use merge::Malformed;
+pub use roles::{Member, Role, Roles};
+
+use records::Id;
 
 /// A client of the topology.
 ///
 /// Each call is bounded in time and answers with what was seen. What was not seen is unknown, never guessed.
 pub trait Topology: Send + Sync + 'static {
     /// Whether a topology server answers.
-    fn reachable<'a>(&'a self, topology: &'a TopologyReference) -> BoxFuture<'a, Truth>;
+    fn reachable<'a>(&'a self, topology: &'a Access) -> BoxFuture<'a, Truth>;
 
     /// The roles in a shard.
-    fn roles<'a>(&'a self, shard: &'a MultiShardSpec) -> BoxFuture<'a, Roles>;
+    fn roles<'a>(&'a self, global: &'a Access, shard: &'a MultiShardSpec) -> BoxFuture<'a, Roles>;
+
+    /// Sees to the record of a cell.
+    fn ensure_cell<'a>(
+        &'a self,
+        global: &'a Access,
+        cell: &'a MultiCellSpec,
+    ) -> BoxFuture<'a, Result<Written, Error>>;
+
+    /// Sees to the record of a shard's database, if this shard is the one that writes it.
+    fn ensure_database<'a>(
+        &'a self,
+        global: &'a Access,
+        shard: &'a MultiShardSpec,
+    ) -> BoxFuture<'a, Result<Written, Error>>;
+
+    /// Removes the record of a cell, if it still says what the operator wrote.
+    fn remove_cell<'a>(
+        &'a self,
+        global: &'a Access,
+        cell: &'a MultiCellSpec,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Removes the record of a shard's database, if this shard is the one that wrote it, and it still says so.
+    fn remove_database<'a>(
+        &'a self,
+        global: &'a Access,
+        shard: &'a MultiShardSpec,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Removes the record of a pooler that will not return. Nobody else does.
+    fn remove_pooler<'a>(&'a self, global: &'a Access, pooler: &'a Id) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Has an orchestrator of a cell deal with a primary that is gone now, instead of after a grace. Answers with the
+    /// problems that remain: call it again until there are none.
+    fn trigger_recovery<'a>(
+        &'a self,
+        global: &'a Access,
+        cell: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>>;
 }
 
-/// The roles in a shard, as far as they were seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roles {
-    /// The pod of the primary.
-    pub primary: Option<String>,
-    /// Whether that primary serves writes.
-    pub serving_writes: Truth,
+/// How a topology is reached.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// `host:port` of each endpoint, separated by commas.
+    pub address: String,
+    /// What all keys start with.
+    pub root: String,
+    /// What opens it, where it asks for that.
+    pub credentials: Option<Credentials>,
 }
 
-/// No topology client: everything is unknown.
+impl Access {
+    /// To a topology, with what its Secrets hold.
+    pub fn new(topology: &TopologyReference, credentials: Option<Credentials>) -> Self {
+        Self { address: topology.address.clone(), root: topology.root_path.clone(), credentials }
+    }
+}
+
+/// What was to be done about a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Nothing: it says what it should.
+    Unchanged,
+    /// It was not there.
+    Created,
+    /// It said something else.
+    Updated,
+}
+
+/// No topology client: everything is unknown, and nothing is written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Absent;
 
+fn answer<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
+    Box::pin(std::future::ready(value))
+}
+
 impl Topology for Absent {
-    fn reachable<'a>(&'a self, _: &'a TopologyReference) -> BoxFuture<'a, Truth> {
-        Box::pin(std::future::ready(Truth::Unknown))
+    fn reachable<'a>(&'a self, _: &'a Access) -> BoxFuture<'a, Truth> {
+        answer(Truth::Unknown)
     }
 
-    fn roles<'a>(&'a self, _: &'a MultiShardSpec) -> BoxFuture<'a, Roles> {
-        Box::pin(std::future::ready(Roles::default()))
+    fn roles<'a>(&'a self, _: &'a Access, _: &'a MultiShardSpec) -> BoxFuture<'a, Roles> {
+        answer(Roles::default())
+    }
+
+    fn ensure_cell<'a>(
+        &'a self,
+        _: &'a Access,
+        _: &'a MultiCellSpec,
+    ) -> BoxFuture<'a, Result<Written, Error>> {
+        answer(Err(Error::Absent))
+    }
+
+    fn ensure_database<'a>(
+        &'a self,
+        _: &'a Access,
+        _: &'a MultiShardSpec,
+    ) -> BoxFuture<'a, Result<Written, Error>> {
+        answer(Err(Error::Absent))
+    }
+
+    fn remove_cell<'a>(&'a self, _: &'a Access, _: &'a MultiCellSpec) -> BoxFuture<'a, Result<(), Error>> {
+        answer(Err(Error::Absent))
+    }
+
+    fn remove_database<'a>(
+        &'a self,
+        _: &'a Access,
+        _: &'a MultiShardSpec,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        answer(Err(Error::Absent))
+    }
+
+    fn remove_pooler<'a>(&'a self, _: &'a Access, _: &'a Id) -> BoxFuture<'a, Result<(), Error>> {
+        answer(Err(Error::Absent))
+    }
+
+    fn trigger_recovery<'a>(
+        &'a self,
+        _: &'a Access,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+        answer(Err(Error::Absent))
     }
 }

@@ -38,7 +38,7 @@ pub fn disruption_budget(shard: &MultiShard, instances: i32) -> Manifest {
 }
 
 /// Names of a shard's objects.
-pub(super) fn shard_names(spec: &MultiShardSpec) -> names::Shard<'_> {
+pub fn shard_names(spec: &MultiShardSpec) -> names::Shard<'_> {
     names::Shard {
         cluster: &spec.cluster,
         database: &spec.database,

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -50,6 +51,11 @@ pub trait Child:
         Box::pin(std::future::ready(Vec::new()))
     }
 
+    /// Sees to what the topology must know of it, once its objects are applied. Returns what was done, if anything.
+    fn record<'a>(&'a self, _cx: &'a Context) -> BoxFuture<'a, Result<Option<&'static str>, Trouble>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// What can be seen of it beside its workloads.
     fn look<'a>(&'a self, _cx: &'a Context) -> BoxFuture<'a, Sight> {
         Box::pin(std::future::ready(Sight::default()))
@@ -67,6 +73,8 @@ pub struct Sight {
     pub gates: Vec<Gate>,
     /// Why a change of the pods does not go on by itself.
     pub rollout_awaits: Option<(&'static str, String)>,
+    /// When to look again at what Kubernetes does not tell of.
+    pub look_again: Option<Duration>,
 }
 
 /// What is said of every child alike.
@@ -99,10 +107,32 @@ pub async fn reconcile<K: Child>(child: Arc<K>, cx: Arc<Context>) -> Result<Acti
         if troubles.is_empty() {
             troubles = prune(&cx, &manifests, &uid).await;
         }
+        if troubles.is_empty() {
+            troubles.extend(record(child.as_ref(), &cx).await);
+        }
     }
     let survey = Survey::of(&manifests, &cx.objects);
-    say(child.as_ref(), &cx, &survey, &troubles, &immutable).await?;
-    Ok(cx.next_look(&uid, &troubles))
+    let look_again = say(child.as_ref(), &cx, &survey, &troubles, &immutable).await?;
+    Ok(match look_again {
+        Some(interval) if troubles.is_empty() => {
+            cx.failures.reset(&uid);
+            Action::requeue(interval)
+        }
+        _ => cx.next_look(&uid, &troubles),
+    })
+}
+
+/// Sees to the topology's records and tells of it.
+async fn record<K: Child>(child: &K, cx: &Context) -> Option<Trouble> {
+    match child.record(cx).await {
+        Ok(None) => None,
+        Ok(Some(done)) => {
+            let note = format!("The topology record of {} was {done}", child.name_any());
+            cx.events.normal(&child.object_ref(&()), "TopologyRecordWritten", "Reconcile", note).await;
+            None
+        }
+        Err(trouble) => Some(trouble),
+    }
 }
 
 /// Applies every manifest of an owner; one that fails does not keep the others from being applied. Returns what went
@@ -189,7 +219,7 @@ async fn say<K: Child>(
     survey: &Survey,
     troubles: &[Trouble],
     immutable: &[String],
-) -> Result<(), Error> {
+) -> Result<Option<Duration>, Error> {
     let sight = child.look(cx).await;
     let circumstances = Circumstances {
         troubles: troubles.to_vec(),
@@ -208,8 +238,8 @@ async fn say<K: Child>(
         conditions: conditions(child.conditions(), generation, &cx.clock.now(), facts),
     };
     let status = child.observed(survey, &sight, said);
-    if child.status() == Some(&status) {
-        return Ok(());
+    if child.status() != Some(&status) {
+        cx.write_status(child, &status).await?;
     }
-    cx.write_status(child, &status).await
+    Ok(sight.look_again)
 }

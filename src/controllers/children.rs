@@ -2,13 +2,28 @@
 
 mod multi_shard;
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{Resource, ResourceExt};
 use multigres_crds::v1alpha1::*;
 
 use super::child::{Child, Said, Sight};
 use super::context::Context;
-use crate::status::{Gate, Survey};
+use super::topology;
+use crate::status::{Gate, Survey, Trouble};
+
+/// How often to look at what Kubernetes does not tell of.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Whether a topology answers. What opens it is missing or wrong: it does not.
+pub async fn reachable<K: Resource>(cx: &Context, child: &K, topology: &TopologyReference) -> Truth {
+    match topology::access(cx, &child.namespace().unwrap_or_default(), topology).await {
+        Ok(access) => cx.topology.reachable(&access).await,
+        Err(_) => Truth::False,
+    }
+}
 
 /// The parts of [`Child`] that only read the type's own fields.
 macro_rules! own_fields {
@@ -90,8 +105,16 @@ impl Child for MultiCell {
     fn look<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Sight> {
         Box::pin(async move {
             let own = self.spec.topology.address != self.spec.global_topology.address;
-            let topology = if own { Some(cx.topology.reachable(&self.spec.topology).await) } else { None };
-            Sight { topology, ..Sight::default() }
+            let topology = if own { Some(reachable(cx, self, &self.spec.topology).await) } else { None };
+            Sight { topology, look_again: own.then_some(LOOK_AGAIN), ..Sight::default() }
+        })
+    }
+
+    fn record<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<Option<&'static str>, Trouble>> {
+        Box::pin(async move {
+            let namespace = self.namespace().unwrap_or_default();
+            let global = topology::access(cx, &namespace, &self.spec.global_topology).await?;
+            topology::outcome(cx.topology.ensure_cell(&global, &self.spec).await)
         })
     }
 

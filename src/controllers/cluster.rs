@@ -10,6 +10,7 @@ use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::*;
 
 use super::child::apply;
+use super::children::reachable;
 use super::context::{Context, Error};
 use crate::build::{self, Manifest};
 use crate::observe::{ObjectKey, Observed};
@@ -134,7 +135,7 @@ async fn view(
     let external_topology = if topology_managed {
         Truth::Unknown
     } else {
-        cx.topology.reachable(&resolve::global_topology(cluster)).await
+        reachable(cx, cluster, &resolve::global_topology(cluster)).await
     };
     let of_cluster = Belonging { cluster };
     let missing = manifests.iter().map(Manifest::key).filter(|key| cx.objects.get(key).is_none());

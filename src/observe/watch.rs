@@ -37,7 +37,7 @@ impl Scope {
 }
 
 /// Load balancers cut idle connections at 240 s: the server is asked to end the watch before.
-const WATCH_SECONDS: u32 = 200;
+pub(super) const WATCH_SECONDS: u32 = 200;
 
 /// Watches the objects of a kind that carry a cluster's label and tells what becomes of them. Never ends.
 pub async fn observe_objects(

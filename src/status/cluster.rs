@@ -272,7 +272,7 @@ fn stalled(view: &ClusterView, children: &[ChildState<'_>]) -> Fact {
 
 /// The reasons of children that a cluster passes on.
 fn known_reason(reason: &str) -> &'static str {
-    const PASSED_ON: [&str; 9] = [
+    const PASSED_ON: [&str; 14] = [
         "PodsNotReady",
         "Creating",
         "RollingOut",
@@ -282,6 +282,11 @@ fn known_reason(reason: &str) -> &'static str {
         "PasswordMissing",
         "ApplyFailed",
         "ImmutableField",
+        "TopologyUnreachable",
+        "TopologyRefused",
+        "TopologyConflict",
+        "TopologyRecordUnreadable",
+        "TopologyInvalid",
     ];
     PASSED_ON.into_iter().find(|known| *known == reason).unwrap_or("ChildNotReady")
 }

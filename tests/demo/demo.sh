@@ -80,7 +80,7 @@ start_operator() {
     local ops
     ops=$(free_port)
     printf '\n$ %s run --webhook-address 127.0.0.1:%s …\n' "$operator" "$webhooks"
-    setsid "$operator" run --kubeconfig "$state/operator.kubeconfig" --webhook-name 127.0.0.1 --drain 0s \
+    setsid "$operator" run --kubeconfig "$state/operator.kubeconfig" --webhook-name 127.0.0.1 --topology absent --drain 0s \
         --webhook-address "127.0.0.1:$webhooks" --ops-address "127.0.0.1:$ops" \
         >"$state/operator.log" 2>&1 </dev/null &
     echo $! >"$state/operator.pid"

@@ -73,7 +73,16 @@ impl Installation {
             .arg("run")
             .args(["--webhook-address", &format!("127.0.0.1:{}", self.ports.admission)])
             .args(["--ops-address", &format!("127.0.0.1:{}", self.ports.ops)])
-            .args(["--webhook-name", "127.0.0.1", "--namespace", NAMESPACE, "--drain", "0s"])
+            .args([
+                "--topology",
+                "absent",
+                "--webhook-name",
+                "127.0.0.1",
+                "--namespace",
+                NAMESPACE,
+                "--drain",
+                "0s",
+            ])
             .env("KUBECONFIG", &self.kubeconfig)
             .env("NO_COLOR", "1");
         let log = self.log();

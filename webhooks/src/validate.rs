@@ -20,6 +20,7 @@ mod removal;
 mod resources;
 mod sharing;
 mod standalone;
+mod storage;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -186,6 +187,7 @@ pub const RULES: &[Rule] = &[
 
 /// What is admitted but should be known, the most important first.
 pub const WARNINGS: &[Rule] = &[
+    storage::W14,
     images::W01,
     advice::W04,
     advice::W12,
@@ -193,6 +195,8 @@ pub const WARNINGS: &[Rule] = &[
     advice::W06,
     advice::W10,
     advice::W11,
+    storage::W13,
+    storage::W15,
     images::W03,
     images::W02,
     advice::W07,

@@ -2,15 +2,17 @@
 
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 use multigres_crds::names;
 use multigres_crds::v1alpha1::*;
 
-use super::own_fields;
+use super::{LOOK_AGAIN, own_fields};
 use crate::apply::OwnerReference;
 use crate::controllers::child::{Child, Said, Sight};
 use crate::controllers::context::Context;
-use crate::controllers::secrets;
+use crate::controllers::{secrets, topology};
 use crate::status::{Gate, Survey, Trouble};
+use crate::topology::Roles;
 
 impl Child for MultiShard {
     own_fields!(MultiShardStatus);
@@ -19,27 +21,30 @@ impl Child for MultiShard {
         Box::pin(async move { secrets::ensure(self, cx, owner).await.err().into_iter().collect() })
     }
 
+    fn record<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<Option<&'static str>, Trouble>> {
+        Box::pin(async move {
+            let namespace = self.namespace().unwrap_or_default();
+            let global = topology::access(cx, &namespace, &self.spec.global_topology).await?;
+            topology::outcome(cx.topology.ensure_database(&global, &self.spec).await)
+        })
+    }
+
     fn look<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Sight> {
         Box::pin(async move {
-            let roles = cx.topology.roles(&self.spec).await;
-            let gate = Gate {
-                open: roles.serving_writes,
-                reason: if roles.serving_writes == Truth::Unknown {
-                    "TopologyUnknown"
-                } else {
-                    "NotServingWrites"
-                },
-                message: match roles.serving_writes {
-                    Truth::Unknown => "It is not known whether a primary serves writes.".to_owned(),
-                    _ => "No primary serves writes.".to_owned(),
-                },
+            let namespace = self.namespace().unwrap_or_default();
+            let roles = match topology::access(cx, &namespace, &self.spec.global_topology).await {
+                Ok(global) => cx.topology.roles(&global, &self.spec).await,
+                Err(trouble) => Roles { unseen: vec![trouble.message], ..Roles::default() },
             };
+            // Without a topology client there is nothing to look at.
+            let asked = !(roles.members.is_empty() && roles.unseen.is_empty());
             // Which pod leads is not known: replacing one could take the primary, or a quorum.
             let why = "which pod may be replaced is known from the topology alone".to_owned();
             Sight {
-                roles,
-                gates: vec![gate],
+                gates: vec![serving(&roles)],
                 rollout_awaits: Some(("AwaitingTopology", why)),
+                look_again: asked.then_some(LOOK_AGAIN),
+                roles,
                 ..Sight::default()
             }
         })
@@ -69,4 +74,16 @@ impl Child for MultiShard {
             rollout: survey.rollout(waiting_for),
         }
     }
+}
+
+/// Whether the shard takes writes: known from the poolers alone.
+fn serving(roles: &Roles) -> Gate {
+    let (reason, message) = match roles.serving_writes {
+        Truth::Unknown if roles.unseen.is_empty() => {
+            ("TopologyUnknown", "It is not known whether a primary serves writes.".to_owned())
+        }
+        Truth::Unknown => ("TopologyUnknown", format!("Does not answer: {}.", roles.unseen.join(", "))),
+        _ => ("NotServingWrites", "No primary serves writes.".to_owned()),
+    };
+    Gate { open: roles.serving_writes, reason, message }
 }

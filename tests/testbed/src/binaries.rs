@@ -2,19 +2,20 @@
 //!
 //! A test run must not depend on what happens to be installed, nor on downloads from anywhere but the Go module
 //! proxy. So every program comes from a module under `gomod/` whose `go.sum` pins all of its sources. The result
-//! is kept in a cache whose directories are named after everything that goes into them: a changed version is built
-//! beside the old one, and nothing is ever rebuilt in place. `KUBEBUILDER_ASSETS` replaces what it holds.
+//! is kept in the cache. `KUBEBUILDER_ASSETS` replaces what it holds.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
-use anyhow::{Context, bail};
-use sha2::{Digest, Sha256};
+use anyhow::Context;
+
+use crate::cache;
+use crate::command::run;
 
 /// A Go module that pins the sources of some programs.
+#[derive(Debug)]
 struct Module {
     name: &'static str,
     go_mod: &'static str,
@@ -22,33 +23,36 @@ struct Module {
     ldflags: &'static str,
 }
 
-static ETCD_MODULE: Module = Module {
-    name: "etcd",
-    go_mod: include_str!("../gomod/etcd/go.mod"),
-    go_sum: include_str!("../gomod/etcd/go.sum"),
-    ldflags: "-s -w",
-};
+/// The module in a directory under `gomod/`.
+macro_rules! module {
+    ($name:literal, $ldflags:expr) => {
+        Module {
+            name: $name,
+            go_mod: include_str!(concat!("../gomod/", $name, "/go.mod")),
+            go_sum: include_str!(concat!("../gomod/", $name, "/go.sum")),
+            ldflags: $ldflags,
+        }
+    };
+}
+
+/// Without symbols the programs are smaller by a third.
+const STRIPPED: &str = "-s -w";
 
 /// Without the version variables clients would take the API server for version 0.0 and refuse to work with it.
-static KUBERNETES_MODULE: Module = Module {
-    name: "k8s",
-    go_mod: include_str!("../gomod/k8s/go.mod"),
-    go_sum: include_str!("../gomod/k8s/go.sum"),
-    ldflags: "-s -w \
-              -X k8s.io/component-base/version.gitVersion=v1.34.4 \
-              -X k8s.io/component-base/version.gitMajor=1 \
-              -X k8s.io/component-base/version.gitMinor=34 \
-              -X k8s.io/client-go/pkg/version.gitVersion=v1.34.4",
-};
+const KUBERNETES_VERSION: &str = "-s -w \
+    -X k8s.io/component-base/version.gitVersion=v1.34.4 \
+    -X k8s.io/component-base/version.gitMajor=1 \
+    -X k8s.io/component-base/version.gitMinor=34 \
+    -X k8s.io/client-go/pkg/version.gitVersion=v1.34.4";
 
-static KWOK_MODULE: Module = Module {
-    name: "kwok",
-    go_mod: include_str!("../gomod/kwok/go.mod"),
-    go_sum: include_str!("../gomod/kwok/go.sum"),
-    ldflags: "-s -w",
-};
+static ETCD_MODULE: Module = module!("etcd", STRIPPED);
+static KUBERNETES_MODULE: Module = module!("k8s", KUBERNETES_VERSION);
+static KWOK_MODULE: Module = module!("kwok", STRIPPED);
+static COREDNS_MODULE: Module = module!("coredns", STRIPPED);
+static MULTIGRES_MODULE: Module = module!("multigres", STRIPPED);
 
 /// A program the testbed runs.
+#[derive(Debug)]
 pub struct Tool {
     name: &'static str,
     module: &'static Module,
@@ -69,13 +73,48 @@ pub static KUBECTL: Tool = Tool::kubernetes("kubectl", "k8s.io/kubernetes/cmd/ku
 /// Plays the kubelets of fake nodes.
 pub static KWOK: Tool = Tool { name: "kwok", module: &KWOK_MODULE, package: "sigs.k8s.io/kwok/cmd/kwok" };
 
-/// Every tool, in the order in which they are built.
-pub static ALL: [&Tool; 6] =
+/// Runs the pods of a real node.
+pub static KUBELET: Tool = Tool::kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet");
+/// Leads the addresses of Services to pods.
+pub static KUBE_PROXY: Tool = Tool::kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy");
+/// Resolves the names of Services and pods.
+pub static COREDNS: Tool =
+    Tool { name: "coredns", module: &COREDNS_MODULE, package: "github.com/coredns/coredns" };
+/// Serves the state of a Multigres cluster to its administrators.
+pub static MULTIADMIN: Tool =
+    Tool::multigres("multiadmin", "github.com/multigres/multigres/go/cmd/multiadmin");
+/// Speaks the PostgreSQL protocol to clients.
+pub static MULTIGATEWAY: Tool =
+    Tool::multigres("multigateway", "github.com/multigres/multigres/go/cmd/multigateway");
+/// Elects primaries.
+pub static MULTIORCH: Tool = Tool::multigres("multiorch", "github.com/multigres/multigres/go/cmd/multiorch");
+/// Pools the connections to one PostgreSQL instance.
+pub static MULTIPOOLER: Tool =
+    Tool::multigres("multipooler", "github.com/multigres/multigres/go/cmd/multipooler");
+/// The command line client of Multigres.
+pub static MULTIGRES: Tool = Tool::multigres("multigres", "github.com/multigres/multigres/go/cmd/multigres");
+/// Runs a PostgreSQL instance.
+pub static PGCTLD: Tool = Tool::multigres("pgctld", "github.com/multigres/multigres/go/cmd/pgctld");
+
+/// What control planes with fake nodes are made of, in the order in which it is built.
+pub static CONTROL_PLANE: [&Tool; 6] =
     [&ETCD, &KUBE_APISERVER, &KUBE_CONTROLLER_MANAGER, &KUBE_SCHEDULER, &KUBECTL, &KWOK];
+
+/// What a real node is made of, beside what it has in common with a control plane.
+pub static NODE: [&Tool; 3] = [&KUBELET, &KUBE_PROXY, &COREDNS];
+
+/// Builds what is missing of some tools; blocks meanwhile.
+pub fn build<'a>(tools: impl IntoIterator<Item = &'a Tool>) -> anyhow::Result<()> {
+    tools.into_iter().try_for_each(|tool| tool.path().map(drop))
+}
 
 impl Tool {
     const fn kubernetes(name: &'static str, package: &'static str) -> Self {
         Self { name, module: &KUBERNETES_MODULE, package }
+    }
+
+    const fn multigres(name: &'static str, package: &'static str) -> Self {
+        Self { name, module: &MULTIGRES_MODULE, package }
     }
 
     /// The name of the program's file.
@@ -88,11 +127,11 @@ impl Tool {
         if let Some(supplied) = self.supplied() {
             return Ok(supplied);
         }
-        let directory = cache()?.join("bin").join(self.module.key());
+        let directory = cache::directory()?.join("bin").join(self.module.key());
         let path = directory.join(self.name);
-        if !path.is_file() {
-            self.build(&directory, &path).with_context(|| self.remedy())?;
-        }
+        let what = format!("{} ({})", self.name, self.package);
+        cache::make(&path, &what, |unfinished| self.build(&directory, unfinished))
+            .with_context(|| self.remedy())?;
         Ok(path)
     }
 
@@ -101,36 +140,19 @@ impl Tool {
         path.is_file().then_some(path)
     }
 
-    /// Builds beside the final place and renames, so that an interrupted build leaves nothing that looks whole.
-    fn build(&self, directory: &Path, path: &Path) -> anyhow::Result<()> {
-        fs::create_dir_all(directory)?;
-        let _lock = self.module.lock(directory)?;
-        if path.is_file() {
-            return Ok(()); // by the process that held the lock before
-        }
-        self.module.write_to(directory)?;
-        report(&format!("building {} ({})", self.name, self.package));
-        let started = Instant::now();
-        let unfinished = path.with_extension("unfinished");
-        let output = Command::new("go")
-            .args(["build", "-mod=readonly", "-trimpath", "-ldflags", self.module.ldflags, "-o"])
-            .arg(&unfinished)
+    /// With low priority: nobody waits for it who could do something else meanwhile.
+    fn build(&self, module: &Path, output: &Path) -> anyhow::Result<()> {
+        self.module.write_to(module)?;
+        let mut build = Command::new("nice");
+        build
+            .args(["-n", "10", "go", "build", "-mod=readonly", "-trimpath", "-ldflags", self.module.ldflags])
+            .arg("-o")
+            .arg(output)
             .arg(self.package)
-            .current_dir(directory)
+            .current_dir(module)
             .env("CGO_ENABLED", "0")
-            .env("GOWORK", "off")
-            .output()
-            .context("`go` could not be run")?;
-        if !output.status.success() {
-            bail!(
-                "`go build {}` failed:\n{}",
-                self.package,
-                String::from_utf8_lossy(&output.stderr).trim_end()
-            );
-        }
-        fs::rename(&unfinished, path)?;
-        report(&format!("built {} in {} s", self.name, started.elapsed().as_secs()));
-        Ok(())
+            .env("GOWORK", "off");
+        run(&mut build).map(drop)
     }
 
     fn remedy(&self) -> String {
@@ -145,10 +167,7 @@ impl Tool {
 impl Module {
     /// Names everything the programs of this module are made from.
     fn key(&self) -> String {
-        let inputs =
-            Sha256::new().chain_update(self.go_mod).chain_update(self.go_sum).chain_update(self.ldflags);
-        let digest = format!("{:x}", inputs.finalize());
-        format!("{}-{}", self.name, &digest[..16])
+        format!("{}-{}", self.name, cache::key([self.go_mod, self.go_sum, self.ldflags]))
     }
 
     /// Go needs `go.mod` and `go.sum` in a directory; the cache's copy leaves the checkout untouched.
@@ -156,28 +175,4 @@ impl Module {
         fs::write(directory.join("go.mod"), self.go_mod)?;
         fs::write(directory.join("go.sum"), self.go_sum)
     }
-
-    /// Held while building: two test processes that start at once must not both spend minutes on the same program.
-    fn lock(&self, directory: &Path) -> anyhow::Result<File> {
-        let lock = File::create(directory.join("lock"))?;
-        if lock.try_lock().is_err() {
-            report(&format!("waiting for another process that builds {} programs", self.name));
-            lock.lock()?;
-        }
-        Ok(lock)
-    }
-}
-
-/// Outside the checkout, so that worktrees share it and `cargo clean` spares it.
-fn cache() -> anyhow::Result<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-        .context("neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(base.join("multigres-testbed"))
-}
-
-/// Straight to standard error: the test runner would hold back what the print macros write, for minutes.
-fn report(line: &str) {
-    let _ = writeln!(io::stderr(), "testbed: {line}");
 }

@@ -1,10 +1,11 @@
 //! The command lines of the control plane's processes.
 //!
-//! They run in the state directory, and paths on their command lines are relative to it. All of them listen on
-//! loopback alone, or not at all.
+//! They run in the state directory, and paths on their command lines are relative to it. Where others share the
+//! network, they listen on loopback alone, or not at all.
 
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::process::Command;
 
 use serde_json::json;
@@ -26,17 +27,37 @@ pub const PROVISIONER: &str = "volume-provisioner";
 const CONTROLLER_MANAGER_USER: &str = "system:kube-controller-manager";
 const SCHEDULER_USER: &str = "system:kube-scheduler";
 
-/// Writes the certificates, keys and kubeconfigs that the processes read.
-pub fn write_inputs(state: &State, server: &str) -> anyhow::Result<()> {
+/// The API server's own user, when it asks kubelets for logs and the like.
+const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
+
+/// A user and the groups it is in.
+pub type User = (&'static str, &'static [&'static str]);
+
+/// The group that may do everything.
+pub const ALL_RIGHTS: &[&str] = &["system:masters"];
+
+const USERS: [User; 5] = [
+    (ADMIN, ALL_RIGHTS),
+    (FAKE_KUBELETS, ALL_RIGHTS),
+    (PROVISIONER, ALL_RIGHTS),
+    (CONTROLLER_MANAGER_USER, &[]),
+    (SCHEDULER_USER, &[]),
+];
+
+/// Writes the certificates, keys and kubeconfigs that the processes read, those of `more` users among them.
+pub fn write_inputs(state: &State, server: &str, more: &[User]) -> anyhow::Result<()> {
     let authority = Authority::new()?;
     let ca = authority.identity();
     let serving = authority.server()?;
+    let kubelet_client = authority.client(KUBELET_CLIENT, ALL_RIGHTS)?;
     let tokens = ServiceAccountKeys::generate()?;
     for (file, contents) in [
         ("ca.crt", &ca.certificate),
         ("ca.key", &ca.key),
         ("apiserver.crt", &serving.certificate),
         ("apiserver.key", &serving.key),
+        ("kubelet-client.crt", &kubelet_client.certificate),
+        ("kubelet-client.key", &kubelet_client.key),
         ("sa.key", &tokens.private),
         ("sa.pub", &tokens.public),
     ] {
@@ -45,15 +66,7 @@ pub fn write_inputs(state: &State, server: &str) -> anyhow::Result<()> {
     write_audit_policy(state)?;
 
     let cluster = Cluster { server: server.to_owned(), authority: ca.certificate };
-    let all_rights = ["system:masters"].as_slice();
-    let users = [
-        (ADMIN, all_rights),
-        (FAKE_KUBELETS, all_rights),
-        (PROVISIONER, all_rights),
-        (CONTROLLER_MANAGER_USER, &[]),
-        (SCHEDULER_USER, &[]),
-    ];
-    for (user, groups) in users {
+    for (user, groups) in USERS.iter().chain(more) {
         cluster.write_with_certificate(&state.kubeconfig(user), &authority.client(user, groups)?)?;
     }
     Ok(())
@@ -70,7 +83,7 @@ fn write_audit_policy(state: &State) -> io::Result<()> {
             { "level": "Metadata" },
         ],
     });
-    fs::write(state.pki("audit-policy.json"), policy.to_string())
+    fs::write(state.config("audit-policy.json"), policy.to_string())
 }
 
 /// The database; it need not survive a crash of the machine, so it does not wait for the disk.
@@ -87,18 +100,23 @@ pub fn etcd(state: &State) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// The API server. Endpoints may not hold loopback addresses, so it does not publish its own.
-pub fn apiserver(state: &State, port: u16) -> anyhow::Result<Command> {
+/// The API server, at an address that is published as the endpoint of the Service `kubernetes`. Endpoints may not hold
+/// loopback addresses, so a loopback address is not.
+pub fn apiserver(state: &State, address: Ipv4Addr, port: u16) -> anyhow::Result<Command> {
     let mut command = command(&KUBE_APISERVER, state)?;
+    if address.is_loopback() {
+        command.args(["--bind-address=127.0.0.1", "--endpoint-reconciler-type=none"]);
+    }
     command.args([
         &format!("--etcd-servers={ETCD_SOCKET}"),
         &format!("--secure-port={port}"),
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
-        "--endpoint-reconciler-type=none",
+        &format!("--advertise-address={address}"),
         "--tls-cert-file=pki/apiserver.crt",
         "--tls-private-key-file=pki/apiserver.key",
         "--client-ca-file=pki/ca.crt",
+        "--kubelet-client-certificate=pki/kubelet-client.crt",
+        "--kubelet-client-key=pki/kubelet-client.key",
+        "--kubelet-preferred-address-types=InternalIP",
         "--requestheader-client-ca-file=pki/ca.crt",
         "--requestheader-allowed-names=front-proxy",
         "--requestheader-username-headers=X-Remote-User",
@@ -110,7 +128,7 @@ pub fn apiserver(state: &State, port: u16) -> anyhow::Result<Command> {
         "--service-cluster-ip-range=10.96.0.0/16",
         "--authorization-mode=Node,RBAC",
         "--allow-privileged=true",
-        "--audit-policy-file=pki/audit-policy.json",
+        "--audit-policy-file=config/audit-policy.json",
         "--audit-log-path=logs/audit.log",
         // In MiB. The log is read by offset, so it must not be rotated.
         "--audit-log-maxsize=100000",

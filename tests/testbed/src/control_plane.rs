@@ -18,14 +18,18 @@ use kube::{Client, Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::audit::AuditLog;
-use crate::binaries::{ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KUBECTL, KWOK, Tool};
-use crate::components::{self, ADMIN, PROVISIONER};
+use crate::background::Background;
+use crate::binaries::{
+    self, ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KUBECTL, KWOK, Tool,
+};
+use crate::components::{self, ADMIN, PROVISIONER, User};
 use crate::fake_nodes::{self, PodReadiness};
 use crate::kubeconfig::{Cluster, client_config};
 use crate::kubectl::Kubectl;
+use crate::namespaces::{self, Namespaces};
 use crate::process::{ProcessEnded, ProcessGroup};
 use crate::state::State;
-use crate::volumes::{self, Provisioner};
+use crate::volumes::{self, Storage};
 
 /// Longer than any start on a busy machine; a start that hangs is reported, not waited for for ever.
 const READY_TIMEOUT: Duration = Duration::from_mins(2);
@@ -65,9 +69,10 @@ impl Default for Options {
 
 /// A running control plane; dropping it ends its processes and removes its temporary directory.
 pub struct ControlPlane {
-    // In the order in which they are to be dropped: no client may outlive the API server, and no process may write
-    // to a directory that is being removed.
-    provisioner: Option<Provisioner>,
+    // In the order in which they are to be dropped: no client may outlive the API server, everything in the namespaces
+    // is to be gone before the process that waits for it, and no process may write to a directory that is being removed.
+    provisioner: Option<Background>,
+    namespaces: Option<Namespaces>,
     processes: ProcessGroup,
     state: State,
     cluster: Cluster,
@@ -84,77 +89,106 @@ impl ControlPlane {
             bail!("fake nodes need the controllers, which let pods be scheduled to them");
         }
         let tools = options.tools();
-        tokio::task::spawn_blocking(move || tools.iter().try_for_each(|tool| tool.path().map(drop)))
-            .await??;
+        tokio::task::spawn_blocking(move || binaries::build(tools)).await??;
         for _ in 1..START_ATTEMPTS {
-            match Self::try_start(&options).await {
+            match Box::pin(Self::try_start(&options)).await {
                 Err(error) if port_was_taken(&error) => {}
                 result => return result,
             }
         }
-        Self::try_start(&options).await
+        Box::pin(Self::try_start(&options)).await
     }
 
     async fn try_start(options: &Options) -> anyhow::Result<Self> {
-        let state = options.dir.as_deref().map_or_else(State::temporary, State::kept)?;
-        let port = free_port()?;
-        let server = format!("https://127.0.0.1:{port}");
-        components::write_inputs(&state, &server)?;
-        let authority = std::fs::read_to_string(state.pki("ca.crt"))?;
-        let kubeconfig = state.kubeconfig(ADMIN);
-        let config = client_config(&kubeconfig).await?;
-
+        let state = State::new(options.dir.as_deref())?;
         let processes = ProcessGroup::new(state.to_remove())?;
-        let cluster = Cluster { server, authority };
-        let mut starting = Self { provisioner: None, processes, state, cluster, kubeconfig, config };
-        starting.start_apiserver(port).await?;
-        starting.wait_for(&KUBE_APISERVER, define(starting.client(), &options.crds)).await?;
+        let port = free_port()?;
+        let mut starting = Self::prepare(state, processes, port, &[]).await?;
+        starting.start_apiserver(Ipv4Addr::LOCALHOST, port).await?;
+        starting.define(&options.crds).await?;
         if options.controllers {
-            starting.start_controllers().await?;
+            starting.start_controllers(Storage::Nowhere).await?;
         }
         if options.fake_nodes > 0 {
-            starting.start_nodes(options).await?;
+            starting.start_fake_nodes(options).await?;
         }
         Ok(starting)
     }
 
-    async fn start_apiserver(&mut self, port: u16) -> anyhow::Result<()> {
-        self.spawn(&ETCD, components::etcd(&self.state)?)?;
-        self.spawn(&KUBE_APISERVER, components::apiserver(&self.state, port)?)?;
-        self.wait_for(&KUBE_APISERVER, is_ready(self.client())).await
+    /// Everything but the processes, for an API server at a port of the loopback interface.
+    pub(crate) async fn prepare(
+        state: State,
+        processes: ProcessGroup,
+        port: u16,
+        users: &[User],
+    ) -> anyhow::Result<Self> {
+        let server = format!("https://127.0.0.1:{port}");
+        components::write_inputs(&state, &server, users)?;
+        let authority = std::fs::read_to_string(state.pki("ca.crt"))?;
+        let kubeconfig = state.kubeconfig(ADMIN);
+        let config = client_config(&kubeconfig).await?;
+        let cluster = Cluster { server, authority };
+        Ok(Self { provisioner: None, namespaces: None, processes, state, cluster, kubeconfig, config })
     }
 
-    async fn start_controllers(&mut self) -> anyhow::Result<()> {
-        self.spawn(&KUBE_CONTROLLER_MANAGER, components::controller_manager(&self.state)?)?;
+    /// Lets all further processes run in namespaces of their own.
+    pub(crate) async fn isolate(&mut self, address: Ipv4Addr) -> anyhow::Result<()> {
+        let (name, command) = namespaces::create(&self.state, address);
+        self.spawn(name, command)?;
+        let pid_file = namespaces::pid_file(self.dir());
+        self.wait_for(name, until(|| pid_file.exists())).await?;
+        self.namespaces = Some(Namespaces::open(&pid_file)?);
+        Ok(())
+    }
+
+    pub(crate) async fn start_apiserver(&mut self, address: Ipv4Addr, port: u16) -> anyhow::Result<()> {
+        self.spawn(ETCD.name(), components::etcd(&self.state)?)?;
+        self.spawn(KUBE_APISERVER.name(), components::apiserver(&self.state, address, port)?)?;
+        self.wait_for(KUBE_APISERVER.name(), is_ready(self.client())).await
+    }
+
+    pub(crate) async fn define(&mut self, crds: &[CustomResourceDefinition]) -> anyhow::Result<()> {
+        self.wait_for(KUBE_APISERVER.name(), define(self.client(), crds)).await
+    }
+
+    pub(crate) async fn start_controllers(&mut self, storage: Storage) -> anyhow::Result<()> {
+        self.spawn(KUBE_CONTROLLER_MANAGER.name(), components::controller_manager(&self.state)?)?;
         volumes::create_storage_class(self.client()).await?;
         let provisioner = client_config(&self.state.kubeconfig(PROVISIONER)).await?;
-        self.provisioner = Some(Provisioner::start(provisioner)?);
-        self.wait_for(&KUBE_CONTROLLER_MANAGER, default_account_exists(self.client())).await
+        self.provisioner = Some(volumes::provision(provisioner, storage)?);
+        self.wait_for(KUBE_CONTROLLER_MANAGER.name(), default_account_exists(self.client())).await
     }
 
-    async fn start_nodes(&mut self, options: &Options) -> anyhow::Result<()> {
-        self.spawn(&KUBE_SCHEDULER, components::scheduler(&self.state)?)?;
-        self.spawn(&KWOK, fake_nodes::kubelets(&self.state, options.pod_readiness)?)?;
-        self.wait_for(&KWOK, fake_nodes::create(self.client(), options.fake_nodes)).await
+    pub(crate) fn start_scheduler(&mut self) -> anyhow::Result<()> {
+        self.spawn(KUBE_SCHEDULER.name(), components::scheduler(&self.state)?)
     }
 
-    fn spawn(&mut self, tool: &Tool, command: Command) -> anyhow::Result<()> {
-        self.processes.spawn(tool.name(), command, self.state.log(tool.name()))
+    async fn start_fake_nodes(&mut self, options: &Options) -> anyhow::Result<()> {
+        self.start_scheduler()?;
+        self.spawn(KWOK.name(), fake_nodes::kubelets(&self.state, options.pod_readiness)?)?;
+        self.wait_for(KWOK.name(), fake_nodes::create(self.client(), options.fake_nodes)).await
+    }
+
+    pub(crate) fn spawn(&mut self, name: &'static str, command: Command) -> anyhow::Result<()> {
+        let command = match &self.namespaces {
+            Some(namespaces) => namespaces.enter(&command),
+            None => command,
+        };
+        self.processes.spawn(name, command, self.state.log(name))
     }
 
     /// Waits for what a process is to bring about, as long as all processes run.
-    async fn wait_for(
+    pub(crate) async fn wait_for(
         &mut self,
-        tool: &Tool,
+        name: &str,
         outcome: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<()> {
         tokio::select! {
             result = outcome => result,
             error = self.processes.first_end() => Err(error),
             () = tokio::time::sleep(READY_TIMEOUT) => Err(anyhow!(
-                "{} was not ready after {READY_TIMEOUT:?}; the end of its log:\n{}",
-                tool.name(),
-                self.processes.last_lines(tool.name())
+                "{name} was not ready after {READY_TIMEOUT:?}; the end of its log:\n{}",
+                self.processes.last_lines(name)
             )),
         }
     }
@@ -197,6 +231,14 @@ impl ControlPlane {
     /// What was asked of the API server, and by whom.
     pub fn audit_log(&self) -> AuditLog {
         AuditLog::new(self.state.log("audit"))
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(crate) fn namespaces(&self) -> anyhow::Result<&Namespaces> {
+        self.namespaces.as_ref().context("the control plane shares the namespaces of this process")
     }
 
     /// The process ids of the control plane's processes.
@@ -246,6 +288,14 @@ fn port_was_taken(error: &anyhow::Error) -> bool {
     error.downcast_ref::<ProcessEnded>().is_some_and(ProcessEnded::port_was_taken)
 }
 
+/// Waits for what can only be looked for.
+pub async fn until(holds: impl Fn() -> bool) -> anyhow::Result<()> {
+    while !holds() {
+        tokio::time::sleep(PROBE_INTERVAL).await;
+    }
+    Ok(())
+}
+
 /// Refused connections and failing checks are what a starting API server answers with.
 async fn is_ready(client: Client) -> anyhow::Result<()> {
     loop {
@@ -289,4 +339,10 @@ fn named<K: Resource<DynamicType = ()> + Default>(name: &str) -> K {
     let mut object = K::default();
     *object.meta_mut() = ObjectMeta { name: Some(name.to_owned()), ..Default::default() };
     object
+}
+
+impl AsRef<ControlPlane> for ControlPlane {
+    fn as_ref(&self) -> &ControlPlane {
+        self
+    }
 }

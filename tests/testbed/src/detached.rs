@@ -1,6 +1,6 @@
-//! Control planes that outlive the command that started them, for the demo.
+//! Control planes and nodes that outlive the command that started them, for the demo.
 //!
-//! `up` starts a second process of this program that owns the control plane, and `down` asks it to end. That process
+//! `up` starts a second process of this program that owns it, and `down` asks it to end. That process
 //! holds a lock on a file that contains its process id: as long as the lock is held, the id is its own, so nothing
 //! else can be taken for it, and once the lock is free, everything it owned is gone.
 
@@ -13,7 +13,8 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process, setsid};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::control_plane::{ControlPlane, Options};
+use crate::control_plane::ControlPlane;
+use crate::namespaces;
 use crate::state::{State, absent_is_fine};
 
 /// Says that the control plane is up, followed by the path of its kubeconfig.
@@ -42,8 +43,11 @@ pub fn up(dir: &Path, mut serve: Command) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Owns a control plane until it is told to end.
-pub async fn serve(dir: &Path, options: Options) -> anyhow::Result<()> {
+/// Owns a control plane, or a node, until it is told to end.
+pub async fn serve<T: AsRef<ControlPlane>>(
+    dir: &Path,
+    start: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<()> {
     // The terminal of the command that started this process is not ours to be interrupted from.
     setsid()?;
     let mut terminated = signal(SignalKind::terminate())?;
@@ -51,15 +55,19 @@ pub async fn serve(dir: &Path, options: Options) -> anyhow::Result<()> {
     owner.set_len(0)?;
     write!(owner, "{}", std::process::id())?;
 
-    let options = Options { dir: Some(dir.to_owned()), ..options };
-    let control_plane = tokio::select! {
-        started = ControlPlane::start(options) => started?,
+    let running = tokio::select! {
+        started = start => started?,
         _ = terminated.recv() => return Ok(()),
     };
     // Fails if nobody waits for it any more, and the control plane ends with us.
-    writeln!(std::io::stdout(), "{READY}{}", control_plane.kubeconfig().display())?;
+    writeln!(std::io::stdout(), "{READY}{}", running.as_ref().kubeconfig().display())?;
     terminated.recv().await;
     Ok(())
+}
+
+/// The command that runs `command` on the node of a directory.
+pub fn enter(dir: &Path, command: &Command) -> anyhow::Result<Command> {
+    namespaces::enter_others(&namespaces::pid_file(&State::root(dir)), command)
 }
 
 /// Ends the control plane of a directory and removes what it left there.

@@ -108,7 +108,7 @@ fn node(number: usize) -> Node {
 }
 
 /// A new node is tainted until the node lifecycle controller has seen it ready.
-fn is_schedulable(node: Option<&Node>) -> bool {
+pub fn is_schedulable(node: Option<&Node>) -> bool {
     let Some(node) = node else { return false };
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let ready =

@@ -8,8 +8,15 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 /// The names under which clients reach the API server, the first address of the service network among them.
-const SERVER_NAMES: [&str; 6] =
-    ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "127.0.0.1", "10.96.0.1"];
+const SERVER_NAMES: [&str; 7] = [
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+    "127.0.0.1",
+    "10.96.0.1",
+];
 
 /// A demo may run for months; a test cluster's authority has no reason to outlive it by decades.
 const VALIDITY: Duration = Duration::days(365);

@@ -20,16 +20,22 @@ use std::time::Duration;
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// `$1` is the directory to remove, or empty. The cleaner leaves the group that it is about to kill.
+use crate::command::last_lines;
+
+/// `$1` is the directory to remove, or empty; further arguments are directories of which only subdirectories can be
+/// removed, as is the way of control groups. The cleaner leaves the group that it is about to kill. Processes do not
+/// end at once, hence the attempts.
 const SUPERVISOR: &str = r#"
 cat >/dev/null
 setsid sh -c '
     kill -s KILL -- "-$1"
-    for attempt in 1 2 3 4 5; do
-        rm -rf -- "$2" && break
+    temporary=$2
+    shift 2
+    for attempt in 1 2 3 4 5 6 7 8 9 10; do
+        rm -rf -- "$temporary" && { [ $# -eq 0 ] || find "$@" -depth -type d -exec rmdir -- {} +; } && break
         sleep 1
     done
-' cleaner "$$" "$1" &
+' cleaner "$$" "$@" &
 wait
 "#;
 
@@ -67,9 +73,15 @@ impl ProcessEnded {
 impl ProcessGroup {
     /// Starts an empty group. `temporary` is removed if this process dies without dropping the group.
     pub fn new(temporary: Option<&Path>) -> anyhow::Result<Self> {
+        Self::with_cgroups(temporary, &[])
+    }
+
+    /// The same for processes that may make control groups below `cgroups`, which are removed likewise.
+    pub(crate) fn with_cgroups(temporary: Option<&Path>, cgroups: &[PathBuf]) -> anyhow::Result<Self> {
         let supervisor = Command::new("sh")
             .args(["-c", SUPERVISOR, "testbed-supervisor"])
             .arg(temporary.unwrap_or(Path::new("")))
+            .args(cgroups)
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -138,9 +150,7 @@ impl Drop for ProcessGroup {
 impl Member {
     fn last_lines(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+        last_lines(&String::from_utf8_lossy(&log), LOG_LINES)
     }
 }
 

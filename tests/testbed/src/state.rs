@@ -9,7 +9,7 @@ use tempfile::TempDir;
 /// Where everything is within a directory that somebody else chose, so that nothing else in it is touched.
 const ROOT: &str = "control-plane";
 
-const SUBDIRECTORIES: [&str; 5] = ["etcd", "home", "logs", "pki", "kubeconfigs"];
+const SUBDIRECTORIES: [&str; 6] = ["config", "etcd", "home", "kubeconfigs", "logs", "pki"];
 
 /// The files of one control plane.
 pub struct State {
@@ -18,16 +18,21 @@ pub struct State {
 }
 
 impl State {
+    /// The state in a directory that somebody chose, or else in a temporary one.
+    pub fn new(chosen: Option<&Path>) -> io::Result<Self> {
+        chosen.map_or_else(Self::temporary, Self::kept)
+    }
+
     /// A directory that is removed upon drop.
-    pub fn temporary() -> io::Result<Self> {
+    fn temporary() -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("multigres-testbed-").tempdir()?;
         Self::prepare(directory.path().to_path_buf(), Some(directory))
     }
 
     /// A directory that stays. What an earlier control plane left in it is removed.
-    pub fn kept(path: &Path) -> io::Result<Self> {
+    fn kept(path: &Path) -> io::Result<Self> {
         Self::clear(path)?;
-        let root = path.join(ROOT);
+        let root = Self::root(path);
         fs::create_dir_all(&root)?;
         Self::prepare(root.canonicalize()?, None)
     }
@@ -39,9 +44,14 @@ impl State {
         Ok(Self { path, temporary })
     }
 
+    /// Where the state is within a directory that somebody chose.
+    pub fn root(path: &Path) -> PathBuf {
+        path.join(ROOT)
+    }
+
     /// Removes what a control plane wrote to `path`, and `path` itself if nothing else is in it.
     pub fn clear(path: &Path) -> io::Result<()> {
-        absent_is_fine(fs::remove_dir_all(path.join(ROOT)))?;
+        absent_is_fine(fs::remove_dir_all(Self::root(path)))?;
         match fs::remove_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
             result => absent_is_fine(result),
@@ -63,7 +73,12 @@ impl State {
         self.path.join("logs").join(name).with_extension("log")
     }
 
-    /// A certificate, key, or other input of a process.
+    /// The configuration of a process.
+    pub fn config(&self, file: &str) -> PathBuf {
+        self.path.join("config").join(file)
+    }
+
+    /// A certificate or key.
     pub fn pki(&self, file: &str) -> PathBuf {
         self.path.join("pki").join(file)
     }

@@ -2,17 +2,17 @@
 //!
 //! Nothing provisions volumes on a bare control plane, and a pod whose claim is not bound is not scheduled. The
 //! provisioner makes a volume for every pending claim of the class [`STORAGE_CLASS`], grows it when its claim grows,
-//! and removes it when its claim is gone. Volumes have paths on the host, but fake nodes never look at them.
-//!
-//! It runs on a thread of its own: a control plane may be shared by tests, each of which has its own runtime, and the
-//! one that started it may be over before the others.
+//! and removes it when its claim is gone.
 
-use std::thread::{self, JoinHandle};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{
-    HostPathVolumeSource, ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec,
+    HostPathVolumeSource, LocalVolumeSource, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+    ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
 };
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -20,47 +20,35 @@ use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use serde_json::json;
-use tokio::sync::oneshot;
+
+use crate::background::Background;
+use crate::state::absent_is_fine;
 
 /// The default storage class, whose claims are served.
 pub const STORAGE_CLASS: &str = "standard";
 
 const STORAGE: &str = "storage";
 
-/// Provisions volumes until it is dropped.
-pub struct Provisioner {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+/// Where the contents of volumes are.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// Nowhere: no pod runs that could look at them.
+    Nowhere,
+    /// In a directory of a node.
+    Local {
+        /// The directory, in which each volume has one.
+        directory: PathBuf,
+        /// The node's name.
+        node: &'static str,
+    },
 }
 
-impl Provisioner {
-    /// Starts to serve claims, present and future ones.
-    pub fn start(config: kube::Config) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let client = {
-            let _within = runtime.enter();
-            Client::try_from(config)?
-        };
-        let (stop, stopped) = oneshot::channel::<()>();
-        let thread = thread::Builder::new().name("volumes".into()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = serve(client) => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Provisioner {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+/// Serves claims, present and future ones, until what it hands back is dropped.
+pub fn provision(config: kube::Config, storage: Storage) -> anyhow::Result<Background> {
+    Background::start("volumes", move || {
+        let client = Client::try_from(config)?;
+        Ok(serve(client, storage))
+    })
 }
 
 /// Creates the class. It names no provisioner, so that the controllers leave its claims alone.
@@ -81,12 +69,12 @@ pub async fn create_storage_class(client: Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve(client: Client) {
+async fn serve(client: Client, storage: Storage) {
     let claims = Api::<PersistentVolumeClaim>::all(client.clone());
     let volumes = Api::<PersistentVolume>::all(client.clone());
     tokio::join!(
-        for_each(watch(claims), |claim| provide(&client, claim)),
-        for_each(watch(volumes.clone()), |volume| remove_if_released(&volumes, volume)),
+        for_each(watch(claims), |claim| provide(&client, &storage, claim)),
+        for_each(watch(volumes.clone()), |volume| remove_if_released(&volumes, &storage, volume)),
     );
 }
 
@@ -114,7 +102,7 @@ async fn for_each<K>(
     }
 }
 
-async fn provide(client: &Client, claim: PersistentVolumeClaim) -> anyhow::Result<()> {
+async fn provide(client: &Client, storage: &Storage, claim: PersistentVolumeClaim) -> anyhow::Result<()> {
     let Some(spec) = &claim.spec else { return Ok(()) };
     if spec.storage_class_name.as_deref() != Some(STORAGE_CLASS)
         || claim.metadata.deletion_timestamp.is_some()
@@ -124,7 +112,7 @@ async fn provide(client: &Client, claim: PersistentVolumeClaim) -> anyhow::Resul
     let requested = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get(STORAGE));
     let capacity = claim.status.as_ref().and_then(|status| status.capacity.as_ref()?.get(STORAGE));
     match (&spec.volume_name, requested, capacity) {
-        (None, Some(requested), _) => create(client, &claim, requested).await,
+        (None, Some(requested), _) => create(client, storage, &claim, requested).await,
         (Some(volume), Some(requested), Some(capacity)) if requested != capacity => {
             grow(client, &claim, volume, requested).await
         }
@@ -132,10 +120,15 @@ async fn provide(client: &Client, claim: PersistentVolumeClaim) -> anyhow::Resul
     }
 }
 
-async fn create(client: &Client, claim: &PersistentVolumeClaim, size: &Quantity) -> anyhow::Result<()> {
+async fn create(
+    client: &Client,
+    storage: &Storage,
+    claim: &PersistentVolumeClaim,
+    size: &Quantity,
+) -> anyhow::Result<()> {
     let uid = claim.uid().context("the claim has no uid")?;
+    let name = format!("pvc-{uid}");
     let volume = PersistentVolume {
-        metadata: ObjectMeta { name: Some(format!("pvc-{uid}")), ..Default::default() },
         spec: Some(PersistentVolumeSpec {
             access_modes: claim.spec.as_ref().and_then(|spec| spec.access_modes.clone()),
             capacity: Some([(STORAGE.into(), size.clone())].into()),
@@ -144,19 +137,17 @@ async fn create(client: &Client, claim: &PersistentVolumeClaim, size: &Quantity)
                 kind: Some("PersistentVolumeClaim".into()),
                 namespace: claim.namespace(),
                 name: claim.metadata.name.clone(),
-                uid: Some(uid.clone()),
+                uid: Some(uid),
                 ..Default::default()
-            }),
-            host_path: Some(HostPathVolumeSource {
-                path: format!("/nonexistent/pvc-{uid}"),
-                type_: Some("DirectoryOrCreate".into()),
             }),
             persistent_volume_reclaim_policy: Some("Retain".into()),
             storage_class_name: Some(STORAGE_CLASS.into()),
-            ..Default::default()
+            ..storage.source(&name)
         }),
+        metadata: ObjectMeta { name: Some(name.clone()), ..Default::default() },
         ..Default::default()
     };
+    storage.create(&name)?;
     match Api::all(client.clone()).create(&PostParams::default(), &volume).await {
         // The claim was seen again before it was bound.
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
@@ -181,12 +172,68 @@ async fn grow(
     Ok(())
 }
 
-async fn remove_if_released(volumes: &Api<PersistentVolume>, volume: PersistentVolume) -> anyhow::Result<()> {
+async fn remove_if_released(
+    volumes: &Api<PersistentVolume>,
+    storage: &Storage,
+    volume: PersistentVolume,
+) -> anyhow::Result<()> {
     let ours =
         volume.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()) == Some(STORAGE_CLASS);
     let released = volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Released");
     if ours && released && volume.metadata.deletion_timestamp.is_none() {
-        volumes.delete(&volume.name_any(), &DeleteParams::default()).await?;
+        let name = volume.name_any();
+        volumes.delete(&name, &DeleteParams::default()).await?;
+        storage.remove(&name)?;
     }
     Ok(())
+}
+
+impl Storage {
+    /// Where the contents of a volume are, in the words of the API.
+    ///
+    /// On a real node it is a `local` volume: the kubelet gives it to the group of the pod, which it does not do with
+    /// a `hostPath`.
+    fn source(&self, volume: &str) -> PersistentVolumeSpec {
+        match self {
+            Self::Nowhere => PersistentVolumeSpec {
+                host_path: Some(HostPathVolumeSource {
+                    path: format!("/nonexistent/{volume}"),
+                    type_: Some("DirectoryOrCreate".into()),
+                }),
+                ..Default::default()
+            },
+            Self::Local { directory, node } => PersistentVolumeSpec {
+                local: Some(LocalVolumeSource {
+                    path: directory.join(volume).display().to_string(),
+                    ..Default::default()
+                }),
+                node_affinity: Some(only_on(node)),
+                ..Default::default()
+            },
+        }
+    }
+
+    fn create(&self, volume: &str) -> io::Result<()> {
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::Local { directory, .. } => fs::create_dir_all(directory.join(volume)),
+        }
+    }
+
+    fn remove(&self, volume: &str) -> io::Result<()> {
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::Local { directory, .. } => absent_is_fine(fs::remove_dir_all(directory.join(volume))),
+        }
+    }
+}
+
+fn only_on(node: &str) -> VolumeNodeAffinity {
+    let requirement = NodeSelectorRequirement {
+        key: "kubernetes.io/hostname".into(),
+        operator: "In".into(),
+        values: Some(vec![node.to_owned()]),
+    };
+    let term = NodeSelectorTerm { match_expressions: Some(vec![requirement]), ..Default::default() };
+    VolumeNodeAffinity { required: Some(NodeSelector { node_selector_terms: vec![term] }) }
 }

@@ -1,49 +1,14 @@
 //! Nothing a control plane started is left behind, however its owner ends.
 
-use std::io::{self, BufRead, BufReader};
-use std::os::fd::OwnedFd;
+mod common;
+
+use std::io;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Command, Output};
 
 use anyhow::Context;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use common::{Owner, assert_all_end, assert_vanishes, hold, is_owner};
 use testbed::{ControlPlane, Options};
-
-/// Generous: it only matters when something is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Tells this binary that it is to be the process that is killed.
-const OWNER: &str = "TESTBED_OWNER";
-
-/// Takes hold of running processes, so that their ends can be waited for even if their numbers are used again.
-fn hold(pids: &[u32]) -> anyhow::Result<Vec<OwnedFd>> {
-    let hold = |pid: &u32| {
-        let pid = Pid::from_raw(i32::try_from(*pid)?).context("0 is no process")?;
-        Ok(pidfd_open(pid, PidfdFlags::empty())?)
-    };
-    pids.iter().map(hold).collect()
-}
-
-fn assert_all_end(processes: &[OwnedFd]) -> anyhow::Result<()> {
-    let timeout = Timespec::try_from(PATIENCE)?;
-    for process in processes {
-        let mut ended = [PollFd::new(process, PollFlags::IN)];
-        assert_eq!(poll(&mut ended, Some(&timeout))?, 1, "a process is still running");
-    }
-    Ok(())
-}
-
-/// There is no event for it that is simpler than looking.
-fn assert_vanishes(dir: &Path) {
-    let looks = 300;
-    let gone = (0..looks).any(|_| {
-        std::thread::sleep(PATIENCE / looks);
-        !dir.exists()
-    });
-    assert!(gone, "{} is still there", dir.display());
-}
 
 #[tokio::test]
 async fn dropping_ends_everything() -> anyhow::Result<()> {
@@ -61,34 +26,21 @@ async fn dropping_ends_everything() -> anyhow::Result<()> {
 
 #[test]
 fn killing_the_owner_ends_everything() -> anyhow::Result<()> {
-    let mut owner = spawn_owner()?;
-    let mut output = BufReader::new(owner.stdout.take().context("its output is piped")?).lines();
-    let mut value_of = |key| {
-        let mut found = output.by_ref().filter_map(Result::ok);
-        found.find_map(|line| line.strip_prefix(key).map(str::to_owned)).context(key)
-    };
-    let dir = value_of("dir ")?;
-    let pids: Vec<u32> = serde_json::from_str(&value_of("pids ")?)?;
+    let mut owner = Owner::of("own_a_control_plane")?;
+    let dir = owner.value_of("dir ")?;
+    let pids: Vec<u32> = serde_json::from_str(&owner.value_of("pids ")?)?;
     let processes = hold(&pids)?;
 
-    owner.kill()?;
-    owner.wait()?;
+    drop(owner);
     assert_all_end(&processes)?;
     assert_vanishes(Path::new(&dir));
     Ok(())
 }
 
-/// This test binary again, as a process that runs nothing but `own_a_control_plane`.
-fn spawn_owner() -> anyhow::Result<Child> {
-    let mut owner = Command::new(std::env::current_exe()?);
-    owner.args(["--exact", "own_a_control_plane", "--nocapture"]).env(OWNER, "yes").stdout(Stdio::piped());
-    Ok(owner.spawn()?)
-}
-
 /// What `killing_the_owner_ends_everything` runs in a process of its own; not a test otherwise.
 #[tokio::test]
 async fn own_a_control_plane() -> anyhow::Result<()> {
-    if std::env::var_os(OWNER).is_none() {
+    if !is_owner() {
         return Ok(());
     }
     let options = Options { controllers: false, ..Options::default() };

@@ -1,5 +1,8 @@
 //! Pods and claims live on fake nodes as they would on real ones, as far as the API shows.
 
+mod conditions;
+
+use conditions::{has_capacity, is_ready, phase};
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -36,26 +39,8 @@ fn pod_in_second_zone() -> serde_json::Result<Pod> {
     }))
 }
 
-fn is_ready(pod: Option<&Pod>) -> bool {
-    let conditions = pod.and_then(|pod| pod.status.as_ref()?.conditions.as_ref());
-    conditions.is_some_and(|all| {
-        all.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    })
-}
-
 fn is_scheduled(pod: Option<&Pod>) -> bool {
     pod.and_then(|pod| pod.spec.as_ref()?.node_name.as_ref()).is_some()
-}
-
-fn phase(pod: &Pod) -> Option<&str> {
-    pod.status.as_ref()?.phase.as_deref()
-}
-
-fn has_capacity(size: &'static str) -> impl Fn(Option<&PersistentVolumeClaim>) -> bool {
-    move |claim| {
-        let capacity = claim.and_then(|claim| claim.status.as_ref()?.capacity.as_ref()?.get("storage"));
-        capacity.is_some_and(|capacity| capacity.0 == size)
-    }
 }
 
 #[tokio::test]
@@ -72,7 +57,7 @@ async fn pods_with_claims_become_ready_and_claims_free_their_volumes() -> anyhow
     claims.create(&PostParams::default(), &claim()?).await?;
     pods.create(&PostParams::default(), &pod_in_second_zone()?).await?;
     let pod = await_condition(pods.clone(), "pod", is_ready).await?.unwrap();
-    assert_eq!(phase(&pod), Some("Running"));
+    assert_eq!(phase(Some(&pod)), Some("Running"));
     assert_eq!(pod.spec.unwrap().node_name.as_deref(), Some("fake-2"));
 
     set_pod_ready(client.clone(), NAMESPACE, "pod", false).await?;
@@ -103,7 +88,7 @@ async fn readiness_is_driven_by_hand() -> anyhow::Result<()> {
     pods.create(&PostParams::default(), &pod_in_second_zone()?).await?;
 
     let pod = await_condition(pods.clone(), "pod", is_scheduled).await?.unwrap();
-    assert_eq!(phase(&pod), Some("Pending"));
+    assert_eq!(phase(Some(&pod)), Some("Pending"));
 
     set_pod_ready(client.clone(), NAMESPACE, "pod", true).await?;
     let pod = pods.get("pod").await?;

@@ -177,7 +177,9 @@ mod tests {
         for (ours, theirs, expected) in [
             (global("e.ns.svc.cluster.local:1", "/m"), same(), global_root),
             (global("E.:1,f:1", "/m/n"), same(), global_root),
-            (global("e.ns:1", "/m"), global("e.ns:1", "/m/n"), global_root),
+            (global("e:1", "/m"), global("e.ns:1", "/m/n"), global_root),
+            // A bare name is another Service in each namespace.
+            (global("e:1", "/m"), global("e:1", "/m/n"), &[]),
             (global("e:1", "/mm"), same(), &[]),
             (global("e:2", "/m"), same(), &[]),
             (of_cell("e:1", "/m/a"), same(), cell_root),

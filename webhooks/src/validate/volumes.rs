@@ -150,9 +150,9 @@ fn sorted(modes: &[AccessMode]) -> Vec<&'static str> {
 }
 
 /// A volume that is there before and after an update.
-struct Kept<'v> {
-    new: &'v Volume,
-    old: &'v Volume,
+pub(super) struct Kept<'v> {
+    pub new: &'v Volume,
+    pub old: &'v Volume,
     namespace: &'v str,
     lookup: &'v dyn Lookup,
 }
@@ -168,7 +168,7 @@ impl Kept<'_> {
     }
 }
 
-fn each_kept_volume(cx: &ClusterContext<'_>, f: impl FnMut(&Kept<'_>)) {
+pub(super) fn each_kept_volume(cx: &ClusterContext<'_>, f: impl FnMut(&Kept<'_>)) {
     let Some(old) = &cx.old else { return };
     let namespace = cx.new.cluster.metadata.namespace.as_deref().unwrap_or_default();
     each_kept(&volumes(&cx.new), &volumes(old), namespace, cx.lookup, f);
@@ -195,9 +195,9 @@ fn each_kept(
 }
 
 /// A volume, or one for each instance of a pool.
-struct Volume {
+pub(super) struct Volume {
     identity: Identity,
-    claim: VolumeClaimTemplate,
+    pub claim: VolumeClaimTemplate,
     /// Where the claim is written, or would be.
     path: FieldPath,
     /// What its claims are known by.
@@ -219,7 +219,7 @@ impl Identity {
 }
 
 /// All volumes of a cluster, what is inherited and what is defaulted filled in; without those that are not known.
-fn volumes(view: &View<'_>) -> Vec<Volume> {
+pub(super) fn volumes(view: &View<'_>) -> Vec<Volume> {
     let spec = view.spec();
     let cluster = view.cluster.metadata.name.as_deref().unwrap_or_default();
     let mut found = Vec::new();

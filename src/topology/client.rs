@@ -1,0 +1,234 @@
+//! The client: etcd for what is written down, poolers and orchestrators for what only they know.
+//!
+//! It holds no connections. A call is a handful of requests, some seconds or minutes after the last one; addresses,
+//! certificates and members may have changed in between.
+
+use futures::future::{BoxFuture, join_all};
+use multigres_crds::v1alpha1::{MultiCellSpec, MultiShardSpec, Truth};
+use prost::Message;
+
+use super::desired::{CELL, DATABASE, cell_key, database_key, desired_cell, desired_database, pooler_key};
+use super::etcd::{Etcd, KeyValue};
+use super::merge::{Fields, Malformed, merge};
+use super::records::{Cell, Id, Multiorch, Multipooler};
+use super::roles::{Roles, Sighting, roles};
+use super::{Access, Error, Topology, Written, orch, poolers};
+
+/// How often a record that others write at the same time is read again.
+const ATTEMPTS: usize = 4;
+
+/// A client of a running Multigres.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Client;
+
+/// A record that the operator writes.
+struct Record {
+    key: String,
+    value: Vec<u8>,
+    owned: Fields,
+}
+
+impl Record {
+    fn of_cell(global: &Access, cell: &MultiCellSpec) -> Self {
+        let value = desired_cell(cell).encode_to_vec();
+        Self { key: cell_key(&global.root, &cell.cell), value, owned: CELL }
+    }
+
+    fn of_database(global: &Access, shard: &MultiShardSpec) -> Option<Self> {
+        let value = desired_database(shard)?.encode_to_vec();
+        Some(Self { key: database_key(&global.root, &shard.database), value, owned: DATABASE })
+    }
+
+    /// What is to be written in place of what is there.
+    fn update(&self, existing: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        merge(existing, &self.value, self.owned).map_err(|error| unreadable(&self.key, error))
+    }
+
+    async fn ensure(&self, etcd: &Etcd) -> Result<Written, Error> {
+        for _ in 0..ATTEMPTS {
+            let (value, revision, written) = match etcd.get(&self.key).await? {
+                None => (self.value.clone(), 0, Written::Created),
+                Some(found) => match self.update(&found.value)? {
+                    None => return Ok(Written::Unchanged),
+                    Some(value) => (value, found.mod_revision, Written::Updated),
+                },
+            };
+            if etcd.put_if(&self.key, value, revision).await? {
+                return Ok(written);
+            }
+        }
+        Err(Error::Conflict { key: self.key.clone() })
+    }
+
+    /// What somebody else has written since is theirs to remove.
+    async fn remove(&self, etcd: &Etcd) -> Result<(), Error> {
+        let Some(found) = etcd.get(&self.key).await? else { return Ok(()) };
+        if self.update(&found.value)?.is_none() {
+            etcd.delete_if(&self.key, found.mod_revision).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Access {
+    fn etcd(&self) -> Result<Etcd, Error> {
+        Etcd::new(&self.address, self.credentials.as_ref())
+    }
+
+    /// To the topology of a cell. Components open it with what opens the global one.
+    fn of_cell(&self, cell: &Cell) -> Self {
+        Self {
+            address: cell.server_addresses.join(","),
+            root: cell.root.clone(),
+            credentials: self.credentials.clone(),
+        }
+    }
+
+    async fn cell(&self, name: &str) -> Result<Self, Error> {
+        let key = cell_key(&self.root, name);
+        let found = self.etcd()?.get(&key).await?;
+        let found = found.ok_or_else(|| Error::NotRegistered { what: format!("cell {name}") })?;
+        Ok(self.of_cell(&decode(&found)?))
+    }
+
+    async fn cells(&self) -> Result<Vec<Cell>, Error> {
+        self.list("cells", "/Cell").await
+    }
+
+    async fn poolers(&self) -> Result<Vec<Multipooler>, Error> {
+        self.list("poolers", "/Pooler").await
+    }
+
+    async fn orchs(&self) -> Result<Vec<Multiorch>, Error> {
+        self.list("orchs", "/Orch").await
+    }
+
+    /// The records of one kind. There may be other keys beside them.
+    async fn list<M: Message + Default>(&self, directory: &str, file: &str) -> Result<Vec<M>, Error> {
+        let found = self.etcd()?.list(&format!("{}/{directory}/", self.root)).await?;
+        found.iter().filter(|found| found.key.ends_with(file.as_bytes())).map(decode).collect()
+    }
+}
+
+fn decode<M: Message + Default>(found: &KeyValue) -> Result<M, Error> {
+    M::decode(found.value.as_slice()).map_err(|_| unreadable(&String::from_utf8_lossy(&found.key), Malformed))
+}
+
+fn unreadable(key: &str, source: Malformed) -> Error {
+    Error::Unreadable { key: key.to_owned(), source }
+}
+
+/// Asks every cell for its poolers of the shard, and those for their status. A cell that no pool is in any more may
+/// still have the primary.
+async fn see(global: &Access, shard: &MultiShardSpec) -> Roles {
+    let cells = match global.cells().await {
+        Ok(cells) => cells,
+        Err(error) => {
+            tracing::debug!(%error, "the cells are not known");
+            return Roles { unseen: vec![format!("topology {}", global.address)], ..Roles::default() };
+        }
+    };
+    let found = join_all(cells.iter().map(async |cell| (cell, global.of_cell(cell).poolers().await))).await;
+    let (mut registered, mut unseen) = (Vec::new(), Vec::new());
+    for (cell, poolers) in found {
+        match poolers {
+            Ok(poolers) => registered.extend(poolers.into_iter().filter(|pooler| pooler.is_of(shard))),
+            Err(error) => {
+                tracing::debug!(%error, cell = cell.name, "its poolers are not known");
+                unseen.push(format!("cell {}", cell.name));
+            }
+        }
+    }
+    roles(&join_all(registered.into_iter().map(ask)).await, unseen)
+}
+
+async fn ask(pooler: Multipooler) -> Sighting {
+    let answer = poolers::status(&pooler).await;
+    if let Err(error) = &answer {
+        tracing::debug!(%error, pod = pooler.pod(), "its status is not known");
+    }
+    Sighting::new(pooler, answer.ok())
+}
+
+/// Any orchestrator will do. Those that are gone without a word are still registered, so each is tried.
+async fn trigger_recovery(global: &Access, cell: &str) -> Result<Vec<String>, Error> {
+    let mut result = Err(Error::NotRegistered { what: format!("an orchestrator of cell {cell}") });
+    for orch in global.cell(cell).await?.orchs().await? {
+        result = orch::trigger_recovery_now(&orch).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+impl Topology for Client {
+    fn reachable<'a>(&'a self, topology: &'a Access) -> BoxFuture<'a, Truth> {
+        Box::pin(async {
+            // A key that need not exist: a read of it takes a quorum, as every read of the components does.
+            let answer = async { topology.etcd()?.get(&topology.root).await };
+            answer.await.inspect_err(|error| tracing::debug!(%error, "the topology")).is_ok().into()
+        })
+    }
+
+    fn roles<'a>(&'a self, global: &'a Access, shard: &'a MultiShardSpec) -> BoxFuture<'a, Roles> {
+        Box::pin(see(global, shard))
+    }
+
+    fn ensure_cell<'a>(
+        &'a self,
+        global: &'a Access,
+        cell: &'a MultiCellSpec,
+    ) -> BoxFuture<'a, Result<Written, Error>> {
+        Box::pin(async { Record::of_cell(global, cell).ensure(&global.etcd()?).await })
+    }
+
+    fn ensure_database<'a>(
+        &'a self,
+        global: &'a Access,
+        shard: &'a MultiShardSpec,
+    ) -> BoxFuture<'a, Result<Written, Error>> {
+        Box::pin(async {
+            match Record::of_database(global, shard) {
+                Some(record) => record.ensure(&global.etcd()?).await,
+                None => Ok(Written::Unchanged),
+            }
+        })
+    }
+
+    fn remove_cell<'a>(
+        &'a self,
+        global: &'a Access,
+        cell: &'a MultiCellSpec,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async { Record::of_cell(global, cell).remove(&global.etcd()?).await })
+    }
+
+    fn remove_database<'a>(
+        &'a self,
+        global: &'a Access,
+        shard: &'a MultiShardSpec,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async {
+            match Record::of_database(global, shard) {
+                Some(record) => record.remove(&global.etcd()?).await,
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn remove_pooler<'a>(&'a self, global: &'a Access, pooler: &'a Id) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async {
+            let cell = global.cell(&pooler.cell).await?;
+            cell.etcd()?.delete(&pooler_key(&cell.root, pooler)).await
+        })
+    }
+
+    fn trigger_recovery<'a>(
+        &'a self,
+        global: &'a Access,
+        cell: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+        Box::pin(trigger_recovery(global, cell))
+    }
+}

@@ -1,0 +1,84 @@
+//! Why the topology did not do what it was asked for.
+
+use tonic::Code;
+
+use super::merge::Malformed;
+
+/// Why the topology did not do what it was asked for.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no client.
+    #[error("there is no client of the topology")]
+    Absent,
+    /// Nobody answered.
+    #[error("{address} does not answer: {why}")]
+    Unreachable {
+        /// Who was asked last.
+        address: String,
+        /// What the network says.
+        why: String,
+    },
+    /// It was understood and not done.
+    #[error("{address} refuses: {why}")]
+    Refused {
+        /// Who was asked.
+        address: String,
+        /// What kind of refusal it is.
+        code: Code,
+        /// What the server says.
+        why: String,
+    },
+    /// Somebody else wrote it, each time just before.
+    #[error("{key} is being written by somebody else")]
+    Conflict {
+        /// Of the record.
+        key: String,
+    },
+    /// What is there is not the operator's to overwrite.
+    #[error("{key}: {source}")]
+    Unreadable {
+        /// Of the record.
+        key: String,
+        /// What is wrong with it.
+        source: Malformed,
+    },
+    /// It could not even be tried.
+    #[error("{what}: {why}")]
+    Invalid {
+        /// What is wrong.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// It is not in the topology.
+    #[error("{what} is not registered")]
+    NotRegistered {
+        /// What was looked for.
+        what: String,
+    },
+}
+
+impl Error {
+    /// A stable word for conditions, events and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Absent | Self::NotRegistered { .. } => "TopologyUnknown",
+            Self::Unreachable { .. } => "TopologyUnreachable",
+            Self::Refused { .. } => "TopologyRefused",
+            Self::Conflict { .. } => "TopologyConflict",
+            Self::Unreadable { .. } => "TopologyRecordUnreadable",
+            Self::Invalid { .. } => "TopologyInvalid",
+        }
+    }
+
+    /// Whether it stays so until somebody changes something.
+    pub fn is_lasting(&self) -> bool {
+        const OF_THE_REQUEST: [Code; 4] =
+            [Code::Unauthenticated, Code::PermissionDenied, Code::InvalidArgument, Code::Unimplemented];
+        match self {
+            Self::Refused { code, .. } => OF_THE_REQUEST.contains(code),
+            Self::Unreadable { .. } | Self::Invalid { .. } => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Who leads a shard, from what its poolers say.
+//!
+//! Pure. Records alone do not tell: a re-created old primary registers as a primary beside the real one. What counts
+//! is the consensus, of which every pooler knows as much as its PostgreSQL has written.
+
+use std::collections::BTreeMap;
+
+use multigres_crds::v1alpha1::Truth;
+
+use super::poolers::{PoolerStatus, PostgresStatus, RuleNumber, ShardRule, StatusResponse};
+use super::records::{Id, Multipooler, PoolerType, ServingStatus};
+
+/// The roles in a shard, as far as they were seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// The pod of the primary.
+    pub primary: Option<String>,
+    /// Whether that primary serves writes. Where none was seen: false if every pooler was seen and none could, else
+    /// unknown.
+    pub serving_writes: Truth,
+    /// The poolers that are registered, by pod.
+    pub members: BTreeMap<String, Member>,
+    /// What should have been asked and did not answer: topologies, cells, poolers. Sorted.
+    pub unseen: Vec<String>,
+}
+
+/// A pooler of a shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// What identifies it in the topology.
+    pub id: Id,
+    /// Its role; not known where it did not answer, or could not read the rule in its PostgreSQL.
+    pub role: Option<Role>,
+    /// Whether it receives what the primary writes.
+    pub streaming: bool,
+    /// Whether the primary counts its copy of a commit.
+    pub in_cohort: bool,
+}
+
+/// What a pooler is by the newest rule that any of them knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The one that takes writes.
+    Primary,
+    /// One of the others, whatever state it is in.
+    Standby,
+}
+
+impl Roles {
+    /// Whether the pooler of a pod takes its full part, as a pod that was replaced must before the next one is.
+    pub fn has_joined(&self, pod: &str) -> bool {
+        self.members.get(pod).is_some_and(|member| {
+            member.role == Some(Role::Primary)
+                || (member.role.is_some() && member.streaming && member.in_cohort)
+        })
+    }
+
+    /// The cell of the primary.
+    pub fn primary_cell(&self) -> Option<&str> {
+        let member = self.members.get(self.primary.as_ref()?)?;
+        Some(&member.id.cell)
+    }
+}
+
+/// A pooler that is registered, with what it said when it was asked.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    record: Multipooler,
+    answer: Option<StatusResponse>,
+}
+
+impl Sighting {
+    /// What was said counts only if it was said by the pooler that was meant, and not by one that has got its name.
+    pub fn new(record: Multipooler, answer: Option<StatusResponse>) -> Self {
+        let speaker = |answer: &StatusResponse| answer.consensus_status.as_ref()?.id.clone();
+        let answer = answer.filter(|answer| speaker(answer) == record.id);
+        Self { record, answer }
+    }
+
+    fn id(&self) -> Id {
+        self.record.id.clone().unwrap_or_default()
+    }
+
+    fn status(&self) -> Option<&PoolerStatus> {
+        self.answer.as_ref()?.status.as_ref()
+    }
+
+    fn rule(&self) -> Option<&ShardRule> {
+        self.answer.as_ref()?.consensus_status.as_ref()?.current_position.as_ref()?.rule.as_ref()
+    }
+
+    fn leads_by_its_own_word(&self) -> bool {
+        self.rule().is_some_and(|rule| rule.leader_id.is_some() && rule.leader_id == self.record.id)
+    }
+
+    fn serves_writes(&self) -> bool {
+        self.record.serving_status() == ServingStatus::Serving
+            && self.status().is_some_and(|status| {
+                status.postgres_ready && status.postgres_status() == PostgresStatus::Primary
+            })
+    }
+
+    fn streams(&self) -> bool {
+        let replication = self.status().and_then(|status| status.replication_status.as_ref());
+        replication.is_some_and(|replication| replication.wal_receiver_status == "streaming")
+    }
+
+    /// Nothing is to be expected of one that was shut down.
+    fn is_missing(&self) -> bool {
+        self.answer.is_none() && self.record.r#type() != PoolerType::Drained
+    }
+}
+
+/// The roles in a shard, and what else could not be asked about it.
+pub fn roles(sightings: &[Sighting], unseen: impl IntoIterator<Item = String>) -> Roles {
+    let missing = sightings.iter().filter(|sighting| sighting.is_missing());
+    let missing = missing.map(|sighting| format!("pooler {}", sighting.record.pod()));
+    let mut unseen: Vec<String> = unseen.into_iter().chain(missing).collect();
+    unseen.sort();
+
+    let leader = leader(sightings);
+    let serving_writes = match leader {
+        Some(leader) => leader.serves_writes().into(),
+        // One may take writes and not be able, or not be in time, to prove that it leads.
+        None if !unseen.is_empty() || sightings.iter().any(Sighting::serves_writes) => Truth::Unknown,
+        None => Truth::False,
+    };
+    Roles {
+        primary: leader.map(|leader| leader.record.pod().to_owned()),
+        serving_writes,
+        members: members(sightings, leader),
+        unseen,
+    }
+}
+
+/// The one that names itself as the leader in the newest term that anyone has heard of. One that has been replaced
+/// names itself in an older term.
+fn leader(sightings: &[Sighting]) -> Option<&Sighting> {
+    let number = |sighting: &Sighting| sighting.rule()?.rule_number;
+    let newest = sightings.iter().filter_map(number).max()?;
+    let candidates = sightings.iter().filter(|sighting| sighting.leads_by_its_own_word());
+    let leader = candidates.max_by_key(|sighting| number(sighting))?;
+    // The subterm may be behind: a standby that was asked later has heard of a later change under the same leader.
+    (number(leader).map(term) == Some(term(newest))).then_some(leader)
+}
+
+fn term(number: RuleNumber) -> i64 {
+    number.coordinator_term
+}
+
+fn members(sightings: &[Sighting], leader: Option<&Sighting>) -> BTreeMap<String, Member> {
+    let cohort = leader.and_then(Sighting::rule).map_or(&[][..], |rule| &rule.cohort_members);
+    let leader = leader.map(Sighting::id);
+    let member = |sighting: &Sighting| {
+        let id = sighting.id();
+        let role = if leader.as_ref() == Some(&id) { Role::Primary } else { Role::Standby };
+        Member {
+            role: sighting.rule().map(|_| role),
+            streaming: sighting.streams(),
+            in_cohort: cohort.contains(&id),
+            id,
+        }
+    };
+    // The record of a predecessor in another cell may bear the name of a pod that lives: what answers comes last.
+    let mut sightings: Vec<&Sighting> = sightings.iter().collect();
+    sightings.sort_by_key(|sighting| (sighting.answer.is_some(), sighting.id()));
+    sightings.into_iter().map(|sighting| (sighting.record.pod().to_owned(), member(sighting))).collect()
+}
+
+#[cfg(test)]
+mod tests;
