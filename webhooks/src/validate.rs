@@ -185,6 +185,30 @@ pub const RULES: &[Rule] = &[
     standalone::K04,
 ];
 
+/// A demand on requests: who may do what.
+pub struct Guard {
+    /// What the documentation knows it by.
+    pub id: &'static str,
+    /// The version of the operator that it came with.
+    pub since: &'static str,
+    summary: &'static str,
+}
+
+impl Guard {
+    pub(crate) const fn new(id: &'static str, since: &'static str, summary: &'static str) -> Self {
+        Self { id, since, summary }
+    }
+
+    /// What it demands, in one line.
+    pub fn summary(&self) -> &'static str {
+        self.summary
+    }
+}
+
+/// Every demand on requests. They are decided before any rule is asked.
+pub const GUARDS: &[Guard] =
+    &[crate::admit::U12, crate::children::K01, crate::children::K02, crate::children::K05];
+
 /// What is admitted but should be known, the most important first.
 pub const WARNINGS: &[Rule] = &[
     storage::W14,

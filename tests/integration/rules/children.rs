@@ -4,16 +4,16 @@ use super::*;
 use crate::answers::{Answer, Resource};
 
 /// A kind and its resource, an edit, and what is then wrong.
-type Case = (&'static str, (&'static str, &'static str), fn(&mut Value), &'static [Cause]);
+pub type Case = (&'static str, (&'static str, &'static str), fn(&mut Value), &'static [Cause]);
 
-const ADMIN: (&str, &str) = ("MultiAdmin", "multiadmins");
-const CELL: (&str, &str) = ("MultiCell", "multicells");
-const SHARD: (&str, &str) = ("MultiShard", "multishards");
-const ETCD: (&str, &str) = ("TopoServer", "toposervers");
+pub const ADMIN: (&str, &str) = ("MultiAdmin", "multiadmins");
+pub const CELL: (&str, &str) = ("MultiCell", "multicells");
+pub const SHARD: (&str, &str) = ("MultiShard", "multishards");
+pub const ETCD: (&str, &str) = ("TopoServer", "toposervers");
 
 const GLOBAL: &str = "{address: etcd.example.com:2379, rootPath: /multigres/alone}";
 
-fn sound((kind, _): (&str, &str)) -> Value {
+pub fn sound((kind, _): (&str, &str)) -> Value {
     let spec = match kind {
         "MultiAdmin" => format!("{{globalTopology: {GLOBAL}, image: 'multigres:v1', replicas: 0}}"),
         "MultiCell" => format!(
@@ -139,6 +139,74 @@ pub const CHANGED: &[Case] = &[
         ],
     ),
 ];
+
+/// Children that are there before a cluster comes to expect them, and what is then wrong with the cluster.
+pub const ADOPTED: &[Case] = &[
+    (
+        "U10",
+        CELL,
+        |c| {
+            c["metadata"]["name"] = json!("alone-zone-a");
+            c["spec"]["cluster"] = json!("elsewhere");
+        },
+        &[(
+            "Forbidden",
+            "spec.cells.templates[0].name",
+            "MultiCell \"alone-zone-a\" exists and belongs to MultigresCluster \"elsewhere\"",
+        )],
+    ),
+    (
+        "U10",
+        ETCD,
+        |c| {
+            c["metadata"]["name"] = json!("alone-etcd");
+            c["spec"]["replicas"] = json!(5);
+        },
+        &[(
+            "Invalid",
+            "spec.globalTopoServer.managedSpec.replicas",
+            "TopoServer \"alone-etcd\" exists, and its spec.replicas cannot be changed from 5 to 3",
+        )],
+    ),
+    (
+        "U10",
+        ADMIN,
+        |c| {
+            c["metadata"]["name"] = json!("alone-admin");
+            let address =
+                format!("alone-etcd-client.{}.svc:2379", c["metadata"]["namespace"].as_str().unwrap());
+            c["spec"]["globalTopology"] = json!({"address": address, "rootPath": "/multigres/sound"});
+        },
+        &[],
+    ),
+];
+
+#[tokio::test]
+async fn of_children_that_are_to_be_adopted() {
+    let namespace = Installation::shared().await.namespace("rules-adoption").await;
+    let (clusters, cluster) = (namespace.clusters().dry_run(), sound_as("alone"));
+    for (_, kind, edit, _) in ADOPTED {
+        let mut child = sound(*kind);
+        child["metadata"]["namespace"] = namespace.name.clone().into();
+        namespace.resource(kind.1).create(&edited(child, *edit)).await.allowed();
+    }
+    let expected: Vec<Cause> = ADOPTED.iter().flat_map(|(_, _, _, causes)| *causes).copied().collect();
+    let all = || async {
+        Some(clusters.create(&cluster).await).filter(|answer| answer.causes().len() == expected.len())
+    };
+    let refused = crate::installation::eventually("admission knows of the children", all).await.unwrap();
+    refused.assert_invalid(&expected);
+    namespace.resource("multicells").delete("alone-zone-a").await.allowed();
+    namespace.resource("toposervers").delete("alone-etcd").await.allowed();
+    let allowed = || async { Some(clusters.create(&cluster).await).filter(Answer::is_allowed) };
+    let adopts =
+        crate::installation::eventually("admission knows that they are gone", allowed).await.unwrap();
+    adopts.assert_warns("MultiAdmin alone-admin spec.replicas: 0 → 1");
+}
+
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    CREATED.iter().chain(CHANGED).chain(ADOPTED)
+}
 
 fn held(kind: &str, answer: &Answer, causes: &[Cause]) {
     match causes {

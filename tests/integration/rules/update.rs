@@ -252,12 +252,11 @@ fn claim(cluster: &str) -> Value {
     })
 }
 
-/// Makes claims for the clusters of the table, and waits until admission knows of them: it sees them in order, so of
-/// all when of the last.
-pub async fn settle_volumes(namespace: &Namespace<'_>) {
+/// Makes claims for clusters, and waits until admission knows of them: it sees them in order, so of all when of the
+/// last.
+pub async fn settle_volumes(namespace: &Namespace<'_>, clusters: impl Iterator<Item = String>) {
     const LAST: &str = "last";
-    let names = (0..CASES.len()).map(|index| format!("stored-{index}")).chain([LAST.to_owned()]);
-    for name in names {
+    for name in clusters.chain([LAST.to_owned()]) {
         namespace.with_input(&["create", "-f", "-"], &claim(&name).to_string()).await.unwrap();
     }
     let of_major = |major: &str| {

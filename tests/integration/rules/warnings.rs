@@ -22,6 +22,10 @@ fn backed_up(cluster: &mut Value) {
     cluster["spec"]["backup"] = json!({"filesystem": {"volumeClaimTemplate": volume}});
 }
 
+fn renamed(cluster: &mut Value) {
+    database(cluster, 0)["name"] = json!("fresh");
+}
+
 /// Warnings of a cluster that is made.
 pub const CREATED: &[Warned] = &[
     (
@@ -110,6 +114,21 @@ pub const CREATED: &[Warned] = &[
         },
         "\"elsewhere\" is no cell of spec.cells; its pools wait for a MultiCell of that name",
         |c| c["spec"]["cells"]["managed"] = json!(false),
+    ),
+    (
+        "W13",
+        |c| volume(c)["storageClassName"] = json!("nowhere"),
+        "there is no StorageClass \"nowhere\": pods wait for it (2 volume templates)",
+        nothing,
+    ),
+    ("W14", nothing, "database short finds data of an earlier one and uses it: 1 volume, made first", |c| {
+        database(c, 0)["name"] = json!("fresh")
+    }),
+    (
+        "W15",
+        backed_up,
+        "backups of short/default are on a volume for one node: its 4 instances must all run there",
+        nothing,
     ),
 ];
 
