@@ -189,9 +189,9 @@ pub const CASES: &[Case] = &[
         "C15",
         |c| {
             fill(&mut c["spec"]["cells"]["templates"], 50);
+            fill(&mut c["spec"]["databases"]["templates"], 50);
             fill(&mut group(c)["shardTemplate"]["pools"], 20);
             fill(&mut database(c, 1)["spec"]["tableGroups"], 20);
-            fill(&mut c["spec"]["databases"]["templates"], 50);
         },
         &[],
     ),

@@ -22,7 +22,7 @@ pub fn sound((kind, _): (&str, &str)) -> Value {
         ),
         "TopoServer" => format!("{{image: 'etcd:v1', replicas: 3, dataVolumeClaimTemplate: {VOLUME}}}"),
         _ => format!(
-            "{{database: app, tableGroup: default, shard: 0-inf, globalTopology: {GLOBAL}, password: {{secretKeyRef: {{name: p, key: k}}}}, \
+            "{{database: app, tableGroup: default, shard: 0-inf, durabilityPolicy: AT_LEAST_2, globalTopology: {GLOBAL}, password: {{secretKeyRef: {{name: p, key: k}}}}, \
              backup: {{s3: {{bucket: b, region: r}}}}, pools: [{{name: p, cell: a, type: replica, replicas: 3, \
              dataVolumeClaimTemplate: {VOLUME}, postgres: {{image: 'pgctld:v1'}}, multiPooler: {{image: 'multigres:v1'}}}}]}}"
         ),

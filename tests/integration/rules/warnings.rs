@@ -121,9 +121,12 @@ pub const CREATED: &[Warned] = &[
         "there is no StorageClass \"nowhere\": pods wait for it (2 volume templates)",
         nothing,
     ),
-    ("W14", nothing, "database short finds data of an earlier one and uses it: 1 volume, made first", |c| {
-        database(c, 0)["name"] = json!("fresh")
-    }),
+    (
+        "W14",
+        nothing,
+        "database short finds data of an earlier one and uses it: 1 volume, made first",
+        renamed,
+    ),
     (
         "W15",
         backed_up,

@@ -199,12 +199,9 @@ rule!(
 fn renames(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let Some(old) = &cx.old else { return };
     renamed("database", &cx.new.database_names(), &old.database_names(), report);
-    for database in &cx.new.databases {
-        let Some(old) = old.databases.iter().find(|old| old.template.name == database.template.name) else {
-            continue;
-        };
+    cx.new.each_kept_database(old, |_, database, old| {
         renamed("table group", &database.group_names(), &old.group_names(), report);
-    }
+    });
 }
 
 fn renamed(kind: &str, new: &BTreeSet<String>, old: &BTreeSet<String>, report: &mut Reporter<'_>) {

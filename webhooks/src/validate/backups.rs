@@ -1,11 +1,9 @@
 //! Where backups are kept.
 
-use std::collections::HashMap;
-
 use multigres_crds::address;
 use multigres_crds::v1alpha1::{Backup, DurabilityPolicy, S3Backup};
 
-use super::view::{Database, View};
+use super::view::View;
 use super::{ChildContext, ChildSpec, ClusterContext, Field, Reporter, rule};
 use crate::path::{FieldPath, Path};
 use crate::report::{Reason, quote};
@@ -77,10 +75,7 @@ rule!(
 
 fn bootstrap_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let Some(old) = &cx.old else { return };
-    let before: HashMap<&str, &Database<'_>> =
-        old.databases.iter().map(|database| (database.template.name.as_str(), database)).collect();
-    cx.new.each_database(|path, database| {
-        let Some(before) = before.get(database.template.name.as_str()) else { return };
+    cx.new.each_kept_database(old, |path, database, before| {
         let (new, before) = (&database.template.spec, &before.template.spec);
         let spec = path.field("spec");
         let policy = |policy: Option<DurabilityPolicy>| policy.unwrap_or_default().as_str();

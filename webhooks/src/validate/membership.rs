@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use multigres_crds::resolve::TableGroupSource;
 use multigres_crds::v1alpha1::{DurabilityPolicy, PoolType};
 
-use super::view::{DATABASES, Database, View};
+use super::view::View;
 use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
 use crate::path::{FieldPath, Path};
 use crate::report::Reason;
@@ -29,15 +29,11 @@ fn majority_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         view.spec().databases.as_ref().is_some_and(|databases| databases.managed.unwrap_or(true))
     };
     let Some(old) = cx.old.as_ref().filter(|old| is_managed(old) && is_managed(&cx.new)) else { return };
-    for database in &cx.new.databases {
-        let same = |old: &&Database<'_>| old.template.name == database.template.name;
-        let Some(before) = old.databases.iter().find(same) else { continue };
+    cx.new.each_kept_database(old, |template, database, before| {
         let policy = before.template.spec.durability_policy.unwrap_or_default();
-        let template = DATABASES.item(database.index, &database.template.name);
         for group in &database.groups {
-            let same = |old: &&TableGroupSource<'_>| old.name == group.name;
-            let Some(before) = before.groups.iter().find(same) else { continue };
-            let list = pools_path(&template, group);
+            let Some(before) = before.group(group.name) else { continue };
+            let list = pools_path(template, group);
             if !cx.new.knows(list.clone()) || !old.unknown().is_empty() {
                 continue;
             }
@@ -60,13 +56,13 @@ fn majority_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
                     || list.clone(),
                     |pool| {
                         database
-                            .at_pool(&template, pool, |site| FieldPath::from(&site.block.field("replicas")))
+                            .at_pool(template, pool, |site| FieldPath::from(&site.block.field("replicas")))
                     },
                 )
             };
             judge(&change, &shard, path, report);
         }
-    }
+    });
 }
 
 /// Where the pools of a table group are listed.

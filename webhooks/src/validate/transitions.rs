@@ -1,7 +1,5 @@
 //! What an update cannot change.
 
-use std::collections::HashMap;
-
 use multigres_crds::defaults;
 use multigres_crds::resolve::topology_is_managed;
 use multigres_crds::v1alpha1::MultigresClusterSpec;
@@ -60,13 +58,10 @@ rule!(
 
 fn shards_stay(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let Some(old) = &cx.old else { return };
-    let databases: HashMap<&str, _> =
-        old.databases.iter().map(|database| (database.template.name.as_str(), database)).collect();
-    cx.new.each_database(|path, database| {
-        let Some(old) = databases.get(database.template.name.as_str()) else { return };
+    cx.new.each_kept_database(old, |path, database, old| {
         let spec = path.field("spec");
         for group in &database.groups {
-            let Some(before) = old.groups.iter().find(|before| before.name == group.name) else { continue };
+            let Some(before) = old.group(group.name) else { continue };
             if before.shards == group.shards {
                 continue;
             }

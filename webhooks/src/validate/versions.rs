@@ -1,6 +1,6 @@
 //! Which PostgreSQL data was made with.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use multigres_crds::defaults;
 use multigres_crds::labels::{self, Component, Labels};
@@ -26,39 +26,25 @@ fn major_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let Some(old) = &cx.old else { return };
     let namespace = cx.new.cluster.metadata.namespace.as_deref().unwrap_or_default();
     let cluster = cx.new.cluster.metadata.name.as_deref().unwrap_or_default();
-    let before = images(old);
     let mut told = BTreeSet::new();
-    for database in &cx.new.databases {
-        let name = database.template.name.as_str();
-        let has_data = || may_have_data(cx.lookup, namespace, cluster, name);
+    cx.new.each_kept_database(old, |_, database, before| {
+        let has_data = || may_have_data(cx.lookup, namespace, cluster, &database.template.name);
         for (group, pool) in
             database.groups.iter().flat_map(|group| group.pools.iter().map(move |pool| (group, pool)))
         {
-            let Some(was) = before.get(&(name, group.name, pool.name.as_str())) else { continue };
+            let same = |before: &&PoolSource<'_>| before.name == pool.name;
+            let was = before.group(group.name).and_then(|group| group.pools.iter().find(same));
+            let Some((was, _)) = was.map(|pool| image(old, before, pool)) else { continue };
             let (is, written) = image(&cx.new, database, pool);
-            if is != *was
-                && told.insert((is, *was, written.to_string()))
+            if is != was
+                && told.insert((is, was, written.to_string()))
                 && has_data()
                 && old.unknown().is_empty()
             {
                 compare(written, was, is, report);
             }
         }
-    }
-}
-
-/// The images of PostgreSQL, by database, table group and pool.
-fn images<'v>(view: &'v View<'_>) -> HashMap<(&'v str, &'v str, &'v str), &'v str> {
-    let mut images = HashMap::new();
-    for database in &view.databases {
-        for group in &database.groups {
-            for pool in &group.pools {
-                let key = (database.template.name.as_str(), group.name, pool.name.as_str());
-                images.insert(key, image(view, database, pool).0);
-            }
-        }
-    }
-    images
+    });
 }
 
 /// The image of PostgreSQL that a pool runs, and where it is written or would be.

@@ -1,7 +1,7 @@
 //! A cluster as rules read it: what is written, where it stands, and what it resolves to.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource, table_groups};
 use multigres_crds::v1alpha1::{
@@ -122,6 +122,22 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Each database that was there before, where it is written, and what it was. Of several with one name it is the
+    /// first: that there are others is another rule's to say.
+    pub(super) fn each_kept_database(
+        &self,
+        old: &View<'a>,
+        mut f: impl FnMut(&Path<'_>, &Database<'a>, &Database<'a>),
+    ) {
+        let mut before: HashMap<&str, &Database<'a>> =
+            old.databases.iter().map(|database| (database.template.name.as_str(), database)).collect();
+        self.each_database(|path, database| {
+            if let Some(before) = before.remove(database.template.name.as_str()) {
+                f(path, database, before);
+            }
+        });
+    }
+
     /// Each pool and where it is written.
     pub(super) fn each_pool(&self, mut f: impl FnMut(&Site<'_>, &PoolSource<'a>)) {
         self.each_database(|path, database| {
@@ -162,6 +178,11 @@ impl<'a> View<'a> {
 }
 
 impl<'a> Database<'a> {
+    /// A table group by name.
+    pub(super) fn group(&self, name: &str) -> Option<&TableGroupSource<'a>> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+
     /// Names of the table groups.
     pub(super) fn group_names(&self) -> BTreeSet<String> {
         self.groups.iter().map(|group| group.name.to_owned()).collect()
