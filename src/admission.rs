@@ -1,6 +1,6 @@
 //! Connects admission, which is pure, with the operator's caches, metrics and certificates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::ClusterResourceScope;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, Resource};
+use kube::{Client, Resource, ResourceExt};
 use multigres_certs::{Authority, Credentials, LEAF_LIFETIME, Resolver, ServerName, server_config};
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_webhooks::admit::Admission;
@@ -34,7 +34,7 @@ use crate::controllers::Caches;
 use crate::impact::Workloads;
 use crate::install;
 use crate::metrics::Metrics;
-use crate::observe::{ObjectKey, Observed, StorageClasses};
+use crate::observe::{Neighbourhood, ObjectKey, Observed, StorageClasses};
 
 /// How often to look for the webhook configurations: until the installer has applied them, and afterwards whether
 /// somebody has replaced them.
@@ -151,12 +151,13 @@ fn server_name(name: &str) -> anyhow::Result<ServerName<'static>> {
 pub fn webhooks(
     user: &str,
     caches: Vec<Caches>,
+    neighbourhood: Arc<Neighbourhood>,
     classes: Arc<StorageClasses>,
     environment: Environment,
     metrics: Arc<Metrics>,
 ) -> Router {
     let admission = Admission {
-        lookup: Arc::new(Knowledge { caches, classes }),
+        lookup: Arc::new(Knowledge { caches, neighbourhood, classes }),
         impact: Some(Arc::new(Workloads { environment })),
         operator_user: user.to_owned(),
     };
@@ -166,6 +167,7 @@ pub fn webhooks(
 /// What admission may know, from the operator's caches.
 struct Knowledge {
     caches: Vec<Caches>,
+    neighbourhood: Arc<Neighbourhood>,
     classes: Arc<StorageClasses>,
 }
 
@@ -184,7 +186,7 @@ impl Lookup for Knowledge {
         if !self.synced() {
             return Known::NotYet;
         }
-        Known::Yes(self.caches.iter().flat_map(|caches| caches.neighbourhood.neighbours(of)).collect())
+        Known::Yes(self.neighbourhood.neighbours(of))
     }
 
     fn child(&self, kind: ChildKind, namespace: &str, name: &str) -> Known<Option<Existing>> {
@@ -199,6 +201,16 @@ impl Lookup for Knowledge {
             ChildKind::MultiShard => existing(&stores.shards, namespace, name),
         };
         Known::Yes(self.caches.iter().find_map(find))
+    }
+
+    fn cells(&self, namespace: &str, cluster: &str) -> Known<BTreeSet<String>> {
+        if !self.caches.iter().all(|caches| caches.objects.is_complete(ChildKind::MultiCell.as_str())) {
+            return Known::NotYet;
+        }
+        let all = self.caches.iter().flat_map(|caches| caches.stores.cells.state());
+        let of_cluster =
+            all.filter(|cell| cell.spec.cluster == cluster && cell.namespace().as_deref() == Some(namespace));
+        Known::Yes(of_cluster.map(|cell| cell.spec.cell.clone()).collect())
     }
 
     fn storage_classes(&self) -> Known<Vec<StorageClass>> {

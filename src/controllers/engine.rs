@@ -45,8 +45,6 @@ pub struct Caches {
     pub stores: Stores,
     /// What became of them.
     pub objects: Arc<Objects>,
-    /// What each cluster takes up.
-    pub neighbourhood: Arc<Neighbourhood>,
     /// Cancelled once all of this is complete. Until then what is missing from it means nothing.
     pub complete: CancellationToken,
 }
@@ -60,6 +58,7 @@ pub struct Seams {
     pub topology: Arc<dyn Topology>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    pub neighbourhood: Arc<Neighbourhood>,
 }
 
 /// The custom resources of a kind, and those to look at again.
@@ -80,7 +79,6 @@ pub struct Engine {
     cells: Watched<MultiCell>,
     shards: Watched<MultiShard>,
     leading: CancellationToken,
-    neighbourhood: Arc<Neighbourhood>,
     complete: CancellationToken,
     watches: JoinSet<()>,
 }
@@ -112,8 +110,8 @@ impl Engine {
                 Watched { store, woken: $woken }
             }};
         }
-        let neighbourhood = Arc::new(Neighbourhood::default());
-        let clusters = watched!(wakers.clusters.clone(), woken.clusters, neighbourhood.clone().follow());
+        let neighbours = seams.neighbourhood.clone().follow();
+        let clusters = watched!(wakers.clusters.clone(), woken.clusters, neighbours);
         let topo_servers = watched!(wakers.topo_servers.clone(), woken.topo_servers, |_| {});
         let admins = watched!(wakers.admins.clone(), woken.admins, |_| {});
         let orchs = watched!(wakers.orchs.clone(), woken.orchs, |_| {});
@@ -135,6 +133,7 @@ impl Engine {
             client: seams.client,
             objects,
             stores,
+            neighbourhood: seams.neighbourhood,
             environment: seams.environment,
             topology: seams.topology,
             clock: seams.clock,
@@ -150,7 +149,6 @@ impl Engine {
             cells,
             shards,
             leading,
-            neighbourhood,
             complete,
             watches,
         }
@@ -161,7 +159,6 @@ impl Engine {
         Caches {
             stores: self.context.stores.clone(),
             objects: self.context.objects.clone(),
-            neighbourhood: self.neighbourhood.clone(),
             complete: self.complete.clone(),
         }
     }

@@ -6,6 +6,7 @@ mod all_at_once;
 mod answers;
 mod bad_input;
 mod cli;
+mod contention;
 mod convergence;
 mod defaulting;
 mod deletion;

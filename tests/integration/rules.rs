@@ -210,8 +210,9 @@ fn all_of_them_are_tried_both_ways() {
         assert!(refused.contains(rule.id), "{}: no case that is refused", rule.id);
         assert!(passed.contains(rule.id), "{}: no case that passes", rule.id);
     }
-    let warned: BTreeSet<&str> =
-        warnings::CREATED.iter().chain(warnings::CHANGED).map(|(rule, ..)| *rule).collect();
+    let of_clusters = warnings::CREATED.iter().chain(warnings::CHANGED).map(|(rule, ..)| *rule);
+    let of_children = children::WARNED.iter().map(|(rule, ..)| *rule);
+    let warned: BTreeSet<&str> = of_clusters.chain(of_children).collect();
     for rule in multigres_webhooks::validate::WARNINGS {
         assert!(warned.contains(rule.id), "{}: no case that is warned of", rule.id);
     }

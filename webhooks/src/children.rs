@@ -4,7 +4,7 @@
 //! being deleted still lives: its children are then the garbage collector's, or, with `--cascade=orphan`, are to
 //! survive. Metadata that is not the operator's stays everyone's.
 
-pub(crate) mod edits;
+pub mod edits;
 mod metadata;
 pub(crate) mod source;
 #[cfg(test)]

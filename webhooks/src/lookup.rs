@@ -1,5 +1,6 @@
 //! What admission may know of other objects.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -71,6 +72,12 @@ pub trait Lookup: Send + Sync + 'static {
     /// A child by kind and name.
     fn child(&self, kind: ChildKind, namespace: &str, name: &str) -> Known<Option<Existing>> {
         let _ = (kind, namespace, name);
+        Known::NotYet
+    }
+
+    /// The cells that there are of a cluster, managed by it or standing alone.
+    fn cells(&self, namespace: &str, cluster: &str) -> Known<BTreeSet<String>> {
+        let _ = (namespace, cluster);
         Known::NotYet
     }
 

@@ -26,6 +26,7 @@ mod testing;
 mod text;
 mod topology;
 mod transitions;
+mod unpausing;
 mod versions;
 mod view;
 mod volumes;
@@ -211,10 +212,12 @@ pub const GUARDS: &[Guard] =
 
 /// What is admitted but should be known, the most important first.
 pub const WARNINGS: &[Rule] = &[
+    unpausing::W16,
     storage::W14,
     images::W01,
     advice::W04,
     advice::W12,
+    standalone::W17,
     advice::W05,
     advice::W06,
     advice::W10,
@@ -244,7 +247,7 @@ pub fn cluster(
         let found = of_cluster(RULES.iter().chain(WARNINGS), new, old, cx.lookup);
         let before = || of_cluster(RULES.iter(), old?, None, cx.lookup).fingerprints().into();
         advice = verdict.extend(found, before);
-        if let Some((impact, old)) = cx.impact.zip(old) {
+        if let Some((impact, old)) = cx.impact.zip(old).filter(|_| verdict.errors.is_empty()) {
             consequences = impact.consequences(&old.object, &new.object);
         }
     }
@@ -257,7 +260,7 @@ pub fn child<T: Child>(new: &Document<'_, T>, old: Option<&Document<'_, T>>, cx:
         return Report::default();
     }
     let mut verdict = Verdict::from(document::shape(new, old));
-    let found = of_child(RULES.iter(), new, old, cx.lookup);
+    let found = of_child(RULES.iter().chain(WARNINGS), new, old, cx.lookup);
     let before = || of_child(RULES.iter(), old?, None, cx.lookup).fingerprints().into();
     let advice = verdict.extend(found, before);
     verdict.report(new, Vec::new(), advice)

@@ -140,6 +140,18 @@ pub const CHANGED: &[Case] = &[
     ),
 ];
 
+/// A kind and its resource, an edit, what is told of it, and an edit after which it is not.
+type Warned = (&'static str, (&'static str, &'static str), fn(&mut Value), &'static str, fn(&mut Value));
+
+/// What should be known of a child that is made.
+pub const WARNED: &[Warned] = &[(
+    "W17",
+    SHARD,
+    |c| c["spec"]["pools"][0]["cell"] = json!("b"),
+    "there is no MultiCell of cell \"b\" in cluster \"alone\" yet",
+    |_| {},
+)];
+
 /// Children that are there before a cluster comes to expect them, and what is then wrong with the cluster.
 pub const ADOPTED: &[Case] = &[
     (
@@ -226,6 +238,18 @@ async fn of_children_that_stand_alone() {
     }
     for kind in [ADMIN, CELL, SHARD, ETCD] {
         namespace.resource(kind.1).create(&sound(kind)).await.allowed();
+    }
+    for (_, kind, warned, says, silent) in WARNED {
+        let children = namespace.resource(kind.1).dry_run();
+        let create = async |edit: fn(&mut Value)| {
+            let mut child = edited(sound(*kind), edit);
+            child["metadata"]["name"] = json!("fresh");
+            children.create(&child).await.allowed()
+        };
+        create(*warned).await.assert_warns(says);
+        // What was just made is not in the caches at once.
+        let is_silent = || async { create(*silent).await.is_silent(says).then_some(()) };
+        crate::installation::eventually("admission knows of what is there", is_silent).await.unwrap();
     }
     for (rule, kind, edit, causes) in CHANGED {
         eprintln!("{rule} {kind:?} {causes:?}");

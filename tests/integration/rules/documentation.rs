@@ -74,9 +74,12 @@ fn document() -> String {
         writeln!(out, "| {} | {} | {} |", guard.id, cell(guard.summary()), guard.since).unwrap();
     }
     write!(out, "\n## Warnings\n\n{header}").unwrap();
-    let warned = || warnings::CREATED.iter().chain(warnings::CHANGED);
+    let of_clusters =
+        warnings::CREATED.iter().chain(warnings::CHANGED).map(|(rule, _, says, _)| (rule, says));
+    let of_children = children::WARNED.iter().map(|(rule, _, _, says, _)| (rule, says));
+    let warned: Vec<_> = of_clusters.chain(of_children).collect();
     for rule in WARNINGS {
-        let (_, _, says, _) = warned().find(|(id, ..)| *id == rule.id).unwrap();
+        let (_, says) = warned.iter().find(|(id, _)| **id == rule.id).unwrap();
         writeln!(out, "| {} | {} | {} | {} |", rule.id, cell(rule.summary()), cell(says), rule.since)
             .unwrap();
     }

@@ -135,12 +135,20 @@ pub const CREATED: &[Warned] = &[
     ),
 ];
 
-/// Warnings of an update of the sound cluster.
-pub const CHANGED: &[Warned] = &[(
-    "W12",
-    |c| database(c, 0)["name"] = json!("renamed"),
-    "no data moves: database short is removed and renamed is new",
-    |c| {
-        c["spec"]["databases"]["templates"].as_array_mut().unwrap().remove(0);
-    },
-)];
+/// Warnings of an update of the sound cluster, which is paused and has no children yet.
+pub const CHANGED: &[Warned] = &[
+    (
+        "W12",
+        |c| database(c, 0)["name"] = json!("renamed"),
+        "no data moves: database short is removed and renamed is new",
+        |c| {
+            c["spec"]["databases"]["templates"].as_array_mut().unwrap().remove(0);
+        },
+    ),
+    (
+        "W16",
+        |c| c["spec"]["paused"] = json!(false),
+        "unpausing makes 7 objects that are not there, MultiAdmin sound-admin first",
+        |c| c["spec"]["deletionProtection"] = json!(true),
+    ),
+];

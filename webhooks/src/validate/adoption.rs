@@ -4,6 +4,7 @@
 //! change is refused, by the rules that hold for an update of the child itself.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, TopoServer};
@@ -47,22 +48,31 @@ fn adoptions(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 /// The children that are there of those that the update, or the new cluster, comes to expect.
-fn existing(cx: &ClusterContext<'_>) -> Vec<(ChildKind, String, Existing)> {
-    let (new, old) = (cx.new.footprint(), cx.old.as_ref().map(View::footprint));
-    let mut found = Vec::new();
-    for object in new.objects.iter().filter(|object| !old.is_some_and(|old| old.objects.contains(*object))) {
-        let (kind, name) = object;
-        let Some(kind) = ChildKind::ALL.into_iter().find(|child| child.as_str() == *kind) else { continue };
-        if let Known::Yes(Some(existing)) = cx.lookup.child(kind, &new.namespace, name) {
-            found.push((kind, name.to_string(), existing));
-        }
-    }
-    found.sort_by(|(_, one, _), (_, other, _)| one.cmp(other));
-    found
+fn existing(cx: &ClusterContext<'_>) -> Vec<(ChildKind, Arc<str>, Existing)> {
+    let (namespace, old) = (&cx.new.footprint().namespace, cx.old.as_ref().map(View::footprint));
+    let is_expected = |kind: ChildKind, name: &Arc<str>| {
+        old.is_some_and(|old| old.objects.contains(&(kind.as_str(), name.clone())))
+    };
+    let children = children_of(&cx.new).into_iter().filter(|(kind, name)| !is_expected(*kind, name));
+    let found = children.filter_map(|(kind, name)| match cx.lookup.child(kind, namespace, &name) {
+        Known::Yes(Some(existing)) => Some((kind, name, existing)),
+        _ => None,
+    });
+    found.collect()
+}
+
+/// The children that a cluster expects, by name.
+pub(super) fn children_of(view: &View<'_>) -> Vec<(ChildKind, Arc<str>)> {
+    let kind = |name: &str| ChildKind::ALL.into_iter().find(|kind| kind.as_str() == name);
+    let objects = view.footprint().objects.iter();
+    let mut children: Vec<_> =
+        objects.filter_map(|(name_of_kind, name)| Some((kind(name_of_kind)?, name.clone()))).collect();
+    children.sort_by(|(_, one), (_, other)| one.cmp(other));
+    children
 }
 
 /// The child that the cluster asks for.
-fn desired(children: &Children, kind: ChildKind, name: &str) -> Option<Value> {
+pub(super) fn desired(children: &Children, kind: ChildKind, name: &str) -> Option<Value> {
     fn find<K: kube::Resource + Serialize>(list: &[K], name: &str) -> Option<Value> {
         let child = list.iter().find(|child| child.meta().name.as_deref() == Some(name))?;
         to_value(child).ok()
@@ -89,7 +99,7 @@ enum Owner {
 struct Adoption<'a> {
     cx: &'a ClusterContext<'a>,
     kind: ChildKind,
-    name: String,
+    name: Arc<str>,
     existing: Existing,
     desired: Value,
 }
@@ -120,32 +130,7 @@ impl Adoption<'_> {
             report.error(path, cause.reason, &cause.message, message);
         }
         let refused: HashSet<&str> = findings.iter().map(|cause| cause.field.as_str()).collect();
-        self.tell_changes(&refused, report);
-    }
-
-    /// What of the child changes, and can.
-    fn tell_changes(&self, refused: &HashSet<&str>, report: &mut Reporter<'_>) {
-        let (live, template) = (&self.existing.spec, &self.desired["spec"]);
-        let at = |value: &'_ Value, path: &[Step<'_>]| -> String {
-            let found = path.iter().try_fold(value, |value, step| match step {
-                Step::Field(name) => value.get(name),
-                Step::Item(index) => value.get(index),
-            });
-            found.map_or_else(|| "none".to_owned(), display)
-        };
-        let changes: Vec<String> = changed_fields(live, template)
-            .iter()
-            .map(|path| (format!("spec{}", Steps(path)), at(live, path), at(template, path)))
-            .filter(|(field, ..)| !refused.contains(field.as_str()))
-            .map(|(field, live, template)| {
-                format!("{} {} {field}: {live} → {template}", self.kind.as_str(), self.name)
-            })
-            .collect();
-        let more = changes.len().saturating_sub(TOLD);
-        changes.into_iter().take(TOLD).for_each(|change| report.warn(change));
-        if more > 0 {
-            report.warn(format!("{} {}: {more} more fields change", self.kind.as_str(), self.name));
-        }
+        tell_changes(self.kind, &self.name, &self.existing.spec, &self.desired["spec"], &refused, report);
     }
 
     /// What is wrong with the child as an update of the one that exists, and would not be without that.
@@ -206,6 +191,36 @@ impl Adoption<'_> {
 
     fn subject(&self) -> String {
         format!("{} {}", self.kind.as_str(), quote(&self.name))
+    }
+}
+
+/// Says what of a child changes, to what its cluster asks for, but for some fields.
+pub(super) fn tell_changes(
+    kind: ChildKind,
+    name: &str,
+    live: &Value,
+    template: &Value,
+    but: &HashSet<&str>,
+    report: &mut Reporter<'_>,
+) {
+    let at = |value: &'_ Value, path: &[Step<'_>]| -> String {
+        let found = path.iter().try_fold(value, |value, step| match step {
+            Step::Field(name) => value.get(name),
+            Step::Item(index) => value.get(index),
+        });
+        found.map_or_else(|| "none".to_owned(), display)
+    };
+    let kind = kind.as_str();
+    let changes: Vec<String> = changed_fields(live, template)
+        .iter()
+        .map(|path| (format!("spec{}", Steps(path)), at(live, path), at(template, path)))
+        .filter(|(field, ..)| !but.contains(field.as_str()))
+        .map(|(field, live, template)| format!("{kind} {name} {field}: {live} → {template}"))
+        .collect();
+    let more = changes.len().saturating_sub(TOLD);
+    changes.into_iter().take(TOLD).for_each(|change| report.warn(change));
+    if more > 0 {
+        report.warn(format!("{kind} {name}: {more} more fields change"));
     }
 }
 

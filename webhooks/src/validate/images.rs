@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::view::{Database, View};
-use super::{ClusterContext, Field, Fields, Reporter, rule};
+use super::{ChildContext, ClusterContext, Field, Fields, Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote, shorten};
 
@@ -30,12 +30,20 @@ fn references(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// An image without a fixed version may be another after a restart.
-    W02 since "0.1.0" = cluster: floating_tags
+    W02 since "0.1.0" = cluster: floating_tags, child: floating_tags_of_child
 );
 
 fn floating_tags(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    tell_floating(&cx.new, report);
+}
+
+fn floating_tags_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    tell_floating(&cx.new.spec, report);
+}
+
+fn tell_floating<'a>(object: &impl Fields<'a>, report: &mut Reporter<'_>) {
     let mut floating: BTreeMap<String, (String, usize)> = BTreeMap::new();
-    cx.new.each_field(&mut |path, field| {
+    object.each_field(&mut |path, field| {
         let Field::Image(image) = field else { return };
         if Reference::parse(image).is_some_and(|reference| reference.is_floating()) {
             floating.entry(image.to_owned()).or_insert_with(|| (path.to_string(), 0)).1 += 1;

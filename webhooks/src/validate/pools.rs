@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use multigres_crds::names;
 use multigres_crds::resolve::{Origin, TableGroupSource};
 use multigres_crds::v1alpha1::{DatabaseImages, DurabilityPolicy, PoolType};
 
@@ -10,7 +9,6 @@ use super::membership::QUORUM;
 use super::text::{alternatives, count, suggestion};
 use super::view::{CELLS, Database};
 use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
-use crate::kind::ChildKind;
 use crate::lookup::Known;
 use crate::path::{FieldPath, Path};
 use crate::report::{Reason, quote};
@@ -83,6 +81,9 @@ rule!(
 fn cells_of_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let Some(cells) = cx.new.cell_names() else { return };
     let managed = cx.new.spec().cells.managed.unwrap_or(true);
+    let meta = &cx.new.cluster.metadata;
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let standing = || cx.lookup.cells(&part(&meta.namespace), &part(&meta.name));
     let mut check = |path: &Path<'_>, cell: &str| {
         if cells.contains(cell) {
             return;
@@ -94,7 +95,7 @@ fn cells_of_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             });
             let message = format!("{name} is no cell of this cluster; {hint}");
             report.error(&path.field("cell"), Reason::NotFound, cell, message);
-        } else if !is_made(cx, cell) {
+        } else if !matches!(standing(), Known::Yes(standing) if standing.contains(cell)) {
             report.warn(format!(
                 "{name} is no cell of spec.cells; its pools wait for a MultiCell of that name"
             ));
@@ -108,14 +109,6 @@ fn cells_of_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         }
         database.each_full_pool(path, |path, _, pool| check(path, &pool.cell));
     });
-}
-
-/// Whether the cell is there on its own.
-fn is_made(cx: &ClusterContext<'_>, cell: &str) -> bool {
-    let meta = &cx.new.cluster.metadata;
-    let part = |part: &Option<String>| part.clone().unwrap_or_default();
-    let name = names::cell(&part(&meta.name), cell);
-    matches!(cx.lookup.child(ChildKind::MultiCell, &part(&meta.namespace), &name), Known::Yes(Some(_)))
 }
 
 rule!(

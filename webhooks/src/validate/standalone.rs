@@ -1,8 +1,11 @@
 //! What only a child that stands alone can get wrong: a cluster's are made right.
 
+use std::collections::BTreeSet;
+
 use multigres_crds::address;
 
 use super::{ChildContext, ChildSpec, Reporter, rule};
+use crate::lookup::Known;
 use crate::path::Path;
 use crate::report::{Reason, quote};
 
@@ -59,6 +62,28 @@ fn is_key_range(range: &str) -> bool {
 }
 
 rule!(
+    /// Instances and orchestrators of a cell that nobody made wait for it.
+    W17 since "0.1.0" = child: cells_are_there
+);
+
+fn cells_are_there(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    let used: BTreeSet<&str> = match cx.new.spec {
+        ChildSpec::MultiShard(spec) => spec.pools.iter().map(|pool| pool.cell.as_str()).collect(),
+        ChildSpec::MultiOrch(spec) => spec.cells.iter().map(|cell| cell.name.as_str()).collect(),
+        ChildSpec::TopoServer(_) | ChildSpec::MultiAdmin(_) | ChildSpec::MultiCell(_) => return,
+    };
+    let cluster = cx.new.spec.cluster();
+    let Known::Yes(there) = cx.lookup.cells(cx.new.namespace, cluster) else { return };
+    for cell in used.into_iter().filter(|cell| !there.contains(*cell)) {
+        report.warn(format!(
+            "there is no MultiCell of cell {} in cluster {} yet",
+            quote(cell),
+            quote(cluster)
+        ));
+    }
+}
+
+rule!(
     /// What identifies a child, its durability policy and the number of etcd's members stay.
     K04 in the CRD since "0.1.0" = child: identity_stays
 );
@@ -104,19 +129,24 @@ mod tests {
     use super::*;
     use crate::document::Document;
     use crate::kind::ChildKind;
+    use crate::lookup::Lookup;
     use crate::schema::Strictness;
     use crate::testing::reviews::{self, children};
     use crate::testing::{Edit, edit, edited, volume};
+    use crate::validate::testing::Children;
 
     /// The first child of a kind that the sample is made into.
     fn sample(kind: ChildKind) -> Value {
         children(kind, &reviews::cluster()).remove(0)
     }
 
+    fn decode<T: Child>(text: &str) -> Document<'_, T> {
+        Document::decode(text, Strictness::Server).unwrap()
+    }
+
     fn judged<T: Child>(new: &Value, old: Option<&Value>) -> Vec<String> {
         let (new, old) = (new.to_string(), old.map(Value::to_string));
-        let decode = |text| Document::<T>::decode(text, Strictness::Server).unwrap();
-        let (new, old) = (decode(new.as_str()), old.as_deref().map(decode));
+        let (new, old) = (decode::<T>(&new), old.as_deref().map(decode));
         let report = child(&new, old.as_ref(), &Context::OFFLINE);
         let cause = |cause: crate::report::Cause| {
             format!("{} {}", &cause.reason.as_str()["FieldValue".len()..], cause.field)
@@ -283,6 +313,29 @@ mod tests {
             let old = sample(kind);
             let new = edited(old.clone(), &edits);
             assert_eq!(found(kind, &new, Some(&old)), expected, "{kind:?} {edits:?}");
+        }
+    }
+
+    #[test]
+    fn cells_are_there() {
+        let child = |kind| (kind, sample(kind));
+        let warned = |of: ChildKind, there: &dyn Lookup| {
+            let cx = Context { lookup: there, ..Context::OFFLINE };
+            let text = sample(of).to_string();
+            let report = match of {
+                ChildKind::MultiShard => super::super::child(&decode::<MultiShard>(&text), None, &cx),
+                _ => super::super::child(&decode::<MultiOrch>(&text), None, &cx),
+            };
+            report.warnings.into_iter().filter(|warning| warning.contains("no MultiCell")).collect::<Vec<_>>()
+        };
+        let of = |cell: &str| {
+            format!("there is no MultiCell of cell {cell:?} in cluster \"example-multigres-cluster\" yet")
+        };
+        for kind in [ChildKind::MultiShard, ChildKind::MultiOrch] {
+            assert_eq!(warned(kind, &Children::default()), [of("us-east-1"), of("us-west-2")]);
+            let one = Children::of(std::iter::once(child(ChildKind::MultiCell)));
+            assert_eq!(warned(kind, &one), [of("us-west-2")]);
+            assert!(warned(kind, &crate::lookup::Offline).is_empty());
         }
     }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use multigres_crds::labels;
-use multigres_crds::v1alpha1::{AccessMode, StringMap};
+use multigres_crds::v1alpha1::{AccessMode, StringMap, VolumeClaimTemplate};
 
 use super::text::count;
+use super::view::View;
 use super::volumes::{Volume, each_kept_volume, volumes};
 use super::{ClusterContext, Reporter, rule};
-use crate::lookup::{Known, StorageClass};
+use crate::lookup::{Claim, Known, StorageClass};
 use crate::report::quote;
 
 rule!(
@@ -55,9 +56,9 @@ rule!(
 
 fn retained_data(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let meta = &cx.new.cluster.metadata;
-    let (Some(namespace), Some(cluster), None) = (&meta.namespace, &meta.name, &cx.old) else { return };
-    for database in &cx.new.databases {
-        let name = &database.template.name;
+    let (Some(namespace), Some(cluster)) = (&meta.namespace, &meta.name) else { return };
+    let before = cx.old.as_ref().map(View::database_names).unwrap_or_default();
+    for name in cx.new.database_names().difference(&before) {
         let labels = [(labels::CLUSTER, cluster), (labels::DATABASE, name)];
         let labels = StringMap::from(labels.map(|(key, value)| (key.to_owned(), value.clone())));
         if let Known::Yes(claims) = cx.lookup.claims(namespace, &labels)
@@ -69,6 +70,29 @@ fn retained_data(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             ));
         }
     }
+    for volume in volumes(&cx.new) {
+        let Some(labels) = &volume.labels else { continue };
+        if labels.get(labels::DATABASE).is_some_and(|database| !before.contains(database))
+            && let Known::Yes(claims) = cx.lookup.claims(namespace, labels)
+            && let Some(difference) = claims.iter().find_map(|claim| difference(&volume.claim, claim))
+        {
+            report.warn(difference);
+        }
+    }
+}
+
+/// What a volume that is there will never be, though it is asked for.
+fn difference(wanted: &VolumeClaimTemplate, there: &Claim) -> Option<String> {
+    let name = &there.name;
+    let class =
+        wanted.storage_class_name.as_ref().filter(|class| there.storage_class.as_ref() != Some(class));
+    if let Some(class) = class {
+        let is = there.storage_class.as_deref().unwrap_or_default();
+        return Some(format!("volume {name} is of class {} and stays so, not {}", quote(is), quote(class)));
+    }
+    let (is, asked) = (there.capacity.as_ref()?, wanted.resources.requests.storage.as_ref()?);
+    (is.value()? > asked.value()?)
+        .then(|| format!("volume {name} has {} and stays so large, not {}", is.0, asked.0))
 }
 
 rule!(
@@ -104,7 +128,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::lookup::{Claim, Lookup};
+    use crate::lookup::Lookup;
     use crate::testing::{Edit, SHORT, edit, edited, small, volume};
     use crate::validate::testing::{Claims, create, found};
 
@@ -168,8 +192,29 @@ mod tests {
         let of = |name: &str| {
             format!("database {name} finds data of an earlier one and uses it: 2 volumes, a first")
         };
-        assert_eq!(found("W14", &small(), None, &claims), [of("short"), of("full")]);
+        assert_eq!(found("W14", &small(), None, &claims), [of("full"), of("short")]);
         assert!(found("W14", &small(), Some(&small()), &claims).is_empty());
+        let before = edited(small(), &[edit("", SHORT, json!(null))]);
+        assert_eq!(found("W14", &small(), Some(&before), &claims), [of("short")]);
+        // What is there is not made anew as it is asked for.
+        let there = |capacity: &str, class: &str| {
+            let claim = Claim {
+                capacity: Some(capacity.into()),
+                storage_class: Some(class.to_owned()),
+                ..claim("v")
+            };
+            Claims(Known::Yes(vec![claim]))
+        };
+        let told = |cluster: &Value, claims: &Claims| found("W14", cluster, None, claims).split_off(2);
+        assert!(told(&small(), &there("10Gi", "any")).is_empty());
+        assert_eq!(
+            told(&small(), &there("20Gi", "any"))[0],
+            "volume v has 20Gi and stays so large, not 10Gi"
+        );
+        assert_eq!(
+            told(&of_class(json!("fast"), "30Gi"), &there("20Gi", "slow"))[0],
+            "volume v is of class \"slow\" and stays so, not \"fast\""
+        );
         assert!(found("W14", &small(), None, &Claims(Known::Yes(vec![]))).is_empty());
         assert!(found("W14", &small(), None, &Claims(Known::NotYet)).is_empty());
     }

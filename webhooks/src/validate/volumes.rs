@@ -201,7 +201,7 @@ pub(super) struct Volume {
     /// Where the claim is written, or would be.
     path: FieldPath,
     /// What its claims are known by.
-    labels: Option<StringMap>,
+    pub labels: Option<StringMap>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
