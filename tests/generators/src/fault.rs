@@ -5,12 +5,17 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-use crate::admissible;
+use crate::admissible_in;
 
 /// Clusters of which some fields were removed, or replaced by what does not belong there.
 pub fn broken() -> impl Strategy<Value = Value> {
+    broken_in("n")
+}
+
+/// The same in a namespace.
+pub fn broken_in(namespace: &str) -> impl Strategy<Value = Value> + use<> {
     let fault = (vec(any::<Index>(), 1..9), prop_oneof![Just(None), nonsense().prop_map(Some)]);
-    (admissible(), vec(fault, 1..4)).prop_map(|(mut cluster, faults)| {
+    (admissible_in(namespace), vec(fault, 1..4)).prop_map(|(mut cluster, faults)| {
         for (way, value) in faults {
             if let Some(spec) = cluster.get_mut("spec") {
                 put(spec, &way, value);
@@ -29,7 +34,7 @@ fn put(at: &mut Value, way: &[Index], value: Option<Value>) {
             let key = fields.keys().nth(next.index(fields.len())).cloned().unwrap_or_default();
             match (fields.get_mut(&key), value) {
                 (Some(field), value) if !is_last && (field.is_object() || field.is_array()) => {
-                    put(field, rest, value)
+                    put(field, rest, value);
                 }
                 (Some(field), Some(value)) => *field = value,
                 (_, _) => drop(fields.remove(&key)),
@@ -39,7 +44,7 @@ fn put(at: &mut Value, way: &[Index], value: Option<Value>) {
             let index = next.index(items.len());
             match (items.get_mut(index), value) {
                 (Some(item), value) if !is_last && (item.is_object() || item.is_array()) => {
-                    put(item, rest, value)
+                    put(item, rest, value);
                 }
                 (Some(item), Some(value)) => *item = value,
                 (_, _) => drop(items.remove(index)),
