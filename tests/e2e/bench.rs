@@ -1,0 +1,101 @@
+//! What all scenarios share: one node with the operator on it, and the cluster that most of them are about.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams};
+use kube::runtime::conditions::is_deleted;
+use kube::runtime::wait::await_condition;
+use multigres_crds::schema;
+use testbed::{Image, Node, NodeOptions};
+
+use crate::cluster::{Cluster, Manifest};
+use crate::report::Report;
+
+const OPERATOR: &str = env!("CARGO_BIN_EXE_multigres-operator");
+const OPERATOR_IMAGE: &str = "localhost/multigres/multigres-operator:dev";
+
+pub struct Bench {
+    // In the order in which they are to be dropped.
+    cluster: Option<Cluster>,
+    pub node: Node,
+    pub report: Report,
+    /// How often no cluster came online.
+    failures: usize,
+}
+
+impl Bench {
+    /// A node with the operator, installed from its own manifests.
+    pub async fn start(report: Report) -> anyhow::Result<Self> {
+        report.begin("A node and the operator");
+        let began = Instant::now();
+        let mut images = Image::cluster();
+        images.push(Image::operator(PathBuf::from(OPERATOR)));
+        let options = NodeOptions { images, crds: schema::crds(), ..NodeOptions::default() };
+        let node = Node::start(options).await?;
+        let manifests = Command::new(OPERATOR).args(["manifests", "--image", OPERATOR_IMAGE]).output()?;
+        ensure!(manifests.status.success(), "{manifests:?}");
+        let kubectl = node.kubectl();
+        kubectl.must_with_stdin(["apply", "-f", "-"], &String::from_utf8(manifests.stdout)?).await?;
+        report.did("multigres-operator manifests | kubectl apply -f -", "");
+        let bench = Self { cluster: None, node, report, failures: 0 };
+        bench.operator_runs().await?;
+        bench.report.time("A node and the operator on it", began.elapsed());
+        Ok(bench)
+    }
+
+    pub async fn operator_runs(&self) -> anyhow::Result<()> {
+        let wait = ["rollout", "status", "deployment/multigres-operator", "--timeout=4m"];
+        self.node.kubectl().must(["-n", "multigres-system"].iter().chain(&wait)).await.map(drop)
+    }
+
+    /// The cluster that most scenarios are about, online and whole.
+    pub async fn cluster(&mut self) -> anyhow::Result<(&mut Cluster, &mut Node)> {
+        if self.cluster.is_none() {
+            ensure!(self.failures < 2, "no cluster came online before");
+            self.failures += 1;
+            let cluster = Cluster::online(&self.node, &self.report, two_cells()).await?;
+            self.failures = 0;
+            self.cluster = Some(cluster);
+        }
+        let cluster = self.cluster.as_mut().context("it was just made")?;
+        cluster.settled().await?;
+        Ok((cluster, &mut self.node))
+    }
+
+    /// After a failure nobody knows what state the cluster is in: the next scenario gets a new one.
+    pub async fn abandon(&mut self) -> anyhow::Result<()> {
+        self.cluster = None;
+        self.operator_runs().await?;
+        delete_namespace(&self.node, two_cells().namespace).await
+    }
+}
+
+pub async fn delete_namespace(node: &Node, name: &str) -> anyhow::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(node.client());
+    if let Some(namespace) = namespaces.get_opt(name).await? {
+        namespaces.delete(name, &DeleteParams::default()).await?;
+        let uid = namespace.uid().context("namespaces have uids")?;
+        await_condition(namespaces, name, is_deleted(&uid)).await?;
+    }
+    Ok(())
+}
+
+/// The sample, with data on volumes that can become full.
+fn two_cells() -> Manifest {
+    let text = include_str!("../samples/two-cells.yaml");
+    let claim = "{accessModes: [ReadWriteOnce], resources: {requests: {storage: 2Gi}}}";
+    let limited =
+        "{accessModes: [ReadWriteOnce], storageClassName: limited, resources: {requests: {storage: 512Mi}}}";
+    Manifest {
+        file: "two-cells.yaml",
+        namespace: "multigres",
+        cluster: "two-cells",
+        database: "users_db",
+        text: text.replace(claim, limited),
+    }
+}
