@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams};
@@ -12,8 +13,9 @@ use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use multigres_crds::schema;
 use testbed::{Image, Node, NodeOptions};
+use tokio::time::timeout;
 
-use crate::cluster::{Cluster, Manifest};
+use crate::cluster::{Cluster, Manifest, PATIENCE};
 use crate::report::Report;
 
 const OPERATOR: &str = env!("CARGO_BIN_EXE_multigres-operator");
@@ -43,14 +45,9 @@ impl Bench {
         kubectl.must_with_stdin(["apply", "-f", "-"], &String::from_utf8(manifests.stdout)?).await?;
         report.did("multigres-operator manifests | kubectl apply -f -", "");
         let bench = Self { cluster: None, node, report, failures: 0 };
-        bench.operator_runs().await?;
+        operator_is_scaled(&bench.node).await?;
         bench.report.time("A node and the operator on it", began.elapsed());
         Ok(bench)
-    }
-
-    pub async fn operator_runs(&self) -> anyhow::Result<()> {
-        let wait = ["rollout", "status", "deployment/multigres-operator", "--timeout=4m"];
-        self.node.kubectl().must(["-n", "multigres-system"].iter().chain(&wait)).await.map(drop)
     }
 
     /// The cluster that most scenarios are about, online and whole.
@@ -70,9 +67,27 @@ impl Bench {
     /// After a failure nobody knows what state the cluster is in: the next scenario gets a new one.
     pub async fn abandon(&mut self) -> anyhow::Result<()> {
         self.cluster = None;
-        self.operator_runs().await?;
+        let running = ["-n", "multigres-system", "scale", "deployment/multigres-operator", "--replicas=2"];
+        self.node.kubectl().must(running).await?;
+        operator_is_scaled(&self.node).await?;
         delete_namespace(&self.node, two_cells().namespace).await
     }
+}
+
+/// Waits until the operator has the replicas that it is to have, and no others.
+pub async fn operator_is_scaled(node: &Node) -> anyhow::Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(node.client(), "multigres-system");
+    let scaled = |deployment: Option<&Deployment>| {
+        let wanted = deployment.and_then(|deployment| deployment.spec.as_ref()?.replicas);
+        let status = deployment.and_then(|deployment| deployment.status.as_ref());
+        let (all, ready) = status
+            .map(|status| (status.replicas.unwrap_or(0), status.ready_replicas.unwrap_or(0)))
+            .unwrap_or_default();
+        wanted == Some(ready) && all == ready
+    };
+    let scaled = await_condition(deployments, "multigres-operator", scaled);
+    timeout(PATIENCE, scaled).await.context("the operator does not run as it should")??;
+    Ok(())
 }
 
 pub async fn delete_namespace(node: &Node, name: &str) -> anyhow::Result<()> {
@@ -97,5 +112,6 @@ fn two_cells() -> Manifest {
         cluster: "two-cells",
         database: "users_db",
         text: text.replace(claim, limited),
+        password: None,
     }
 }

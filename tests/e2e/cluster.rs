@@ -28,6 +28,8 @@ pub struct Manifest {
     pub cluster: &'static str,
     pub database: &'static str,
     pub text: String,
+    /// Where the operator does not make it.
+    pub password: Option<String>,
 }
 
 pub struct Cluster {
@@ -67,7 +69,8 @@ impl Cluster {
 
         let connection = Connection::made(&client, &manifest).await?;
         let port = node.forward_service(manifest.namespace, &connection.service, POSTGRES).await?;
-        let password = connection.password.context("the connection Secret has no password")?;
+        let password = manifest.password.clone().or(connection.password);
+        let password = password.context("the connection Secret has no password")?;
         let gateway = Gateway { port, database: manifest.database.to_owned(), password: password.clone() };
         let journal = Journal::start(gateway);
         let cluster = Self { manifest, report: report.clone(), watch, journal, client, kubectl, password };
@@ -222,25 +225,29 @@ impl Cluster {
     }
 
     /// Begins to count what is done to those who write.
-    pub fn episode(&self, what: &str) -> Episode<'_> {
+    pub fn episode(&self, what: &str) -> Episode {
         self.watch.mark();
         self.journal.mark();
-        Episode { cluster: self, what: what.to_owned(), began: Instant::now() }
+        Episode { what: what.to_owned(), began: Instant::now() }
     }
 }
 
 /// From something done to the cluster until it is whole again.
-pub struct Episode<'a> {
-    cluster: &'a Cluster,
+pub struct Episode {
     what: String,
     began: Instant,
 }
 
-impl Episode<'_> {
+impl Episode {
     /// Waits until everything is as before; then reads the journal back.
-    pub async fn end(self) -> anyhow::Result<()> {
-        let Self { cluster, what, began } = self;
+    pub async fn end(self, cluster: &Cluster) -> anyhow::Result<()> {
         cluster.settled().await?;
+        self.so_far(cluster).await
+    }
+
+    /// The same where it is not to be as before.
+    pub async fn so_far(self, cluster: &Cluster) -> anyhow::Result<()> {
+        let Self { what, began } = self;
         let whole = began.elapsed();
         cluster.journal.advance(5, PATIENCE).await?;
         let record = cluster.journal.record();

@@ -226,7 +226,10 @@ async fn execute(client: &Client, statement: &str) -> anyhow::Result<()> {
 /// What the server said is not in the error's own words.
 fn in_words(error: tokio_postgres::Error) -> anyhow::Error {
     match error.as_db_error() {
-        Some(said) => anyhow::anyhow!("{}: {}", said.severity(), said.message()),
+        Some(said) => {
+            let words: Vec<&str> = said.message().split_whitespace().collect();
+            anyhow::anyhow!("{}: {}", said.severity(), words.join(" "))
+        }
         None => error.into(),
     }
 }

@@ -72,7 +72,7 @@ impl Report {
         self.saw(&format!("$ {command}"));
         let mut contents = self.lock();
         for line in output.lines() {
-            contents.add(format!("{:>11}{line}", ""));
+            contents.add(format!("{:>11}{line}", "").trim_end().to_owned());
         }
     }
 

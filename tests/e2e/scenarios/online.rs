@@ -19,5 +19,5 @@ pub async fn one_apply_is_enough(bench: &mut Bench) -> anyhow::Result<()> {
     let applied = cluster.manifest.text.clone();
     cluster.change(&[]).await?;
     ensure!(applied == cluster.manifest.text);
-    cluster.episode("the same applied again").end().await
+    cluster.episode("the same applied again").end(cluster).await
 }

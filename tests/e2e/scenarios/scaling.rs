@@ -1,0 +1,53 @@
+//! A pool that grows and shrinks.
+
+use anyhow::ensure;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use multigres_crds::labels;
+
+use crate::bench::Bench;
+use crate::cluster::Cluster;
+
+/// A fourth instance joins by itself; once it is gone again, nothing remembers it. Nobody else notices.
+pub async fn a_pool_grows_and_shrinks(bench: &mut Bench) -> anyhow::Result<()> {
+    let (cluster, _) = bench.cluster().await?;
+    let episode = cluster.episode("a pool from one replica to two");
+    cluster.change(&[("replica: {replicas: 1}", "replica: {replicas: 2}")]).await?;
+    cluster.until("four instances are wanted", |seen| seen.database().desired_instances == 4).await?;
+    episode.end(cluster).await?;
+    ensure!(cluster.watch.disrupted() == 0, "an instance was disrupted");
+    ensure!(registered(cluster).await?.len() == 4, "{:?}", registered(cluster).await?);
+    ensure!(budget(cluster).await? == 3, "the disruption budget was not raised");
+
+    let before = cluster.see().await?;
+    let episode = cluster.episode("and back to one");
+    cluster.change(&[("replica: {replicas: 2}", "replica: {replicas: 1}")]).await?;
+    cluster.until("three instances are wanted", |seen| seen.database().desired_instances == 3).await?;
+    episode.end(cluster).await?;
+    let after = cluster.see().await?;
+    let gone: Vec<_> =
+        before.pods.iter().map(ResourceExt::name_any).filter(|pod| after.pod(pod).is_none()).collect();
+    ensure!(gone.len() == 1 && gone[0].ends_with("-1"), "removed: {gone:?}");
+    ensure!(budget(cluster).await? == 2, "the disruption budget was not lowered");
+    ensure!(registered(cluster).await?.len() == 3, "still in the topology: {:?}", registered(cluster).await?);
+    Ok(())
+}
+
+/// The poolers that the topology knows.
+async fn registered(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    let known = cluster.admin(&format!("poolers?database={}", cluster.manifest.database)).await?;
+    let poolers = known["poolers"].as_array().into_iter().flatten();
+    Ok(poolers.map(|pooler| pooler["id"]["name"].to_string()).collect())
+}
+
+/// How many instances have to stay.
+async fn budget(cluster: &Cluster) -> anyhow::Result<i32> {
+    let shard = ListParams::default().labels(labels::SHARD);
+    let budgets = cluster.api::<PodDisruptionBudget>().list(&shard).await?;
+    let minimum = |budget: &PodDisruptionBudget| match budget.spec.as_ref()?.min_available {
+        Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(pods)) => Some(pods),
+        _ => None,
+    };
+    Ok(budgets.iter().find_map(minimum).unwrap_or_default())
+}
