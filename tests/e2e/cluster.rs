@@ -12,12 +12,14 @@ use serde_json::Value;
 use testbed::{Kubectl, Node};
 use tokio::time::{sleep, timeout};
 
-use crate::journal::{Gateway, Journal};
+use crate::journal::{Gap, Gateway, Journal};
 use crate::report::{Outcome, Report};
 use crate::watch::Watch;
 
 /// For what takes half a minute on an idle machine.
 pub const PATIENCE: Duration = Duration::from_mins(4);
+/// What is said of an outage may still be said when it is just over.
+const NOTICE: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_millis(250);
 const POSTGRES: u16 = 5432;
 
@@ -256,12 +258,17 @@ impl Episode {
             cluster.report.saw(&format!("client, {count} times: {error}"));
         }
         let gap = record.longest;
-        let within = |at: &Instant| *at >= gap.from && *at <= gap.from + gap.length;
-        for (at, truth) in cluster.watch.serving().iter().filter(|(at, _)| within(at)) {
+        let serving = cluster.watch.serving();
+        for (at, truth) in serving.iter().filter(|(at, _)| (gap.from..=gap.end()).contains(at)) {
             let after = (*at - gap.from).as_secs_f64();
             cluster
                 .report
                 .saw(&format!("{after:.1} s after the last write: servingWrites={}", truth.as_str()));
+        }
+        for (from, to) in false_alarms(&serving, &cluster.journal.outages(), began) {
+            let lasted = (to - from).as_secs_f64();
+            let lie = format!("servingWrites was False for {lasted:.1} s while writes were served");
+            cluster.report.lie(&what, &lie);
         }
         let disrupted = cluster.watch.disrupted();
         let outcome = Outcome {
@@ -277,6 +284,16 @@ impl Episode {
         ensure!(disrupted <= 1, "{disrupted} instances were disrupted at once");
         Ok(())
     }
+}
+
+/// When the status said that no writes are served, although none failed.
+fn false_alarms(serving: &[(Instant, Truth)], outages: &[Gap], since: Instant) -> Vec<(Instant, Instant)> {
+    let ends = serving.iter().skip(1).map(|(at, _)| *at).chain([Instant::now()]);
+    let said = serving.iter().zip(ends).filter(|((from, truth), _)| *from >= since && *truth == Truth::False);
+    let unfounded = |(from, to): &(Instant, Instant)| {
+        !outages.iter().any(|outage| outage.from < *to && outage.end() + NOTICE > *from)
+    };
+    said.map(|((from, _), to)| (*from, to)).filter(unfounded).collect()
 }
 
 impl Seen {

@@ -17,6 +17,8 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 const PAUSE: Duration = Duration::from_millis(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A time without writes that is worth to be told of.
+const OUTAGE: Duration = Duration::from_millis(500);
 /// Reading everything back is not hurried.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -39,6 +41,7 @@ struct Ledger {
     /// How many numbers were acknowledged, which is also the first that was not.
     acknowledged: i64,
     last: Option<Instant>,
+    outages: Vec<Gap>,
     mark: Mark,
 }
 
@@ -57,6 +60,16 @@ pub struct Gap {
     pub length: Duration,
 }
 
+impl Gap {
+    fn is_outage(&self) -> bool {
+        self.length >= OUTAGE
+    }
+
+    pub fn end(&self) -> Instant {
+        self.from + self.length
+    }
+}
+
 /// What became of the writes since the last mark.
 #[derive(Debug)]
 pub struct Record {
@@ -68,7 +81,8 @@ pub struct Record {
 
 impl Journal {
     pub fn start(gateway: Gateway) -> Self {
-        let ledger = Arc::new(Mutex::new(Ledger { acknowledged: 0, last: None, mark: Mark::new(0) }));
+        let ledger = Ledger { acknowledged: 0, last: None, outages: Vec::new(), mark: Mark::new(0) };
+        let ledger = Arc::new(Mutex::new(ledger));
         let writer = tokio::spawn(write(gateway.clone(), Arc::clone(&ledger)));
         Self { gateway, ledger, writer }
     }
@@ -88,6 +102,13 @@ impl Journal {
             longest: mark.longest,
             failures: mark.failures.clone(),
         }
+    }
+
+    /// Every time without writes so far, from the first write on.
+    pub fn outages(&self) -> Vec<Gap> {
+        let ledger = lock(&self.ledger);
+        let current = ledger.last.map(|last| Gap { from: last, length: last.elapsed() });
+        ledger.outages.iter().copied().chain(current.filter(Gap::is_outage)).collect()
     }
 
     /// How many writes were acknowledged so far.
@@ -145,6 +166,8 @@ impl Ledger {
     fn acknowledge(&mut self) {
         let now = Instant::now();
         self.end_gap(now);
+        let gap = self.last.map(|last| Gap { from: last, length: now - last });
+        self.outages.extend(gap.filter(Gap::is_outage));
         self.last = Some(now);
         self.acknowledged += 1;
     }

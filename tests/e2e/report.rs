@@ -29,6 +29,7 @@ struct Contents {
     sections: Vec<Section>,
     times: Vec<(String, Duration)>,
     outcomes: Vec<(String, Outcome)>,
+    lies: Vec<String>,
 }
 
 struct Section {
@@ -91,6 +92,16 @@ impl Report {
             outcome.lost.len()
         ));
         self.lock().outcomes.push((of.to_owned(), outcome));
+    }
+
+    /// Something that the status said and that was not so.
+    pub fn lie(&self, when: &str, what: &str) {
+        self.saw(&format!("NOT TRUE: {what}"));
+        self.lock().lies.push(format!("{when}: {what}"));
+    }
+
+    pub fn lies(&self) -> Vec<String> {
+        self.lock().lies.clone()
     }
 
     pub fn end(&self, failure: Option<String>) {

@@ -53,4 +53,5 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!(rollout::a_new_image_is_rolled_out, "A new image"),
     scenario!(rollout::new_resources_are_rolled_out, "New resources"),
     scenario!(rollout::a_restart_is_rolled_out, "A restart"),
+    scenario!(online::the_status_was_true, "What the status said"),
 ];

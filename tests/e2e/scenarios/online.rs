@@ -21,3 +21,10 @@ pub async fn one_apply_is_enough(bench: &mut Bench) -> anyhow::Result<()> {
     ensure!(applied == cluster.manifest.text);
     cluster.episode("the same applied again").end(cluster).await
 }
+
+/// Over all that was done to them, no cluster said that it serves no writes while it did.
+pub async fn the_status_was_true(bench: &mut Bench) -> anyhow::Result<()> {
+    let lies = bench.report.lies();
+    ensure!(lies.is_empty(), "{}", lies.join("; "));
+    Ok(())
+}
