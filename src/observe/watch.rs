@@ -13,7 +13,6 @@ use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource, ResourceExt};
-use multigres_crds::labels;
 use serde::de::DeserializeOwned;
 
 use super::{Change, ObjectKey, Objects, Observed};
@@ -39,16 +38,16 @@ impl Scope {
 /// Load balancers cut idle connections at 240 s: the server is asked to end the watch before.
 const WATCH_SECONDS: u32 = 200;
 
-/// Watches the objects of a kind that carry a cluster's label and tells what becomes of them. Never ends.
+/// Watches the objects of a kind that a selector selects and tells what becomes of them. Never ends.
 pub async fn observe_objects(
     client: Client,
     scope: Scope,
-    resource: ApiResource,
+    (resource, selector): (ApiResource, String),
     objects: Arc<Objects>,
     changes: UnboundedSender<Change>,
     synced: impl FnOnce() + Send,
 ) {
-    let labelled = watcher::Config::default().labels(labels::CLUSTER);
+    let labelled = watcher::Config::default().labels(&selector);
     let mut events = noted(scope.api(client, &resource), resource.kind, labelled, objects, changes).boxed();
     let mut synced = Some(synced);
     while let Some(event) = events.next().await {
