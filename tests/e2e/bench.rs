@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::cluster::{Cluster, Manifest, PATIENCE};
 use crate::report::Report;
+use crate::scenarios::external;
 
 const OPERATOR: &str = env!("CARGO_BIN_EXE_multigres-operator");
 const OPERATOR_IMAGE: &str = "localhost/multigres/multigres-operator:dev";
@@ -70,7 +71,29 @@ impl Bench {
         let running = ["-n", "multigres-system", "scale", "deployment/multigres-operator", "--replicas=2"];
         self.node.kubectl().must(running).await?;
         operator_is_scaled(&self.node).await?;
-        delete_namespace(&self.node, two_cells().namespace).await
+        delete_namespace(&self.node, two_cells().namespace).await?;
+        delete_namespace(&self.node, external::NAMESPACE).await
+    }
+
+    /// What a person would look at after a failure.
+    pub async fn diagnose(&self) -> anyhow::Result<()> {
+        let kubectl = self.node.kubectl();
+        for look in [
+            &["get", "pods,deployments,statefulsets", "-A"][..],
+            &["get", "multigrescluster,multishard", "-A", "-o", "yaml"],
+            &[
+                "-n",
+                "multigres-system",
+                "logs",
+                "-l",
+                "app.kubernetes.io/name=multigres-operator",
+                "--tail=100",
+            ],
+        ] {
+            let said = kubectl.run(look).await?;
+            self.report.aside(&format!("$ kubectl {}\n{}{}", look.join(" "), said.stdout, said.stderr));
+        }
+        Ok(())
     }
 }
 

@@ -230,7 +230,7 @@ impl Cluster {
     pub fn episode(&self, what: &str) -> Episode {
         self.watch.mark();
         self.journal.mark();
-        Episode { what: what.to_owned(), began: Instant::now() }
+        Episode { what: what.to_owned(), began: Instant::now(), disruptions: 1 }
     }
 }
 
@@ -238,9 +238,20 @@ impl Cluster {
 pub struct Episode {
     what: String,
     began: Instant,
+    disruptions: usize,
 }
 
 impl Episode {
+    /// What is done is done to all instances at once, by something that knows of no budget.
+    pub fn to_all(self) -> Self {
+        Self { disruptions: usize::MAX, ..self }
+    }
+
+    /// What is done is to disrupt no instance.
+    pub fn to_none(self) -> Self {
+        Self { disruptions: 0, ..self }
+    }
+
     /// Waits until everything is as before; then reads the journal back.
     pub async fn end(self, cluster: &Cluster) -> anyhow::Result<()> {
         cluster.settled().await?;
@@ -249,7 +260,7 @@ impl Episode {
 
     /// The same where it is not to be as before.
     pub async fn so_far(self, cluster: &Cluster) -> anyhow::Result<()> {
-        let Self { what, began } = self;
+        let Self { what, began, disruptions } = self;
         let whole = began.elapsed();
         cluster.journal.advance(5, PATIENCE).await?;
         let record = cluster.journal.record();
@@ -281,7 +292,7 @@ impl Episode {
         };
         cluster.report.outcome(&what, outcome);
         ensure!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-        ensure!(disrupted <= 1, "{disrupted} instances were disrupted at once");
+        ensure!(disrupted <= disruptions, "{disrupted} instances were disrupted at once");
         Ok(())
     }
 }

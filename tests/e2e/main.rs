@@ -58,11 +58,15 @@ impl Theatre {
         self.report.begin(scenario.title);
         let result = self.runtime.block_on((scenario.play)(bench));
         self.report.end(result.as_ref().err().map(|error| format!("{error:#}")));
-        if result.is_err()
-            && let Err(error) = self.runtime.block_on(bench.abandon())
-        {
-            self.report.saw(&format!("the cluster cannot be removed: {error:#}"));
-            *stage = Stage::Broken;
+        if result.is_err() {
+            let cleared = self.runtime.block_on(async {
+                bench.diagnose().await?;
+                bench.abandon().await
+            });
+            if let Err(error) = cleared {
+                self.report.saw(&format!("the cluster cannot be removed: {error:#}"));
+                *stage = Stage::Broken;
+            }
         }
         result.map_err(in_words).map(|()| Completion::Completed)
     }

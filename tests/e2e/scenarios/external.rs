@@ -15,7 +15,7 @@ use crate::bench::{Bench, delete_namespace};
 use crate::cluster::{Cluster, Manifest, PATIENCE};
 use crate::report::Report;
 
-const NAMESPACE: &str = "orders";
+pub const NAMESPACE: &str = "orders";
 const SECRET: &str = "orders-password";
 const PASSWORD: &str = "correct horse battery staple";
 const RECORDS: [&str; 3] = [
@@ -49,7 +49,7 @@ pub async fn the_full_form_runs_on_external_topologies(bench: &mut Bench) -> any
     let keys = keys(&kubectl, "etcd-us-east-1").await?;
     let of_poolers = keys.iter().filter(|key| key.starts_with("/multigres/us-east-1/poolers/")).count();
     ensure!(of_poolers == 2, "in the cell's own topology: {keys:?}");
-    cluster.episode("online with external topologies").end(&cluster).await?;
+    cluster.episode("online with external topologies").to_none().end(&cluster).await?;
 
     cluster.show(&["delete", "multigrescluster", cluster.manifest.cluster]).await?;
     let removed = async {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use k8s_openapi::api::core::v1::Pod;
 use multigres_crds::v1alpha1::Truth;
 
@@ -23,7 +23,7 @@ pub async fn etcd_may_be_away_for_a_minute(bench: &mut Bench) -> anyhow::Result<
     let etcd = cluster.api::<Pod>().get(&format!("{}-etcd-0", cluster.manifest.cluster)).await?;
     let address = etcd.status.and_then(|status| status.pod_ip).context("etcd has no address")?;
     let address: IpAddr = address.parse()?;
-    let episode = cluster.episode("etcd cut off for a minute");
+    let episode = cluster.episode("etcd cut off for a minute").to_none();
     node.cut_off(address).await?;
     cluster.report.did("# etcd is cut off", "");
     let over = tokio::time::sleep(OUTAGE);
@@ -65,14 +65,12 @@ async fn scale_operator(node: &Node, report: &Report, replicas: i32) -> anyhow::
     Ok(())
 }
 
-/// Its containers go on without it.
+/// Its containers go on without it. For a moment it calls them not ready, until it has probed them.
 pub async fn the_kubelet_may_be_restarted(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, node) = bench.cluster().await?;
-    let episode = cluster.episode("the kubelet killed and started again");
+    let episode = cluster.episode("the kubelet killed and started again").to_all();
     node.restart_kubelet().await?;
     cluster.report.did("kill -9 kubelet; kubelet …", "");
     cluster.journal.advance(500, PATIENCE).await?;
-    episode.end(cluster).await?;
-    ensure!(cluster.watch.disrupted() == 0, "an instance was disrupted");
-    Ok(())
+    episode.end(cluster).await
 }
