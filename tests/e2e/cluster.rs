@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
-use kube::api::{Api, ListParams, PostParams};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{Api, GetParams, ListParams, PostParams};
+use kube::core::Request;
 use kube::{Client, ResourceExt};
 use multigres_crds::labels;
 use multigres_crds::v1alpha1::{DatabaseStatus, MultiShard, MultigresCluster, Truth};
@@ -12,15 +13,14 @@ use serde_json::Value;
 use testbed::{Kubectl, Node};
 use tokio::time::{sleep, timeout};
 
-use crate::journal::{Gap, Gateway, Journal};
-use crate::report::{Outcome, Report};
+use crate::connection::Connection;
+use crate::journal::{Gateway, Journal};
+use crate::report::Report;
 use crate::watch::Watch;
 
 /// For what takes half a minute on an idle machine.
 pub const PATIENCE: Duration = Duration::from_mins(4);
-/// What is said of an outage may still be said when it is just over.
-const NOTICE: Duration = Duration::from_secs(5);
-const INTERVAL: Duration = Duration::from_millis(250);
+pub const INTERVAL: Duration = Duration::from_millis(250);
 const POSTGRES: u16 = 5432;
 
 /// A manifest under its file's name.
@@ -198,10 +198,9 @@ impl Cluster {
 
     /// How many instances the primary counts on, by its own word, itself included.
     async fn joined(&self) -> anyhow::Result<usize> {
-        let database = self.manifest.database;
         let mut cohort = None;
         let mut highest = (-1, -1);
-        let poolers = self.admin(&format!("poolers?database={database}")).await?;
+        let poolers = self.admin("poolers").await?;
         for pooler in poolers["poolers"].as_array().into_iter().flatten() {
             let id = &pooler["id"];
             let (cell, name) =
@@ -221,90 +220,12 @@ impl Cluster {
     /// What the admin server says.
     pub async fn admin(&self, path: &str) -> anyhow::Result<Value> {
         let Manifest { namespace, cluster, .. } = &self.manifest;
-        let path =
+        let service =
             format!("/api/v1/namespaces/{namespace}/services/{cluster}-admin:http/proxy/api/v1/{path}");
-        Ok(serde_json::from_str(&self.kubectl(&["get", "--raw", &path]).await?)?)
+        let (parent, name) = service.rsplit_once('/').context("it has slashes")?;
+        let request = Request::new(parent).get(name, &GetParams::default())?;
+        Ok(self.client.request(request).await?)
     }
-
-    /// Begins to count what is done to those who write.
-    pub fn episode(&self, what: &str) -> Episode {
-        self.watch.mark();
-        self.journal.mark();
-        Episode { what: what.to_owned(), began: Instant::now(), disruptions: 1 }
-    }
-}
-
-/// From something done to the cluster until it is whole again.
-pub struct Episode {
-    what: String,
-    began: Instant,
-    disruptions: usize,
-}
-
-impl Episode {
-    /// What is done is done to all instances at once, by something that knows of no budget.
-    pub fn to_all(self) -> Self {
-        Self { disruptions: usize::MAX, ..self }
-    }
-
-    /// What is done is to disrupt no instance.
-    pub fn to_none(self) -> Self {
-        Self { disruptions: 0, ..self }
-    }
-
-    /// Waits until everything is as before; then reads the journal back.
-    pub async fn end(self, cluster: &Cluster) -> anyhow::Result<()> {
-        cluster.settled().await?;
-        self.so_far(cluster).await
-    }
-
-    /// The same where it is not to be as before.
-    pub async fn so_far(self, cluster: &Cluster) -> anyhow::Result<()> {
-        let Self { what, began, disruptions } = self;
-        let whole = began.elapsed();
-        cluster.journal.advance(5, PATIENCE).await?;
-        let record = cluster.journal.record();
-        let lost = cluster.journal.lost(PATIENCE).await?;
-        for (error, count) in &record.failures {
-            cluster.report.saw(&format!("client, {count} times: {error}"));
-        }
-        let gap = record.longest;
-        let serving = cluster.watch.serving();
-        for (at, truth) in serving.iter().filter(|(at, _)| (gap.from..=gap.end()).contains(at)) {
-            let after = (*at - gap.from).as_secs_f64();
-            cluster
-                .report
-                .saw(&format!("{after:.1} s after the last write: servingWrites={}", truth.as_str()));
-        }
-        for (from, to) in false_alarms(&serving, &cluster.journal.outages(), began) {
-            let lasted = (to - from).as_secs_f64();
-            let lie = format!("servingWrites was False for {lasted:.1} s while writes were served");
-            cluster.report.lie(&what, &lie);
-        }
-        let disrupted = cluster.watch.disrupted();
-        let outcome = Outcome {
-            writes: record.writes,
-            failed: record.failures.values().sum(),
-            longest: gap.length,
-            disrupted,
-            lost: lost.clone(),
-            whole,
-        };
-        cluster.report.outcome(&what, outcome);
-        ensure!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-        ensure!(disrupted <= disruptions, "{disrupted} instances were disrupted at once");
-        Ok(())
-    }
-}
-
-/// When the status said that no writes are served, although none failed.
-fn false_alarms(serving: &[(Instant, Truth)], outages: &[Gap], since: Instant) -> Vec<(Instant, Instant)> {
-    let ends = serving.iter().skip(1).map(|(at, _)| *at).chain([Instant::now()]);
-    let said = serving.iter().zip(ends).filter(|((from, truth), _)| *from >= since && *truth == Truth::False);
-    let unfounded = |(from, to): &(Instant, Instant)| {
-        !outages.iter().any(|outage| outage.from < *to && outage.end() + NOTICE > *from)
-    };
-    said.map(|((from, _), to)| (*from, to)).filter(unfounded).collect()
 }
 
 impl Seen {
@@ -371,42 +292,4 @@ async fn apply(kubectl: &Kubectl, report: &Report, manifest: &Manifest, change: 
     report.did(&format!("kubectl apply -f {}{change}", manifest.file), &said);
     ensure!(output.status.success(), "kubectl apply: {said}");
     Ok(())
-}
-
-/// What the operator tells clients.
-struct Connection {
-    host: String,
-    service: String,
-    password: Option<String>,
-}
-
-impl Connection {
-    async fn made(client: &Client, manifest: &Manifest) -> anyhow::Result<Self> {
-        let api: Api<Secret> = Api::namespaced(client.clone(), manifest.namespace);
-        let database = ListParams::default().labels(&format!(
-            "{}={},{}={}",
-            labels::CLUSTER,
-            manifest.cluster,
-            labels::DATABASE,
-            manifest.database
-        ));
-        let find = async {
-            loop {
-                let secrets = api.list(&database).await?;
-                let uri = |secret: &&Secret| value(secret, "uri").is_some();
-                if let Some(secret) = secrets.iter().find(uri) {
-                    return anyhow::Ok(secret.clone());
-                }
-                sleep(INTERVAL).await;
-            }
-        };
-        let secret = timeout(PATIENCE, find).await.context("there is no connection Secret")??;
-        let host = value(&secret, "host").context("the connection Secret names no host")?;
-        let service = host.split('.').next().unwrap_or_default().to_owned();
-        Ok(Self { service, password: value(&secret, "password"), host })
-    }
-}
-
-fn value(secret: &Secret, key: &str) -> Option<String> {
-    String::from_utf8(secret.data.as_ref()?.get(key)?.0.clone()).ok()
 }

@@ -8,6 +8,8 @@
 
 mod bench;
 mod cluster;
+mod connection;
+mod episode;
 mod journal;
 mod report;
 mod scenarios;

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::watcher;
 use kube::runtime::{WatchStreamExt, watcher::Event as Change};
 use kube::{Api, Client, ResourceExt};
@@ -15,6 +16,7 @@ use multigres_crds::labels;
 use multigres_crds::v1alpha1::{MultigresCluster, MultigresClusterStatus, Truth};
 use tokio::task::JoinSet;
 
+use crate::cluster::is_ready;
 use crate::report::Report;
 
 /// Watches a cluster until it is dropped.
@@ -176,7 +178,7 @@ fn summary(status: &MultigresClusterStatus) -> String {
     databases.chain([topology]).chain(conditions).collect::<Vec<_>>().join(" ")
 }
 
-fn is_fine(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition) -> bool {
+fn is_fine(condition: &Condition) -> bool {
     let wanted = matches!(condition.type_.as_str(), "Ready" | "Available");
     (condition.status == "True") == wanted && condition.status != "Unknown"
 }
@@ -186,20 +188,15 @@ impl PodState {
         if pod.metadata.deletion_timestamp.is_some() {
             return Self::Terminating;
         }
-        let status = pod.status.as_ref();
-        let ready = |condition: &k8s_openapi::api::core::v1::PodCondition| {
-            condition.type_ == "Ready" && condition.status == "True"
-        };
-        if status.and_then(|status| status.conditions.as_ref()).is_some_and(|all| all.iter().any(ready)) {
+        if is_ready(pod) {
             return Self::Ready;
         }
-        let containers = |list: Option<&Vec<ContainerStatus>>| list.cloned().unwrap_or_default();
-        let waits = status.into_iter().flat_map(|status| {
-            let init = containers(status.init_container_statuses.as_ref());
-            init.into_iter().chain(containers(status.container_statuses.as_ref()))
+        let containers = pod.status.iter().flat_map(|status| {
+            let all = [&status.init_container_statuses, &status.container_statuses];
+            all.into_iter().flatten().flatten()
         });
-        let reason = waits
-            .filter_map(|container| container.state?.waiting?.reason)
+        let reason = containers
+            .filter_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone())
             .find(|reason| reason != "PodInitializing" && reason != "ContainerCreating");
         Self::NotReady(reason)
     }

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::bench::{Bench, delete_namespace};
 use crate::cluster::{Cluster, Manifest, PATIENCE};
+use crate::episode::Episode;
 use crate::report::Report;
 
 pub const NAMESPACE: &str = "orders";
@@ -49,7 +50,7 @@ pub async fn the_full_form_runs_on_external_topologies(bench: &mut Bench) -> any
     let keys = keys(&kubectl, "etcd-us-east-1").await?;
     let of_poolers = keys.iter().filter(|key| key.starts_with("/multigres/us-east-1/poolers/")).count();
     ensure!(of_poolers == 2, "in the cell's own topology: {keys:?}");
-    cluster.episode("online with external topologies").to_none().end(&cluster).await?;
+    Episode::begin(&cluster, "online with external topologies").to_none().end(&cluster).await?;
 
     cluster.show(&["delete", "multigrescluster", cluster.manifest.cluster]).await?;
     let removed = async {

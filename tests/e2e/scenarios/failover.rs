@@ -10,11 +10,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::bench::Bench;
 use crate::cluster::{Cluster, PATIENCE, Seen};
+use crate::episode::Episode;
 
 pub async fn a_deleted_primary_is_replaced(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
     let primary = primary(cluster).await?;
-    let episode = cluster.episode("the primary's pod deleted");
+    let episode = Episode::begin(cluster, "the primary's pod deleted");
     cluster.show(&["delete", "pod", &primary, "--wait=false"]).await?;
     another_primary(cluster, &primary).await?;
     episode.end(cluster).await
@@ -27,7 +28,7 @@ pub async fn a_killed_primary_comes_back(bench: &mut Bench) -> anyhow::Result<()
     let pod = cluster.api::<Pod>().get(&primary).await?;
     let container = container(&pod, "pgctld")?;
     let killed = postmaster(&node.processes(&container).await?).context("no postmaster")?;
-    let episode = cluster.episode("the primary's PostgreSQL killed");
+    let episode = Episode::begin(cluster, "the primary's PostgreSQL killed");
     node.signal("KILL", &killed).await?;
     cluster.report.did(&format!("kill -9 {} # the postmaster of {primary}", killed.pid), "");
     let restarted = async {
@@ -49,7 +50,7 @@ pub async fn a_drain_takes_one_instance_at_a_time(bench: &mut Bench) -> anyhow::
     let primary = seen.primary().context("there is a primary")?.to_owned();
     let standby = seen.standby().context("there is a standby")?;
     cluster.show(&["get", "pdb"]).await?;
-    let episode = cluster.episode("the primary evicted, and a standby not");
+    let episode = Episode::begin(cluster, "the primary evicted, and a standby not");
     ensure!(evict(cluster, &primary).await?, "the first eviction was refused");
     ensure!(!evict(cluster, &standby).await?, "two instances were evicted at once");
     another_primary(cluster, &primary).await?;

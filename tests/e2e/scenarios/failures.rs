@@ -12,6 +12,7 @@ use testbed::Node;
 use super::failover::{another_primary, primary};
 use crate::bench::{Bench, operator_is_scaled};
 use crate::cluster::{PATIENCE, Seen, is_ready};
+use crate::episode::Episode;
 use crate::report::Report;
 
 /// Long enough for leases and sessions in etcd to expire.
@@ -23,7 +24,7 @@ pub async fn etcd_may_be_away_for_a_minute(bench: &mut Bench) -> anyhow::Result<
     let etcd = cluster.api::<Pod>().get(&format!("{}-etcd-0", cluster.manifest.cluster)).await?;
     let address = etcd.status.and_then(|status| status.pod_ip).context("etcd has no address")?;
     let address: IpAddr = address.parse()?;
-    let episode = cluster.episode("etcd cut off for a minute").to_none();
+    let episode = Episode::begin(cluster, "etcd cut off for a minute").to_none();
     node.cut_off(address).await?;
     cluster.report.did("# etcd is cut off", "");
     let over = tokio::time::sleep(OUTAGE);
@@ -44,7 +45,7 @@ pub async fn the_operator_may_be_away_in_a_failover(bench: &mut Bench) -> anyhow
     let (cluster, node) = bench.cluster().await?;
     let primary = primary(cluster).await?;
     scale_operator(node, &cluster.report, 0).await?;
-    let episode = cluster.episode("the primary's pod deleted, without the operator");
+    let episode = Episode::begin(cluster, "the primary's pod deleted, without the operator");
     cluster.show(&["delete", "pod", &primary, "--wait=false"]).await?;
     let not_ready = |seen: &Seen| seen.pod(&primary).is_none_or(|pod| !is_ready(pod));
     cluster.until("the primary is gone", not_ready).await?;
@@ -68,7 +69,7 @@ async fn scale_operator(node: &Node, report: &Report, replicas: i32) -> anyhow::
 /// Its containers go on without it. For a moment it calls them not ready, until it has probed them.
 pub async fn the_kubelet_may_be_restarted(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, node) = bench.cluster().await?;
-    let episode = cluster.episode("the kubelet killed and started again").to_all();
+    let episode = Episode::begin(cluster, "the kubelet killed and started again").to_all();
     node.restart_kubelet().await?;
     cluster.report.did("kill -9 kubelet; kubelet …", "");
     cluster.journal.advance(500, PATIENCE).await?;

@@ -3,6 +3,7 @@
 use anyhow::{Context, ensure};
 
 use crate::bench::Bench;
+use crate::episode::Episode;
 
 /// One manifest, applied once, is all it takes; and the status never says that writes are served before they are.
 pub async fn one_apply_is_enough(bench: &mut Bench) -> anyhow::Result<()> {
@@ -19,7 +20,7 @@ pub async fn one_apply_is_enough(bench: &mut Bench) -> anyhow::Result<()> {
     let applied = cluster.manifest.text.clone();
     cluster.change(&[]).await?;
     ensure!(applied == cluster.manifest.text);
-    cluster.episode("the same applied again").to_none().end(cluster).await
+    Episode::begin(cluster, "the same applied again").to_none().end(cluster).await
 }
 
 /// Over all that was done to them, no cluster said that it serves no writes while it did.

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 
 use crate::bench::Bench;
 use crate::cluster::{Cluster, PATIENCE, Seen};
+use crate::episode::Episode;
 
 /// Of the journal: time enough for a second instance to be taken, if anything takes it.
 const A_WHILE: i64 = 500;
@@ -15,7 +16,7 @@ const A_WHILE: i64 = 500;
 pub async fn a_wrong_image_takes_one_instance(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
     let before = cluster.see().await?;
-    let episode = cluster.episode("an image that there is not");
+    let episode = Episode::begin(cluster, "an image that there is not");
     cluster.change(&[("/pgctld:v0.1.0\"", "/pgctld:missing\"")]).await?;
     let seen = cluster.until("an instance waits for its image", |seen| waiting(seen).is_some()).await?;
     let pod = waiting(&seen).context("it was just seen")?;
@@ -27,7 +28,7 @@ pub async fn a_wrong_image_takes_one_instance(bench: &mut Bench) -> anyhow::Resu
     ensure!(touched.len() == 1, "replaced: {touched:?}");
     episode.so_far(cluster).await?;
 
-    let episode = cluster.episode("and one that there is");
+    let episode = Episode::begin(cluster, "and one that there is");
     cluster.change(&[("/pgctld:missing\"", "/pgctld:v0.1.0\"")]).await?;
     episode.end(cluster).await?;
     let touched = untouched(&seen, &cluster.see().await?, false);
@@ -75,7 +76,7 @@ pub async fn a_restart_is_rolled_out(bench: &mut Bench) -> anyhow::Result<()> {
 async fn rolled_out(cluster: &mut Cluster, what: &str, changes: &[(&str, &str)]) -> anyhow::Result<()> {
     let before = cluster.see().await?;
     cluster.change(changes).await?;
-    let episode = cluster.episode(what);
+    let episode = Episode::begin(cluster, what);
     let all_replaced = |seen: &Seen| untouched(&before, seen, true).is_empty();
     let after = cluster.until("every instance was replaced", all_replaced).await?;
     episode.end(cluster).await?;

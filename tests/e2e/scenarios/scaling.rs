@@ -8,11 +8,12 @@ use multigres_crds::labels;
 
 use crate::bench::Bench;
 use crate::cluster::Cluster;
+use crate::episode::Episode;
 
 /// A fourth instance joins by itself; once it is gone again, nothing remembers it. Nobody else notices.
 pub async fn a_pool_grows_and_shrinks(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
-    let episode = cluster.episode("a pool from one replica to two").to_none();
+    let episode = Episode::begin(cluster, "a pool from one replica to two").to_none();
     cluster.change(&[("replica: {replicas: 1}", "replica: {replicas: 2}")]).await?;
     cluster.until("four instances are wanted", |seen| seen.database().desired_instances == 4).await?;
     episode.end(cluster).await?;
@@ -20,7 +21,7 @@ pub async fn a_pool_grows_and_shrinks(bench: &mut Bench) -> anyhow::Result<()> {
     ensure!(budget(cluster).await? == 3, "the disruption budget was not raised");
 
     let before = cluster.see().await?;
-    let episode = cluster.episode("and back to one");
+    let episode = Episode::begin(cluster, "and back to one");
     cluster.change(&[("replica: {replicas: 2}", "replica: {replicas: 1}")]).await?;
     cluster.until("three instances are wanted", |seen| seen.database().desired_instances == 3).await?;
     episode.end(cluster).await?;
@@ -35,7 +36,7 @@ pub async fn a_pool_grows_and_shrinks(bench: &mut Bench) -> anyhow::Result<()> {
 
 /// The poolers that the topology knows.
 async fn registered(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
-    let known = cluster.admin(&format!("poolers?database={}", cluster.manifest.database)).await?;
+    let known = cluster.admin("poolers").await?;
     let poolers = known["poolers"].as_array().into_iter().flatten();
     Ok(poolers.map(|pooler| pooler["id"]["name"].to_string()).collect())
 }

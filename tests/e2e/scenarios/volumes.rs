@@ -10,6 +10,7 @@ use multigres_crds::v1alpha1::Truth;
 use super::failover::primary;
 use crate::bench::Bench;
 use crate::cluster::{Cluster, PATIENCE, Seen};
+use crate::episode::Episode;
 
 /// More than any volume here holds.
 const FILLER: &str = "dd if=/dev/zero of=/data/filler bs=1M count=4096; sync; df -m /data";
@@ -18,7 +19,7 @@ const FILLER: &str = "dd if=/dev/zero of=/data/filler bs=1M count=4096; sync; df
 pub async fn volumes_grow_online(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
     let before = cluster.see().await?;
-    let episode = cluster.episode("volumes grown from 512Mi to 768Mi").to_none();
+    let episode = Episode::begin(cluster, "volumes grown from 512Mi to 768Mi").to_none();
     cluster.change(&[("storage: 512Mi", "storage: 768Mi")]).await?;
     have_room(cluster, "768Mi").await?;
     episode.end(cluster).await?;
@@ -35,7 +36,7 @@ pub async fn volumes_grow_online(bench: &mut Bench) -> anyhow::Result<()> {
 pub async fn a_full_volume_is_survived(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
     let full = primary(cluster).await?;
-    let episode = cluster.episode("the primary's volume full, and grown");
+    let episode = Episode::begin(cluster, "the primary's volume full, and grown");
     let filled = cluster.exec(&full, &["sh", "-c", FILLER]).await?;
     cluster.report.did(&format!("kubectl exec {full} -- dd if=/dev/zero of=/data/filler"), &filled);
     use_up(cluster, &full).await?;
