@@ -42,6 +42,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!(failures::the_kubelet_may_be_restarted, "The kubelet is killed"),
     scenario!(failures::etcd_may_be_away_for_a_minute, "Etcd is away for a minute"),
     scenario!(failures::the_operator_may_be_away_in_a_failover, "The operator is away in a failover"),
+    scenario!(failures::a_wrong_password_stops_nothing_that_runs, "A wrong password"),
     scenario!(scaling::a_pool_grows_and_shrinks, "A pool grows and shrinks"),
     scenario!(volumes::volumes_grow_online, "Volumes grow"),
     scenario!(volumes::a_full_volume_is_survived, "A volume is full"),
