@@ -6,20 +6,21 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use multigres_crds::schema;
 use testbed::{Image, Node, NodeOptions};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use crate::cluster::{Cluster, Manifest, PATIENCE};
+use crate::cluster::{Cluster, INTERVAL, Manifest, PATIENCE, is_ready};
 use crate::report::Report;
 use crate::scenarios::external;
 
 const OPERATOR: &str = env!("CARGO_BIN_EXE_multigres-operator");
+const OPERATOR_NAMESPACE: &str = "multigres-system";
 const OPERATOR_IMAGE: &str = "localhost/multigres/multigres-operator:dev";
 
 pub struct Bench {
@@ -97,20 +98,21 @@ impl Bench {
     }
 }
 
-/// Waits until the operator has the replicas that it is to have, and no others.
+/// Waits until the operator has the replicas that it is to have, and no other pod, not even one that ends.
 pub async fn operator_is_scaled(node: &Node) -> anyhow::Result<()> {
-    let deployments: Api<Deployment> = Api::namespaced(node.client(), "multigres-system");
-    let scaled = |deployment: Option<&Deployment>| {
-        let wanted = deployment.and_then(|deployment| deployment.spec.as_ref()?.replicas);
-        let status = deployment.and_then(|deployment| deployment.status.as_ref());
-        let (all, ready) = status
-            .map(|status| (status.replicas.unwrap_or(0), status.ready_replicas.unwrap_or(0)))
-            .unwrap_or_default();
-        wanted == Some(ready) && all == ready
+    let deployments: Api<Deployment> = Api::namespaced(node.client(), OPERATOR_NAMESPACE);
+    let pods: Api<Pod> = Api::namespaced(node.client(), OPERATOR_NAMESPACE);
+    let scaled = async {
+        loop {
+            let wanted = deployments.get("multigres-operator").await?.spec.and_then(|spec| spec.replicas);
+            let pods = pods.list(&ListParams::default()).await?.items;
+            if usize::try_from(wanted.unwrap_or(1))? == pods.len() && pods.iter().all(is_ready) {
+                return anyhow::Ok(());
+            }
+            sleep(INTERVAL).await;
+        }
     };
-    let scaled = await_condition(deployments, "multigres-operator", scaled);
-    timeout(PATIENCE, scaled).await.context("the operator does not run as it should")??;
-    Ok(())
+    timeout(PATIENCE, scaled).await.context("the operator does not run as it should")?
 }
 
 pub async fn delete_namespace(node: &Node, name: &str) -> anyhow::Result<()> {
