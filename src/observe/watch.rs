@@ -155,7 +155,9 @@ impl Notes {
 
     fn put(&self, object: &DynamicObject) -> Change {
         // Read from JSON, it is JSON again.
-        let value = serde_json::to_value(object).unwrap_or_default();
+        let mut value = serde_json::to_value(object).unwrap_or_default();
+        // The items of a list do not say of what kind they are.
+        value["kind"] = self.kind.as_str().into();
         self.objects.put(self.key(object), Observed::project(&value))
     }
 
@@ -171,6 +173,16 @@ mod tests {
     fn object(name: &str) -> DynamicObject {
         let resource = ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&());
         DynamicObject::new(name, &resource).within("n")
+    }
+
+    #[test]
+    fn the_items_of_a_list_are_of_its_kind() {
+        let objects = Arc::new(Objects::default());
+        let mut notes = Notes { kind: "Pod".to_owned(), objects: objects.clone(), listed: HashSet::new() };
+        let mut listed = object("a");
+        listed.types = None;
+        notes.take(&Event::InitApply(listed));
+        assert!(objects.get(&ObjectKey::new("Pod", "n", "a")).is_some_and(|pod| pod.instance.is_some()));
     }
 
     #[test]
