@@ -36,7 +36,8 @@ demo: ## Show the operator at work on a control plane, with REAL=1 on a node wit
 demo-down: ## End what the demo left running
 	@tests/demo/demo.sh down
 
-generate: ## Write the committed generated files anew: the chart's templates and CRDs
+generate: ## Write the committed generated files anew: the chart's templates and CRDs, the list of rules
 	UPDATE=1 $(CARGO) test --package multigres-operator --test chart generated_files
+	UPDATE=1 $(CARGO) test --package multigres-operator --test integration documentation
 
 crds: generate ## The same

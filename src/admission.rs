@@ -1,6 +1,6 @@
 //! Connects admission, which is pure, with the operator's caches, metrics and certificates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,14 +14,15 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::ClusterResourceScope;
-use kube::runtime::reflector::ObjectRef;
-use kube::{Client, Resource};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource, ResourceExt};
 use multigres_certs::{Authority, Credentials, LEAF_LIFETIME, Resolver, ServerName, server_config};
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_webhooks::admit::Admission;
 use multigres_webhooks::configuration;
 use multigres_webhooks::footprint::Footprint;
-use multigres_webhooks::lookup::{Claim, Known, Lookup};
+use multigres_webhooks::kind::ChildKind;
+use multigres_webhooks::lookup::{Claim, Existing, Known, Lookup, StorageClass};
 use multigres_webhooks::router::{AppState, router};
 use rustls::ServerConfig;
 use serde::Serialize;
@@ -33,7 +34,7 @@ use crate::controllers::Caches;
 use crate::impact::Workloads;
 use crate::install;
 use crate::metrics::Metrics;
-use crate::observe::{ObjectKey, Observed};
+use crate::observe::{Neighbourhood, ObjectKey, Observed, StorageClasses};
 
 /// How often to look for the webhook configurations: until the installer has applied them, and afterwards whether
 /// somebody has replaced them.
@@ -147,9 +148,16 @@ fn server_name(name: &str) -> anyhow::Result<ServerName<'static>> {
 }
 
 /// The webhooks, over the operator's caches.
-pub fn webhooks(user: &str, caches: Vec<Caches>, environment: Environment, metrics: Arc<Metrics>) -> Router {
+pub fn webhooks(
+    user: &str,
+    caches: Vec<Caches>,
+    neighbourhood: Arc<Neighbourhood>,
+    classes: Arc<StorageClasses>,
+    environment: Environment,
+    metrics: Arc<Metrics>,
+) -> Router {
     let admission = Admission {
-        lookup: Arc::new(Knowledge(caches)),
+        lookup: Arc::new(Knowledge { caches, neighbourhood, classes }),
         impact: Some(Arc::new(Workloads { environment })),
         operator_user: user.to_owned(),
     };
@@ -157,37 +165,81 @@ pub fn webhooks(user: &str, caches: Vec<Caches>, environment: Environment, metri
 }
 
 /// What admission may know, from the operator's caches.
-struct Knowledge(Vec<Caches>);
+struct Knowledge {
+    caches: Vec<Caches>,
+    neighbourhood: Arc<Neighbourhood>,
+    classes: Arc<StorageClasses>,
+}
 
 impl Lookup for Knowledge {
     fn synced(&self) -> bool {
         let complete = |caches: &Caches| caches.objects.is_complete("MultigresCluster");
-        self.0.iter().all(complete)
+        self.caches.iter().all(complete)
     }
 
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<MultigresCluster>> {
         let reference = ObjectRef::new(name).within(namespace);
-        self.0.iter().find_map(|caches| caches.stores.clusters.get(&reference))
+        self.caches.iter().find_map(|caches| caches.stores.clusters.get(&reference))
     }
 
     fn neighbours(&self, of: &Footprint) -> Known<Vec<Arc<Footprint>>> {
         if !self.synced() {
             return Known::NotYet;
         }
-        Known::Yes(self.0.iter().flat_map(|caches| caches.neighbourhood.neighbours(of)).collect())
+        Known::Yes(self.neighbourhood.neighbours(of))
+    }
+
+    fn child(&self, kind: ChildKind, namespace: &str, name: &str) -> Known<Option<Existing>> {
+        if !self.caches.iter().all(|caches| caches.objects.is_complete(kind.as_str())) {
+            return Known::NotYet;
+        }
+        let find = |Caches { stores, .. }: &Caches| match kind {
+            ChildKind::TopoServer => existing(&stores.topo_servers, namespace, name),
+            ChildKind::MultiAdmin => existing(&stores.admins, namespace, name),
+            ChildKind::MultiOrch => existing(&stores.orchs, namespace, name),
+            ChildKind::MultiCell => existing(&stores.cells, namespace, name),
+            ChildKind::MultiShard => existing(&stores.shards, namespace, name),
+        };
+        Known::Yes(self.caches.iter().find_map(find))
+    }
+
+    fn cells(&self, namespace: &str, cluster: &str) -> Known<BTreeSet<String>> {
+        if !self.caches.iter().all(|caches| caches.objects.is_complete(ChildKind::MultiCell.as_str())) {
+            return Known::NotYet;
+        }
+        let all = self.caches.iter().flat_map(|caches| caches.stores.cells.state());
+        let of_cluster =
+            all.filter(|cell| cell.spec.cluster == cluster && cell.namespace().as_deref() == Some(namespace));
+        Known::Yes(of_cluster.map(|cell| cell.spec.cell.clone()).collect())
+    }
+
+    fn storage_classes(&self) -> Known<Vec<StorageClass>> {
+        self.classes.known()
     }
 
     fn claims(&self, namespace: &str, labels: &StringMap) -> Known<Vec<Claim>> {
         const KIND: &str = "PersistentVolumeClaim";
-        if !self.0.iter().all(|caches| caches.objects.is_complete(KIND)) {
+        if !self.caches.iter().all(|caches| caches.objects.is_complete(KIND)) {
             return Known::NotYet;
         }
         let matches = |key: &ObjectKey, object: &Observed| {
             key.kind == KIND && labels.iter().all(|(label, value)| object.has_label(label, value))
         };
-        let found = self.0.iter().flat_map(|caches| caches.objects.select(namespace, matches));
+        let found = self.caches.iter().flat_map(|caches| caches.objects.select(namespace, matches));
         Known::Yes(found.filter_map(|(_, object)| object.claim.map(|claim| *claim)).collect())
     }
+}
+
+/// A child as a cache has it.
+fn existing<K>(store: &Store<K>, namespace: &str, name: &str) -> Option<Existing>
+where
+    K: Resource<DynamicType = ()> + Clone + Serialize,
+{
+    let object = store.get(&ObjectRef::new(name).within(namespace))?;
+    let owners = object.meta().owner_references.iter().flatten();
+    let controller = owners.into_iter().find(|owner| owner.controller == Some(true)).cloned();
+    let spec = serde_json::to_value(object.as_ref()).ok()?.get_mut("spec")?.take();
+    Some(Existing { controller, spec })
 }
 
 /// Waits until both webhook configurations name the authority. They are applied by an installer, never made here.

@@ -1,18 +1,24 @@
-//! What a change of a cluster does to its workloads, told before it happens: old and new are built by the
+//! What a change of a cluster does to its pods and volumes, told before it happens: old and new are built by the
 //! controllers' own builders and compared.
 
-use std::collections::BTreeMap;
+mod parts;
+mod release;
+#[cfg(test)]
+mod tests;
 
-use multigres_crds::GROUP;
-use multigres_crds::resolve::{self, section_is_managed};
-use multigres_crds::v1alpha1::MultigresCluster;
+use std::collections::{BTreeMap, BTreeSet};
+
+use multigres_crds::quantity::Quantity;
+use multigres_crds::v1alpha1::{MultigresCluster, Retention, RetentionPolicy};
+use multigres_webhooks::children::edits::{Step, changed_fields};
 use multigres_webhooks::impact::Impact;
 use serde_json::Value;
 
-use crate::build::{self, Environment, Manifest, render};
+use self::parts::{Built, Part, Parts, Shard, managed_by, parts};
+use crate::build::{Environment, RESTARTED_AT};
 
 /// More consequences than this are counted, not listed.
-const READABLE: usize = 10;
+const READABLE: usize = 8;
 
 /// Compares workloads.
 pub struct Workloads {
@@ -20,98 +26,152 @@ pub struct Workloads {
     pub environment: Environment,
 }
 
-/// What becomes of one workload, the most disruptive first.
+/// What becomes of a part, the most disruptive first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Disruption {
     Removed,
     Restarted,
     ScaledDown,
+    Released,
+    Grown,
     ScaledUp,
 }
 
+/// One line that is told.
+type Consequence = (Disruption, String);
+
 impl Impact for Workloads {
     fn consequences(&self, old: &MultigresCluster, new: &MultigresCluster) -> Vec<String> {
-        let released = released(old, new);
-        let (before, after) = (self.workloads(old), self.workloads(new));
-        let stays = |child: &str| released.contains_key(child);
-        let compared = before.iter().filter(|(_, (child, _))| !stays(child));
-        let mut consequences: Vec<(Disruption, String)> = compared
-            .filter_map(|(name, (_, before))| compare(name, before, after.get(name).map(|(_, after)| after)))
-            .collect();
-        consequences.sort();
-        let more = consequences.len().saturating_sub(READABLE);
-        let mut lines: Vec<String> = consequences.into_iter().take(READABLE).map(|(_, line)| line).collect();
-        if more > 0 {
-            lines.push(format!("and {more} more"));
+        let before = managed_by(new, parts(old, &self.environment));
+        let after = parts(new, &self.environment);
+        let mut consequences = release::released(old, new);
+        consequences.extend(removals(&before, &after, retention(old)));
+        consequences.extend(restarts(&before, &after));
+        for (part, before, after) in kept(&before, &after) {
+            consequences.extend(scaling(part, before, after, retention(new)));
+            consequences.extend(growth(part, before, after));
         }
-        lines.extend(released.into_iter().map(|(kind, names)| {
-            format!("released, not deleted, and yours to edit: {kind} {}", names.join(", "))
-        }));
-        lines
+        if new.spec.paused == Some(true) && !consequences.is_empty() {
+            return vec!["paused: nothing of this happens until the cluster is unpaused".to_owned()];
+        }
+        readable(consequences)
     }
 }
 
-/// The children that are no longer managed, by kind: they stay as they are, and so does what they have become.
-fn released(old: &MultigresCluster, new: &MultigresCluster) -> BTreeMap<String, Vec<String>> {
-    let mut released: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for child in build::manifests(&resolve::children(old)) {
-        if !section_is_managed(&new.spec, &child.resource.kind) {
-            released.entry(child.resource.kind).or_default().push(child.name);
-        }
-    }
-    released
+fn retention(cluster: &MultigresCluster) -> RetentionPolicy {
+    cluster.spec.persistent_volume_claim_retention_policy.unwrap_or_default()
 }
 
-impl Workloads {
-    /// Every workload by kind and name, with the kind of the child that it is built from.
-    fn workloads(&self, cluster: &MultigresCluster) -> BTreeMap<String, (String, Manifest)> {
-        let (mut workloads, mut child) = (BTreeMap::new(), String::new());
-        for manifest in render(cluster, &self.environment) {
-            if manifest.resource.group == GROUP {
-                child = manifest.resource.kind;
-            } else if manifest.pod_template().is_some() {
-                let name = format!("{} {}", manifest.resource.kind, manifest.name);
-                workloads.insert(name, (child.clone(), manifest));
+/// As many lines as people read, the most disruptive first.
+fn readable(mut consequences: Vec<Consequence>) -> Vec<String> {
+    consequences.sort();
+    let more = consequences.len().saturating_sub(READABLE);
+    let mut lines: Vec<String> = consequences.into_iter().take(READABLE).map(|(_, line)| line).collect();
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
+/// The parts that there are before and after.
+fn kept<'p>(before: &'p Parts, after: &'p Parts) -> impl Iterator<Item = (&'p Part, &'p Built, &'p Built)> {
+    before.iter().filter_map(|(part, before)| Some((part, before, after.get(part)?)))
+}
+
+/// What goes, told of the largest thing that goes with it.
+fn removals(before: &Parts, after: &Parts, retention: RetentionPolicy) -> Vec<Consequence> {
+    let databases: BTreeSet<&str> =
+        after.keys().filter_map(Part::shard).map(|shard| shard.database.as_str()).collect();
+    let groups: BTreeSet<(&str, &str)> = after
+        .keys()
+        .filter_map(Part::shard)
+        .map(|shard| (shard.database.as_str(), shard.table_group.as_str()))
+        .collect();
+    let mut removed: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    for (part, built) in before.iter().filter(|(part, _)| !after.contains_key(part)) {
+        let what = match part.shard() {
+            Some(Shard { database, .. }) if !databases.contains(database.as_str()) => {
+                format!("database {database:?}")
             }
+            Some(Shard { database, table_group, .. })
+                if !groups.contains(&(database.as_str(), table_group.as_str())) =>
+            {
+                format!("table group {table_group:?} of {database}")
+            }
+            _ => part.to_string(),
+        };
+        let (pods, volumes) = removed.entry(what).or_default();
+        *pods += built.pods();
+        *volumes += built.volumes();
+    }
+    let line = |(what, (pods, volumes)): (String, (i64, i64))| {
+        let mut parts = Vec::new();
+        if pods > 0 {
+            parts.push(format!("{} deleted", count(pods, "pod")));
         }
-        workloads
-    }
-}
-
-fn compare(name: &str, before: &Manifest, after: Option<&Manifest>) -> Option<(Disruption, String)> {
-    let was = replicas(before);
-    let Some(after) = after else {
-        return (was > 0)
-            .then(|| (Disruption::Removed, format!("{name}: {}, volumes are kept", pods(was, "removed"))));
+        if volumes > 0 {
+            parts.push(format!("{} {}", count(volumes, "volume"), fate(retention.deleted())));
+        }
+        (!parts.is_empty()).then(|| (Disruption::Removed, format!("{what} removed: {}", parts.join(", "))))
     };
-    let is = replicas(after);
-    let (old, new) = (before.pod_template(), after.pod_template());
-    if old != new && was > 0 && is > 0 {
-        let why = images(old, new).map(|images| format!(" ({images})")).unwrap_or_default();
-        return Some((
-            Disruption::Restarted,
-            format!("{name}: {}{why}", pods(was.min(is), "restarted one at a time")),
-        ));
-    }
-    match is.cmp(&was) {
-        std::cmp::Ordering::Less => Some((Disruption::ScaledDown, format!("{name}: {was} → {is} pods"))),
-        std::cmp::Ordering::Greater => Some((Disruption::ScaledUp, format!("{name}: {was} → {is} pods"))),
-        std::cmp::Ordering::Equal => None,
-    }
+    removed.into_iter().filter_map(line).collect()
 }
 
-fn replicas(manifest: &Manifest) -> i64 {
-    manifest.body["spec"]["replicas"].as_i64().unwrap_or(1)
+/// What becomes of volumes, and the policy that says so.
+fn fate(retention: Retention) -> String {
+    let fate = match retention {
+        Retention::Retain => "kept",
+        Retention::Delete => "deleted",
+    };
+    format!("{fate} ({})", retention.as_str())
 }
 
-fn pods(count: i64, what: &str) -> String {
-    if count == 1 { format!("1 pod {what}") } else { format!("{count} pods {what}") }
+/// Pods that are replaced since what they are made from changes; those of a shard together, as they are never
+/// replaced at the same time.
+fn restarts(before: &Parts, after: &Parts) -> Vec<Consequence> {
+    let (mut shards, mut lines): (BTreeMap<&Shard, (i64, String)>, _) = (BTreeMap::new(), Vec::new());
+    for (part, before, after) in kept(before, after) {
+        let pods = before.pods().min(after.pods());
+        let Some((old, new)) = before.template().zip(after.template()) else { continue };
+        if old == new || pods == 0 {
+            continue;
+        }
+        if let Some(shard) = part.shard() {
+            shards.entry(shard).or_insert_with(|| (0, reason(old, new))).0 += pods;
+        } else {
+            let pods = restart(pods, if after.is_deployment() { "" } else { " one at a time" });
+            lines.push((Disruption::Restarted, format!("{part}: {pods} ({})", reason(old, new))));
+        }
+    }
+    lines.extend(shards.into_iter().map(|(shard, (pods, why))| {
+        let pods = restart(pods, " one at a time, primary last");
+        (Disruption::Restarted, format!("{shard}: {pods} ({why})"))
+    }));
+    lines
+}
+
+fn restart(pods: i64, how: &str) -> String {
+    if pods == 1 { "1 pod restarts".to_owned() } else { format!("{pods} pods restart{how}") }
+}
+
+/// What differs between two templates: an image, if one does, or what was meant to restart them; else the first field.
+fn reason(old: &Value, new: &Value) -> String {
+    let restarted_at = |template: &Value| template["metadata"]["annotations"][RESTARTED_AT].clone();
+    let restarted = || (restarted_at(old) != restarted_at(new)).then(|| "restartedAt".to_owned());
+    let first = || {
+        let changes = changed_fields(old, new);
+        let mut fields = changes.first().into_iter().flatten().filter_map(|step| match step {
+            Step::Field(name) => Some(*name),
+            Step::Item(_) => None,
+        });
+        fields.next_back().unwrap_or("template").to_owned()
+    };
+    images(old, new).or_else(restarted).unwrap_or_else(first)
 }
 
 /// The first image that differs, as `old → new`; only the tags where the rest is the same.
-fn images(old: Option<&Value>, new: Option<&Value>) -> Option<String> {
-    let (old, new) = (image_list(old?), image_list(new?));
-    let (old, new) = old.into_iter().zip(new).find(|(old, new)| old != new)?;
+fn images(old: &Value, new: &Value) -> Option<String> {
+    let (old, new) = image_list(old).into_iter().zip(image_list(new)).find(|(old, new)| old != new)?;
     match (old.rsplit_once(':'), new.rsplit_once(':')) {
         (Some((old_name, old_tag)), Some((new_name, new_tag))) if old_name == new_name => {
             Some(format!("image {old_tag} → {new_tag}"))
@@ -126,65 +186,28 @@ fn image_list(template: &Value) -> Vec<&str> {
     containers.flatten().filter_map(|container| container["image"].as_str()).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SAMPLE: &str = include_str!("../tests/samples/proposal-cluster.yaml");
-
-    fn consequences(edit: fn(&mut Value)) -> Vec<String> {
-        let old: Value = serde_saphyr::from_str(SAMPLE).unwrap();
-        let mut new = old.clone();
-        edit(&mut new);
-        let cluster = |value: Value| serde_json::from_value::<MultigresCluster>(value).unwrap();
-        Workloads { environment: Environment::default() }.consequences(&cluster(old), &cluster(new))
+fn scaling(part: &Part, before: &Built, after: &Built, retention: RetentionPolicy) -> Option<Consequence> {
+    let (was, is) = (before.pods(), after.pods());
+    let unit = if part.shard().is_some() { "instances" } else { "pods" };
+    let line = format!("{part}: {was} → {is} {unit}");
+    match is.cmp(&was) {
+        std::cmp::Ordering::Less if before.volumes() > 0 => {
+            Some((Disruption::ScaledDown, format!("{line}; volumes are {}", fate(retention.scaled()))))
+        }
+        std::cmp::Ordering::Less => Some((Disruption::ScaledDown, line)),
+        std::cmp::Ordering::Greater => Some((Disruption::ScaledUp, line)),
+        std::cmp::Ordering::Equal => None,
     }
+}
 
-    #[test]
-    fn what_touches_no_pod_says_nothing() {
-        assert!(consequences(|_| {}).is_empty());
-        assert!(consequences(|cluster| cluster["spec"]["deletionProtection"] = true.into()).is_empty());
-    }
+fn growth(part: &Part, before: &Built, after: &Built) -> Option<Consequence> {
+    let (was, is) = (before.storage()?, after.storage()?);
+    let size = |text: &str| Quantity::from(text).value();
+    let volumes = if matches!(part, Part::Backups(_)) { "volume grows" } else { "volumes grow" };
+    (size(was) < size(is))
+        .then(|| (Disruption::Grown, format!("{part}: {volumes} {was} → {is} online, no restart")))
+}
 
-    #[test]
-    fn the_most_disruptive_comes_first() {
-        let lines = consequences(|cluster| {
-            cluster["spec"]["admin"]["spec"]["image"] = "multigres/multigres:v2".into();
-            cluster["spec"]["cells"]["templates"][0]["spec"]["multiGateway"]["replicas"] = 1.into();
-            cluster["spec"]["orchestrator"]["spec"]["replicas"] = 0.into();
-        });
-        assert_eq!(
-            lines,
-            [
-                "Deployment example-multigres-cluster-multiadmin: 1 pod restarted one at a time (image latest → v2)",
-                "Deployment example-multigres-cluster-multigateway-us-east-1: 2 → 1 pods",
-                "StatefulSet example-multigres-cluster-multiorch-us-east-1: 1 → 0 pods",
-                "StatefulSet example-multigres-cluster-multiorch-us-west-2: 1 → 0 pods",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_released_stays() {
-        let lines = consequences(|cluster| cluster["spec"]["cells"]["managed"] = false.into());
-        let cells = "example-multigres-cluster-us-east-1, example-multigres-cluster-us-west-2";
-        assert_eq!(lines, [format!("released, not deleted, and yours to edit: MultiCell {cells}")]);
-
-        let lines = consequences(|cluster| {
-            let address = "example-multigres-cluster-etcd-client.multigres.svc:2379";
-            cluster["spec"]["globalTopoServer"]["external"] = serde_json::json!({ "address": address });
-        });
-        let etcd = "released, not deleted, and yours to edit: TopoServer example-multigres-cluster-etcd";
-        assert_eq!(lines, [etcd]);
-    }
-
-    #[test]
-    fn many_consequences_are_counted() {
-        let lines = consequences(|cluster| cluster["spec"]["restartedAt"] = "2026-01-01T00:00:00Z".into());
-        assert!(lines.len() <= READABLE + 1, "{lines:#?}");
-        assert!(
-            lines.iter().all(|line| line.contains("restarted") || line.starts_with("and ")),
-            "{lines:#?}"
-        );
-    }
+fn count(number: i64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }

@@ -7,6 +7,7 @@
 mod instance;
 mod neighbourhood;
 mod projection;
+mod storage;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -15,6 +16,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 pub use instance::Instance;
 pub use neighbourhood::Neighbourhood;
 pub use projection::{Observed, Owner, Workload, content};
+pub use storage::StorageClasses;
 pub use watch::{Scope, observe_objects, observe_resources};
 
 /// Identifies an object.

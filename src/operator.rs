@@ -17,7 +17,7 @@ use crate::clock::SystemClock;
 use crate::controllers::{Caches, Engine, Seams};
 use crate::election::Election;
 use crate::metrics::Metrics;
-use crate::observe::Scope;
+use crate::observe::{Neighbourhood, Scope, StorageClasses};
 use crate::server::{Readiness, Server, ServerArgs, Services};
 use crate::topology::{self, Topology};
 use crate::{admission, install, signal};
@@ -84,16 +84,26 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let server = Server::bind(&args.server)?;
     let user = args.user.clone().unwrap_or_else(|| install::service_account_user(&args.namespace));
 
+    let neighbourhood = Arc::new(Neighbourhood::default());
     let seams = Seams {
         client: client.clone(),
         environment: Environment { cluster_domain: args.cluster_domain.clone() },
         topology: args.topology.connect(),
         clock: Arc::new(SystemClock),
         metrics: metrics.clone(),
+        neighbourhood: neighbourhood.clone(),
     };
     let engines: Vec<Engine> = scopes(&args).iter().map(|scope| Engine::new(scope, seams.clone())).collect();
     let caches: Vec<Caches> = engines.iter().map(Engine::caches).collect();
-    let router = admission::webhooks(&user, caches.clone(), seams.environment, metrics.clone());
+    let classes = Arc::new(StorageClasses::default());
+    let router = admission::webhooks(
+        &user,
+        caches.clone(),
+        neighbourhood,
+        classes.clone(),
+        seams.environment,
+        metrics.clone(),
+    );
     let trust = admission::trust(&client, &args.namespace, &args.webhook_names).await?;
     let services = Services { admission: router, tls: trust.tls, readiness: readiness.clone(), metrics };
 
@@ -110,6 +120,13 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
                 prepared = prepare(client, readiness, user, trust.ca_bundle, caches) => prepared,
                 () = shutdown.cancelled() => Ok(()),
             }
+        }
+    });
+    tasks.spawn({
+        let (client, shutdown) = (client.clone(), shutdown.clone());
+        async move {
+            shutdown.run_until_cancelled(classes.observe(client)).await;
+            Ok(())
         }
     });
     tasks.spawn(lead(client, args.namespace, engines, shutdown.clone()));

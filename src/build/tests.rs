@@ -1,6 +1,5 @@
 //! Golden objects of the sample clusters, and what they are read with.
 
-mod clusters;
 mod properties;
 mod traps;
 

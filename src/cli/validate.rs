@@ -7,15 +7,15 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use kube::Resource;
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
+use multigres_webhooks::defaulting;
 use multigres_webhooks::document::Document;
 use multigres_webhooks::kind::{ChildKind, Kind};
 use multigres_webhooks::lookup::Offline;
 use multigres_webhooks::object::Object;
 use multigres_webhooks::report::{Cause, Report};
 use multigres_webhooks::schema::Strictness;
-use multigres_webhooks::{defaulting, validate};
+use multigres_webhooks::validate::{self, Child};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -150,14 +150,11 @@ fn cluster(new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
     Ok(validate::cluster(&new, old.as_ref(), &validate::Context { lookup: &Offline, impact: Some(&impact) }))
 }
 
-fn child<K: Resource<DynamicType = ()> + DeserializeOwned>(
-    new: &Value,
-    old: Option<&Value>,
-) -> Result<Report, Cause> {
+fn child<K: Child>(new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
     let (new, old) = (new.to_string(), old.map(Value::to_string));
     let old = old.as_deref().map(|old| Document::<K>::decode(old, Strictness::Offline)).transpose()?;
     let new = Document::<K>::decode(&new, Strictness::Offline)?;
-    Ok(validate::child(&new, old.as_ref()))
+    Ok(validate::child(&new, old.as_ref(), &validate::Context::OFFLINE))
 }
 
 /// The cluster as the mutating webhook would pass it on.

@@ -8,12 +8,13 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::*;
+use multigres_webhooks::footprint::{Conflict, Footprint};
 
 use super::child::apply;
 use super::children::reachable;
 use super::context::{Context, Error};
 use crate::build::{self, Manifest};
-use crate::observe::{ObjectKey, Observed};
+use crate::observe::{Neighbourhood, ObjectKey, Observed};
 use crate::status::{ClusterView, Trouble, cluster_status, conditions};
 
 /// Makes a cluster's children what they should be and says what became of them.
@@ -26,10 +27,10 @@ pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Resu
     }
     let children = resolve::children(&cluster);
     let manifests = build::manifests(&children);
-    let mut troubles;
+    let mut troubles = contested(&cluster, &cx.neighbourhood);
     if paused(&cluster) {
-        troubles = pause_children(&cx, &uid).await;
-    } else {
+        troubles.extend(pause_children(&cx, &uid).await);
+    } else if troubles.is_empty() {
         (troubles, _) = apply(cluster.as_ref(), &cx, &manifests).await;
         if troubles.is_empty() {
             troubles = settle(&cluster, &cx, &manifests, &uid).await;
@@ -41,6 +42,26 @@ pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Resu
 
 fn paused(cluster: &MultigresCluster) -> bool {
     cluster.spec.paused.unwrap_or(false)
+}
+
+/// What an older cluster has taken up already. Admission refuses that, but two that come at the same moment do not
+/// see each other: then the younger one is not made.
+fn contested(cluster: &MultigresCluster, neighbourhood: &Neighbourhood) -> Vec<Trouble> {
+    let own = Footprint::of(cluster);
+    let older = neighbourhood.neighbours(&own).into_iter().filter(|other| own.is_younger_than(other));
+    let trouble = |other: Arc<Footprint>| {
+        let other_name = format!("MultigresCluster {}/{}", other.namespace, other.name);
+        let (reason, message) = match own.conflict(&other)? {
+            Conflict::Topology => {
+                ("TopologyConflict", format!("{other_name} is older and uses the same topology"))
+            }
+            Conflict::Name => {
+                ("NameTaken", format!("{other_name} is older and makes objects of the same names"))
+            }
+        };
+        Some(Trouble { reason, message, lasting: true })
+    };
+    older.filter_map(trouble).collect()
 }
 
 /// The one thing that is still written while a cluster is paused.

@@ -23,7 +23,7 @@ use crate::build::Environment;
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::observe::Objects;
+use crate::observe::{Neighbourhood, Objects};
 use crate::status::Trouble;
 use crate::topology::Topology;
 
@@ -37,6 +37,8 @@ pub struct Context {
     pub objects: Arc<Objects>,
     /// The custom resources.
     pub stores: Stores,
+    /// What each cluster takes up.
+    pub neighbourhood: Arc<Neighbourhood>,
     /// What holds for everything that is built.
     pub environment: Environment,
     /// The running data plane.

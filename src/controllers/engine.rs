@@ -47,8 +47,6 @@ pub struct Caches {
     pub stores: Stores,
     /// What became of them.
     pub objects: Arc<Objects>,
-    /// What each cluster takes up.
-    pub neighbourhood: Arc<Neighbourhood>,
     /// Cancelled once all of this is complete. Until then what is missing from it means nothing.
     pub complete: CancellationToken,
 }
@@ -62,6 +60,7 @@ pub struct Seams {
     pub topology: Arc<dyn Topology>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    pub neighbourhood: Arc<Neighbourhood>,
 }
 
 /// The custom resources of a kind, and those to look at again.
@@ -82,7 +81,6 @@ pub struct Engine {
     cells: Watched<MultiCell>,
     shards: Watched<MultiShard>,
     leading: CancellationToken,
-    neighbourhood: Arc<Neighbourhood>,
     complete: CancellationToken,
     watches: JoinSet<()>,
 }
@@ -113,8 +111,8 @@ impl Engine {
                 Watched { store, woken: $woken }
             }};
         }
-        let neighbourhood = Arc::new(Neighbourhood::default());
-        let clusters = watched!(wakers.clusters.clone(), woken.clusters, neighbourhood.clone().follow());
+        let neighbours = seams.neighbourhood.clone().follow();
+        let clusters = watched!(wakers.clusters.clone(), woken.clusters, neighbours);
         let topo_servers = watched!(wakers.topo_servers.clone(), woken.topo_servers, |_| {});
         let admins = watched!(wakers.admins.clone(), woken.admins, |_| {});
         let orchs = watched!(wakers.orchs.clone(), woken.orchs, |_| {});
@@ -136,6 +134,7 @@ impl Engine {
             client: seams.client,
             objects,
             stores,
+            neighbourhood: seams.neighbourhood,
             environment: seams.environment,
             topology: seams.topology,
             clock: seams.clock,
@@ -155,7 +154,6 @@ impl Engine {
             cells,
             shards,
             leading,
-            neighbourhood,
             complete,
             watches,
         }
@@ -166,7 +164,6 @@ impl Engine {
         Caches {
             stores: self.context.stores.clone(),
             objects: self.context.objects.clone(),
-            neighbourhood: self.neighbourhood.clone(),
             complete: self.complete.clone(),
         }
     }

@@ -7,7 +7,7 @@ use kube::runtime::watcher::Event;
 use multigres_crds::v1alpha1::MultigresCluster;
 use multigres_webhooks::footprint::{Footprint, Footprints};
 
-/// The footprints of the watched clusters.
+/// The footprints of the watched clusters, wherever they are watched.
 #[derive(Debug, Default)]
 pub struct Neighbourhood(RwLock<Footprints>);
 
@@ -17,23 +17,31 @@ impl Neighbourhood {
         self.0.read().unwrap_or_else(PoisonError::into_inner).neighbours(of)
     }
 
-    /// What keeps it up to date: takes the events of one watch.
+    /// What keeps it up to date: takes the events of one watch, and forgets only what that watch saw.
     pub fn follow(self: Arc<Self>) -> impl FnMut(&Event<MultigresCluster>) + Send + 'static {
-        let mut listed = HashSet::new();
+        let (mut seen, mut unlisted) = (HashSet::new(), HashSet::new());
         move |event| {
             let mut footprints = self.0.write().unwrap_or_else(PoisonError::into_inner);
             match event {
-                Event::Init => listed.clear(),
-                Event::InitApply(cluster) => {
+                Event::Init => unlisted.clone_from(&seen),
+                Event::InitApply(cluster) | Event::Apply(cluster) => {
                     let footprint = Footprint::of(cluster);
-                    listed.insert((footprint.namespace.clone(), footprint.name.clone()));
+                    let name = (footprint.namespace.clone(), footprint.name.clone());
+                    unlisted.remove(&name);
+                    seen.insert(name);
                     footprints.put(footprint);
                 }
-                Event::InitDone => footprints.retain(&std::mem::take(&mut listed)),
-                Event::Apply(cluster) => footprints.put(Footprint::of(cluster)),
+                Event::InitDone => {
+                    for name in unlisted.drain() {
+                        footprints.remove(&name.0, &name.1);
+                        seen.remove(&name);
+                    }
+                }
                 Event::Delete(cluster) => {
-                    let name = |part: &Option<String>| part.clone().unwrap_or_default();
-                    footprints.remove(&name(&cluster.metadata.namespace), &name(&cluster.metadata.name));
+                    let part = |part: &Option<String>| Arc::from(part.as_deref().unwrap_or_default());
+                    let name = (part(&cluster.metadata.namespace), part(&cluster.metadata.name));
+                    footprints.remove(&name.0, &name.1);
+                    seen.remove(&name);
                 }
             }
         }
@@ -67,9 +75,12 @@ mod tests {
         assert_eq!(neighbours(), ["b", "c"]);
         follow(&Event::Delete(cluster("b")));
         assert_eq!(neighbours(), ["c"]);
+        // Another watch, of another namespace, has its own.
+        let mut elsewhere = known.clone().follow();
+        elsewhere(&Event::Apply(cluster("z")));
         follow(&Event::Init);
         follow(&Event::InitApply(cluster("d")));
         follow(&Event::InitDone);
-        assert_eq!(neighbours(), ["d"]);
+        assert_eq!(neighbours(), ["d", "z"]);
     }
 }

@@ -36,7 +36,7 @@ impl Scope {
 }
 
 /// Load balancers cut idle connections at 240 s: the server is asked to end the watch before.
-const WATCH_SECONDS: u32 = 200;
+pub(super) const WATCH_SECONDS: u32 = 200;
 
 /// Watches the objects of a kind that a selector selects and tells what becomes of them. Never ends.
 pub async fn observe_objects(

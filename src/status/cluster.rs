@@ -237,7 +237,9 @@ fn progress(view: &ClusterView, children: &[ChildState<'_>]) -> Option<(&'static
     if let Some(trouble) = view.troubles.iter().find(|trouble| !trouble.lasting) {
         return Some((trouble.reason, trouble.message.clone()));
     }
-    if let Some(child) = view.missing.first() {
+    // What lastingly keeps it from being made is said elsewhere: nothing is under way.
+    let stalled = view.troubles.iter().any(|trouble| trouble.lasting);
+    if let Some(child) = view.missing.first().filter(|_| !stalled) {
         return Some(("Creating", format!("{} {} does not exist yet.", child.kind, child.name)));
     }
     let named = |child: &ChildState<'_>, what: &str| {

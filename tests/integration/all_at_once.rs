@@ -170,7 +170,7 @@ async fn the_consequences_of_a_change_are_told_before_it_is_made() {
     namespace.clusters().create(&cluster).await.allowed();
     cluster["spec"]["admin"] = json!({"spec": {"replicas": 3}});
     let dry = namespace.clusters().dry_run().update_spec("sound", &cluster["spec"]).await.allowed();
-    dry.assert_warns("Deployment sound-multiadmin: 1 → 3 pods");
+    dry.assert_warns("multiadmin: 1 → 3 pods");
     let real = namespace.clusters().update_spec("sound", &cluster["spec"]).await.allowed();
     assert_eq!(dry.warnings, real.warnings);
 }

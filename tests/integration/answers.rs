@@ -163,15 +163,18 @@ impl Answer {
     /// Fails the test unless this is an answer of admission that refuses an object for exactly these causes.
     #[track_caller]
     pub fn assert_invalid(&self, causes: &[Cause]) {
+        self.assert_invalid_of("MultigresCluster", causes);
+    }
+
+    /// The same of another kind.
+    #[track_caller]
+    pub fn assert_invalid_of(&self, kind: &str, causes: &[Cause]) {
         let expected: Vec<String> =
             causes.iter().map(|(reason, field, _)| format!("{reason} {field}")).collect();
         assert_eq!(self.causes(), expected, "{self:#?}");
         assert_eq!((self.code, &self.body["reason"]), (422, &json!("Invalid")), "{self:#?}");
         let details = &self.body["details"];
-        assert_eq!(
-            (&details["group"], &details["kind"]),
-            (&json!("multigres.com"), &json!("MultigresCluster"))
-        );
+        assert_eq!((&details["group"], &details["kind"]), (&json!("multigres.com"), &json!(kind)));
         assert_ne!(details["name"].as_str().unwrap_or_default(), "", "{self:#?}");
         for ((_, field, part), cause) in causes.iter().zip(details["causes"].as_array().unwrap()) {
             let message = cause["message"].as_str().unwrap();
@@ -185,14 +188,15 @@ impl Answer {
         assert!(first.ends_with(&format!(" is invalid: {errors}")), "{first}");
     }
 
+    /// Whether no warning says this.
+    pub fn is_silent(&self, part: &str) -> bool {
+        !self.warnings.iter().any(|warning| warning.contains(part))
+    }
+
     /// Fails the test if a warning says this.
     #[track_caller]
     pub fn assert_silent(&self, part: &str) {
-        assert!(
-            !self.warnings.iter().any(|warning| warning.contains(part)),
-            "{part:?}: {:#?}",
-            self.warnings
-        );
+        assert!(self.is_silent(part), "{part:?}: {:#?}", self.warnings);
     }
 
     /// Fails the test unless a warning says this, and all of them can be read.

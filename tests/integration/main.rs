@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod admitted;
 mod all_at_once;
 mod answers;
 mod bad_input;
 mod cli;
+mod contention;
 mod convergence;
 mod defaulting;
 mod deletion;

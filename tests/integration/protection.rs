@@ -215,7 +215,7 @@ async fn a_section_is_released_and_adopted_without_a_restart() {
 
     let release = json!({"spec": {"cells": {"managed": false}}});
     let answer = clusters.merge("small", release).await.allowed();
-    answer.assert_warns("released, not deleted, and yours to edit: MultiCell small-a");
+    answer.assert_warns("cells.managed true → false: MultiCell a released: not deleted, yours to edit");
     answer.assert_silent("removed");
     let label = |cell: &Value| cell["metadata"]["labels"]["multigres.com/managed"].clone();
     let released = |cell: &Value| label(cell) == "false" && cell["metadata"]["ownerReferences"].is_null();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::answers::Cause;
 use crate::installation::{Installation, Namespace};
-use crate::rules::{entries, group, pool, sound};
+use crate::rules::{children, entries, group, pool, sound};
 
 /// Stores a cluster as an older operator, with fewer rules, would have let it pass.
 async fn stored(purpose: &str, cluster: &Value) -> Namespace<'static> {
@@ -121,7 +121,7 @@ async fn the_crd_holds_what_must_not_change_without_admission() {
             "shards cannot be changed: resharding is not implemented",
         ),
     ];
-    let in_crd = multigres_webhooks::validate::RULES.iter().filter(|rule| rule.in_crd);
+    let in_crd = multigres_webhooks::validate::RULES.iter().filter(|rule| rule.in_crd && rule.id != "K04");
     assert_eq!(in_crd.count(), TWINS.len());
 
     let namespace = Installation::shared().await.namespace("ratchet-crd").await;
@@ -144,6 +144,18 @@ async fn the_crd_holds_what_must_not_change_without_admission() {
         assert_eq!(answer.causes(), [format!("Invalid {field}")], "{answer:#?}");
         assert!(answer.message().contains(message), "{}", answer.message());
         assert!(!answer.message().contains("webhook"), "{}", answer.message());
+    }
+    // K04, its twin in the definitions of children.
+    for (kind, field, value) in [
+        (children::CELL, "cell", json!("b")),
+        (children::SHARD, "durabilityPolicy", json!("MULTI_CELL_AT_LEAST_2")),
+        (children::ETCD, "replicas", json!(5)),
+    ] {
+        let (mut child, resource) = (children::sound(kind), namespace.resource(kind.1));
+        resource.create(&child).await.allowed();
+        child["spec"][field] = value;
+        let answer = resource.update_spec("alone", &child["spec"]).await;
+        assert_eq!(answer.causes(), [format!("Invalid spec.{field}")], "{answer:#?}");
     }
     // What only admission knows passes, which is what the way out is for.
     pool(&mut cluster, 0)["replicas"] = json!(1);

@@ -2,6 +2,8 @@
 //! pass that is nearly the same.
 
 mod amounts;
+pub mod children;
+mod documentation;
 mod naming;
 mod shards;
 mod sharing;
@@ -150,6 +152,8 @@ async fn of_clusters_that_are_made() {
 #[tokio::test]
 async fn of_clusters_that_are_changed() {
     let namespace = Installation::shared().await.namespace("rules-update").await;
+    let names = (0..update::CASES.len()).map(|index| format!("stored-{index}"));
+    update::settle_volumes(&namespace, names).await;
     let clusters = namespace.clusters();
     for (index, (stored, cases)) in update::CASES.iter().enumerate() {
         let name = format!("stored-{index}");
@@ -171,6 +175,7 @@ async fn of_clusters_that_are_changed() {
 #[tokio::test]
 async fn of_what_should_be_known() {
     let namespace = Installation::shared().await.namespace("rules-warnings").await;
+    update::settle_volumes(&namespace, std::iter::once("made".to_owned())).await;
     namespace.clusters().create(&sound()).await.allowed();
     let clusters = namespace.clusters().dry_run();
     let made = sound_as("made");
@@ -197,12 +202,17 @@ fn all_of_them_are_tried_both_ways() {
         let tried = if causes.is_empty() { &mut passed } else { &mut refused };
         tried.insert(*rule);
     }
+    for (rule, _, _, causes) in children::all() {
+        let tried = if causes.is_empty() { &mut passed } else { &mut refused };
+        tried.insert(*rule);
+    }
     for rule in multigres_webhooks::validate::RULES {
         assert!(refused.contains(rule.id), "{}: no case that is refused", rule.id);
         assert!(passed.contains(rule.id), "{}: no case that passes", rule.id);
     }
-    let warned: BTreeSet<&str> =
-        warnings::CREATED.iter().chain(warnings::CHANGED).map(|(rule, ..)| *rule).collect();
+    let of_clusters = warnings::CREATED.iter().chain(warnings::CHANGED).map(|(rule, ..)| *rule);
+    let of_children = children::WARNED.iter().map(|(rule, ..)| *rule);
+    let warned: BTreeSet<&str> = of_clusters.chain(of_children).collect();
     for rule in multigres_webhooks::validate::WARNINGS {
         assert!(warned.contains(rule.id), "{}: no case that is warned of", rule.id);
     }

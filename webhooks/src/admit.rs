@@ -11,6 +11,7 @@ use kube::Resource;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+pub(crate) use self::cluster::U12;
 use crate::defaulting::Defaults;
 use crate::document::Document;
 use crate::exemption::is_exempt;

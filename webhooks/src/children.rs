@@ -4,9 +4,9 @@
 //! being deleted still lives: its children are then the garbage collector's, or, with `--cascade=orphan`, are to
 //! survive. Metadata that is not the operator's stays everyone's.
 
-mod edits;
+pub mod edits;
 mod metadata;
-mod source;
+pub(crate) mod source;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +26,27 @@ use crate::lookup::Lookup;
 use crate::object::{Metadata, Object};
 use crate::report::{Cause, Reason};
 use crate::review::{Operation, Request};
+use crate::validate::Guard;
 use crate::verdict::Denial;
+
+/// See its text.
+pub(crate) const K01: Guard = Guard::new(
+    "K01",
+    "0.1.0",
+    "What a cluster manages is changed and deleted in the cluster: the answer names the field to edit there.",
+);
+/// See its text.
+pub(crate) const K02: Guard = Guard::new(
+    "K02",
+    "0.1.0",
+    "Only the operator says which cluster controls an object: the controller reference and the labels that go with it.",
+);
+/// See its text.
+pub(crate) const K05: Guard = Guard::new(
+    "K05",
+    "0.1.0",
+    "While the cluster is paused, what it manages may be changed, with a warning that this will be put back.",
+);
 
 /// Fields that a message names; the rest are counted.
 const NAMED_FIELDS: usize = 5;

@@ -21,6 +21,19 @@ pub struct Footprint {
     pub objects: HashSet<(&'static str, Arc<str>)>,
     /// The global topology, then those that cells have of their own.
     pub topologies: Vec<Topology>,
+    age: Age,
+}
+
+/// When the cluster was made, in seconds; of several in one second, the identity decides.
+type Age = (i64, String);
+
+/// What two clusters must not share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// A part of a topology.
+    Topology,
+    /// The name of an object.
+    Name,
 }
 
 /// A part of an etcd.
@@ -44,13 +57,35 @@ impl Footprint {
             objects.insert((kind, name.into()));
         });
         let topologies = topologies(cluster, &namespace);
-        Self { name: part(&cluster.metadata.name), namespace, objects, topologies }
+        Self { name: part(&cluster.metadata.name), namespace, objects, topologies, age: age(cluster) }
+    }
+
+    /// Whether the other cluster was there before.
+    pub fn is_younger_than(&self, other: &Self) -> bool {
+        self.age > other.age
+    }
+
+    /// What both take up, where that must not be.
+    pub fn conflict(&self, other: &Self) -> Option<Conflict> {
+        let mut topologies = self.topologies.iter();
+        if topologies.any(|topology| other.topologies.iter().any(|theirs| topology.overlaps(theirs))) {
+            return Some(Conflict::Topology);
+        }
+        let same_name = self.namespace == other.namespace && !self.objects.is_disjoint(&other.objects);
+        same_name.then_some(Conflict::Name)
     }
 
     /// Whether both are of the same cluster.
     fn is_of(&self, other: &Self) -> bool {
         self.name == other.name && self.namespace == other.namespace
     }
+}
+
+/// One that is yet to be made is younger than all.
+fn age(cluster: &MultigresCluster) -> Age {
+    let metadata = &cluster.metadata;
+    let made = metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second());
+    (made, metadata.uid.clone().unwrap_or_default())
 }
 
 fn topologies(cluster: &MultigresCluster, namespace: &str) -> Vec<Topology> {
@@ -133,15 +168,6 @@ impl Footprints {
         }
     }
 
-    /// Notes that no cluster is left but these.
-    pub fn retain(&mut self, exist: &HashSet<ClusterName>) {
-        let gone: Vec<ClusterName> =
-            self.clusters.keys().filter(|key| !exist.contains(*key)).cloned().collect();
-        for (namespace, name) in gone {
-            self.remove(&namespace, &name);
-        }
-    }
-
     /// The other clusters that take up some of the same, by namespace and name.
     pub fn neighbours(&self, of: &Footprint) -> Vec<Arc<Footprint>> {
         let others = of.taken().filter_map(|taken| self.by_taken.get(&taken)).flatten();
@@ -190,8 +216,36 @@ mod tests {
         assert_eq!(names(&known.neighbours(&of)), ["ns/other"]);
         known.remove("ns", "other");
         assert!(known.neighbours(&of).is_empty());
-        known.retain(&HashSet::new());
+        for (namespace, name) in [("ns", "c"), ("elsewhere", "c"), ("elsewhere", "d")] {
+            known.remove(namespace, name);
+        }
         assert!(known.clusters.is_empty() && known.by_taken.is_empty());
+    }
+
+    #[test]
+    fn the_younger_gives_way() {
+        let with = |namespace: &str, name: &str, made: &str, uid: &str, address: &str| {
+            let edits = [
+                edit("/metadata", "/creationTimestamp", json!(made)),
+                edit("/metadata", "/uid", json!(uid)),
+                edit("/spec/globalTopoServer", "/external", json!({"address": address})),
+            ];
+            footprint(namespace, name, &edits)
+        };
+        let (noon, later) = ("2026-01-01T12:00:00Z", "2026-01-01T12:00:01Z");
+        let first = with("ns", "c", noon, "b", "e.example.com:1");
+        for (other, younger, conflict) in [
+            (with("ns", "d", later, "a", "e.example.com:1"), true, Some(Conflict::Topology)),
+            (with("elsewhere", "d", noon, "a", "e.example.com:1"), false, Some(Conflict::Topology)),
+            (with("ns", "d", noon, "c", "other.example.com:1"), true, None),
+            (with("ns", "c", noon, "c", "other.example.com:1"), true, Some(Conflict::Name)),
+            (with("elsewhere", "c", noon, "c", "other.example.com:1"), true, None),
+            (footprint("ns", "new", &[]), true, None),
+        ] {
+            assert_eq!(other.is_younger_than(&first), younger, "{other:?}");
+            assert_ne!(first.is_younger_than(&other), younger, "{other:?}");
+            assert_eq!((other.conflict(&first), first.conflict(&other)), (conflict, conflict), "{other:?}");
+        }
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! What admission may know of other objects.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use multigres_crds::quantity::Quantity;
 use multigres_crds::v1alpha1::{AccessMode, MultigresCluster, StringMap};
+use serde_json::Value;
 
 use crate::footprint::Footprint;
+use crate::kind::ChildKind;
 
 /// What a cache says, or that it does not know yet. Nothing found is not the same as not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,26 @@ pub struct Claim {
     pub access_modes: Vec<AccessMode>,
 }
 
+/// A child as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Existing {
+    /// Who controls it.
+    pub controller: Option<OwnerReference>,
+    /// Its spec.
+    pub spec: Value,
+}
+
+/// A class of volumes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorageClass {
+    /// Name of the class.
+    pub name: String,
+    /// Whether volumes are of it that name none.
+    pub default: bool,
+    /// Whether its volumes can grow.
+    pub expandable: bool,
+}
+
 /// A view onto caches. Answers at once, from memory; never asks the API server.
 pub trait Lookup: Send + Sync + 'static {
     /// Whether the caches are complete. Until then an absent object means nothing, and the server is not ready.
@@ -42,6 +66,23 @@ pub trait Lookup: Send + Sync + 'static {
     /// The other clusters that take up some of the same as this one.
     fn neighbours(&self, of: &Footprint) -> Known<Vec<Arc<Footprint>>> {
         let _ = of;
+        Known::NotYet
+    }
+
+    /// A child by kind and name.
+    fn child(&self, kind: ChildKind, namespace: &str, name: &str) -> Known<Option<Existing>> {
+        let _ = (kind, namespace, name);
+        Known::NotYet
+    }
+
+    /// The cells that there are of a cluster, managed by it or standing alone.
+    fn cells(&self, namespace: &str, cluster: &str) -> Known<BTreeSet<String>> {
+        let _ = (namespace, cluster);
+        Known::NotYet
+    }
+
+    /// The classes of volumes.
+    fn storage_classes(&self) -> Known<Vec<StorageClass>> {
         Known::NotYet
     }
 

@@ -64,6 +64,29 @@ impl fmt::Display for Path<'_> {
 pub struct FieldPath(Vec<StepOf<String>>);
 
 impl FieldPath {
+    /// Reads a path as it is displayed. What a list's items are known by is not in it.
+    pub fn parse(text: &str) -> Self {
+        let (mut steps, mut rest) = (Vec::new(), text);
+        while !rest.is_empty() {
+            let (step, end) = if let Some(within) = rest.strip_prefix('[') {
+                let end = within.find(']').unwrap_or(within.len());
+                let edge = &within[..end];
+                let key = |_| StepOf::Key(edge.to_owned());
+                (
+                    edge.parse().map_or_else(key, |index| StepOf::Item(index, String::new())),
+                    (end + 2).min(rest.len()),
+                )
+            } else {
+                let end = rest.find(['.', '[']).unwrap_or(rest.len());
+                (StepOf::Field(rest[..end].to_owned()), end)
+            };
+            steps.push(step);
+            rest = &rest[end..];
+            rest = rest.strip_prefix('.').unwrap_or(rest);
+        }
+        Self(steps)
+    }
+
     /// Appends a field.
     #[must_use]
     pub fn field(mut self, name: impl Into<String>) -> Self {
@@ -277,6 +300,16 @@ mod tests {
             cpu.by_name(),
             "spec.cells.templates[us-east-1].spec.multiGateway.resources.requests[cpu]"
         );
+    }
+
+    #[test]
+    fn read_as_it_is_displayed() {
+        for path in ["", "spec", "spec.a[0].b[example.com/key].c", "a[1][2]", "a[x.y]"] {
+            assert_eq!(FieldPath::parse(path).to_string(), path);
+        }
+        for (hostile, read) in [("[", "[]"), ("a[", "a[]"), ("a]", "a]"), ("..", "")] {
+            assert_eq!(FieldPath::parse(hostile).to_string(), read, "{hostile}");
+        }
     }
 
     #[test]

@@ -67,6 +67,8 @@ impl Report {
     pub const MAX_CAUSES: usize = 50;
     /// Characters of a warning that clients show in full.
     pub const MAX_WARNING: usize = 120;
+    /// How many warnings an answer lists: an API server passes on 4 KiB of them.
+    pub const MAX_WARNINGS: usize = 30;
 
     /// The errors that an answer lists, and the number of those that it leaves out.
     pub fn listed(&self) -> (&[Cause], usize) {

@@ -71,7 +71,7 @@ impl Review {
             status,
             patch_type: patch.is_some().then_some("JSONPatch"),
             patch,
-            warnings: verdict.warnings.iter().map(|warning| fit(warning)).collect(),
+            warnings: listed(&verdict.warnings),
             audit_annotations,
         };
         Self { api_version: review::API_VERSION, kind: review::KIND, response }
@@ -131,6 +131,14 @@ fn invalid(Subject { kind, name }: &Subject, causes: &[Cause]) -> String {
 
 fn timeout(Subject { kind, name }: &Subject) -> String {
     format!("{kind} {name:?} could not be checked in time; try again")
+}
+
+/// The first warnings, and the number of the others.
+fn listed(warnings: &[String]) -> Vec<String> {
+    let most = if warnings.len() > Report::MAX_WARNINGS { Report::MAX_WARNINGS - 1 } else { warnings.len() };
+    let more = warnings.len() - most;
+    let rest = (more > 0).then(|| format!("and {more} more warnings"));
+    warnings.iter().take(most).map(|warning| fit(warning)).chain(rest).collect()
 }
 
 /// kubectl prints `Warning:` itself, and API servers cut what is long.
@@ -257,5 +265,11 @@ mod tests {
         ] {
             assert_eq!(fit(warning), fitted);
         }
+        let many = |count: usize| listed(&vec!["w".to_owned(); count]);
+        assert_eq!(many(30), ["w"; 30]);
+        assert_eq!(
+            many(31).split_last().unwrap(),
+            (&"and 2 more warnings".to_owned(), &["w"; 29].map(str::to_owned)[..])
+        );
     }
 }

@@ -4,18 +4,30 @@
 //! finds is held against what is unknown, compared with what the same rule finds in the old object, and put in
 //! document order, all of that by [`cluster`]. The server, `validate` and `render` call the same functions.
 
+mod adoption;
 mod advice;
+mod backups;
+mod child;
+mod fields;
 mod findings;
 mod images;
+mod membership;
+mod metadata;
 mod names;
 mod pools;
+mod relocation;
+mod removal;
 mod resources;
 mod sharing;
+mod standalone;
+mod storage;
 #[cfg(test)]
 mod testing;
 mod text;
 mod topology;
 mod transitions;
+mod unpausing;
+mod versions;
 mod view;
 mod volumes;
 
@@ -23,15 +35,16 @@ use std::collections::HashSet;
 
 use kube::Resource;
 use multigres_crds::v1alpha1::MultigresCluster;
-use serde::de::DeserializeOwned;
 
 use crate::document::{self, Document, Shape};
 use crate::impact::Impact;
 use crate::lookup::{Lookup, Offline};
-use crate::path::{PathSet, in_document_order};
+use crate::path::{Path, PathSet, in_document_order};
 use crate::report::{Report, shorten};
-use findings::{Finding, Fingerprint, Located};
+use fields::{Field, Fields};
+use findings::{Fingerprint, Located};
 
+pub use child::{Child, ChildSpec, ChildView};
 pub use findings::{Findings, Reporter};
 pub use view::{Database, View};
 
@@ -59,7 +72,17 @@ pub struct ClusterContext<'a> {
     pub lookup: &'a dyn Lookup,
 }
 
-/// A demand on clusters.
+/// What the rules for children read.
+pub struct ChildContext<'a> {
+    /// The child as it is to be.
+    pub new: ChildView<'a>,
+    /// The child as it was, on an update.
+    pub old: Option<ChildView<'a>>,
+    /// Other objects.
+    pub lookup: &'a dyn Lookup,
+}
+
+/// A demand on clusters, or on their children where these stand alone, or on both.
 pub struct Rule {
     /// What the documentation knows it by.
     pub id: &'static str,
@@ -68,7 +91,24 @@ pub struct Rule {
     /// Whether the CRD demands it too, so that it holds with the webhooks removed.
     pub in_crd: bool,
     summary: &'static str,
-    check: fn(&ClusterContext<'_>, &mut Reporter<'_>),
+    checks: Checks,
+}
+
+/// Where a rule looks.
+#[derive(Clone, Copy)]
+struct Checks {
+    /// At each block of an object, cluster or child.
+    field: Option<FieldCheck>,
+    /// At clusters.
+    cluster: Option<fn(&ClusterContext<'_>, &mut Reporter<'_>)>,
+    /// At children that stand alone.
+    child: Option<fn(&ChildContext<'_>, &mut Reporter<'_>)>,
+}
+
+type FieldCheck = fn(&Path<'_>, Field<'_>, &mut Reporter<'_>);
+
+impl Checks {
+    const NONE: Self = Self { field: None, cluster: None, child: None };
 }
 
 impl Rule {
@@ -76,30 +116,37 @@ impl Rule {
     pub fn summary(&self) -> &'static str {
         self.summary.trim()
     }
+
+    fn check_fields<'a>(&self, object: &impl Fields<'a>, report: &mut Reporter<'_>) {
+        if let Some(check) = self.checks.field {
+            object.each_field(&mut |path, field| check(path, field, report));
+        }
+    }
 }
 
-/// Declares a rule. The comment is both its documentation and its summary.
+/// Declares a rule by the checks of fields, clusters and children that it consists of. The comment is both its
+/// documentation and its summary.
 macro_rules! rule {
-    ($(#[doc = $summary:literal])+ $id:ident since $since:literal = $check:path) => {
-        rule!(@ $id, $since, false, $check, $($summary),+);
+    ($(#[doc = $summary:literal])+ $id:ident since $since:literal = $($of:ident: $check:path),+) => {
+        rule!(@ $id, $since, false, [$($of: $check),+], $($summary),+);
     };
-    ($(#[doc = $summary:literal])+ $id:ident in the CRD since $since:literal = $check:path) => {
-        rule!(@ $id, $since, true, $check, $($summary),+);
+    ($(#[doc = $summary:literal])+ $id:ident in the CRD since $since:literal = $($of:ident: $check:path),+) => {
+        rule!(@ $id, $since, true, [$($of: $check),+], $($summary),+);
     };
-    (@ $id:ident, $since:literal, $in_crd:literal, $check:path, $($summary:literal),+) => {
+    (@ $id:ident, $since:literal, $in_crd:literal, [$($of:ident: $check:path),+], $($summary:literal),+) => {
         $(#[doc = $summary])+
         pub(super) const $id: $crate::validate::Rule = $crate::validate::Rule {
             id: stringify!($id),
             since: $since,
             in_crd: $in_crd,
             summary: concat!($($summary),+),
-            check: $check,
+            checks: $crate::validate::Checks { $($of: Some($check),)+ ..$crate::validate::Checks::NONE },
         };
     };
 }
 use rule;
 
-/// Every rule for clusters.
+/// Every rule.
 pub const RULES: &[Rule] = &[
     names::C01,
     topology::C02,
@@ -121,22 +168,62 @@ pub const RULES: &[Rule] = &[
     pools::C18,
     sharing::C19,
     sharing::C20,
+    backups::C21,
+    metadata::C22,
     transitions::U01,
+    relocation::U02,
     transitions::U03,
     transitions::U04,
     volumes::U05,
     volumes::U06,
+    versions::U07,
+    relocation::U08,
+    removal::U09,
+    adoption::U10,
+    backups::U11,
+    membership::U13,
+    standalone::K03,
+    standalone::K04,
 ];
+
+/// A demand on requests: who may do what.
+pub struct Guard {
+    /// What the documentation knows it by.
+    pub id: &'static str,
+    /// The version of the operator that it came with.
+    pub since: &'static str,
+    summary: &'static str,
+}
+
+impl Guard {
+    pub(crate) const fn new(id: &'static str, since: &'static str, summary: &'static str) -> Self {
+        Self { id, since, summary }
+    }
+
+    /// What it demands, in one line.
+    pub fn summary(&self) -> &'static str {
+        self.summary
+    }
+}
+
+/// Every demand on requests. They are decided before any rule is asked.
+pub const GUARDS: &[Guard] =
+    &[crate::admit::U12, crate::children::K01, crate::children::K02, crate::children::K05];
 
 /// What is admitted but should be known, the most important first.
 pub const WARNINGS: &[Rule] = &[
+    unpausing::W16,
+    storage::W14,
     images::W01,
     advice::W04,
     advice::W12,
+    standalone::W17,
     advice::W05,
     advice::W06,
     advice::W10,
     advice::W11,
+    storage::W13,
+    storage::W15,
     images::W03,
     images::W02,
     advice::W07,
@@ -157,26 +244,26 @@ pub fn cluster(
     let (mut consequences, mut advice) = (Vec::new(), Vec::new());
     // An update of the metadata alone is no occasion to judge the rest.
     if old.is_none_or(|old| old.object.spec != new.object.spec) {
-        let found = run(RULES.iter().chain(WARNINGS), new, old, cx.lookup);
-        let before = old.filter(|_| !found.errors.is_empty()).map(|old| fingerprints(old, cx.lookup));
-        verdict.extend(found.errors, &before.unwrap_or_default());
-        advice = found.warnings;
-        if let Some((impact, old)) = cx.impact.zip(old) {
+        let found = of_cluster(RULES.iter().chain(WARNINGS), new, old, cx.lookup);
+        let before = || of_cluster(RULES.iter(), old?, None, cx.lookup).fingerprints().into();
+        advice = verdict.extend(found, before);
+        if let Some((impact, old)) = cx.impact.zip(old).filter(|_| verdict.errors.is_empty()) {
             consequences = impact.consequences(&old.object, &new.object);
         }
     }
     verdict.report(new, consequences, advice)
 }
 
-/// Judges a child that stands alone.
-pub fn child<T: Resource<DynamicType = ()> + DeserializeOwned>(
-    new: &Document<'_, T>,
-    old: Option<&Document<'_, T>>,
-) -> Report {
+/// Judges a child that stands alone, as an update of `old` where there is one.
+pub fn child<T: Child>(new: &Document<'_, T>, old: Option<&Document<'_, T>>, cx: &Context<'_>) -> Report {
     if old.is_some_and(|old| is_being_deleted(&old.object)) {
         return Report::default();
     }
-    Verdict::from(document::shape(new, old)).report(new, Vec::new(), Vec::new())
+    let mut verdict = Verdict::from(document::shape(new, old));
+    let found = of_child(RULES.iter().chain(WARNINGS), new, old, cx.lookup);
+    let before = || of_child(RULES.iter(), old?, None, cx.lookup).fingerprints().into();
+    let advice = verdict.extend(found, before);
+    verdict.report(new, Vec::new(), advice)
 }
 
 /// Whether the API server will let the cluster pass to the validating webhook. Where it will not, nobody but the
@@ -185,17 +272,32 @@ pub fn reaches_validation(
     new: &Document<'_, MultigresCluster>,
     old: Option<&Document<'_, MultigresCluster>>,
 ) -> bool {
-    let in_crd = || RULES.iter().filter(|rule| rule.in_crd);
+    reaches(new, old, || of_cluster(in_crd(), new, old, &Offline))
+}
+
+/// The same for a child.
+pub fn child_reaches_validation<T: Child>(new: &Document<'_, T>, old: Option<&Document<'_, T>>) -> bool {
+    reaches(new, old, || of_child(in_crd(), new, old, &Offline))
+}
+
+fn reaches<T: Resource<DynamicType = ()>>(
+    new: &Document<'_, T>,
+    old: Option<&Document<'_, T>>,
+    found: impl FnOnce() -> Findings,
+) -> bool {
     old.is_some_and(|old| is_being_deleted(&old.object))
-        || document::shape(new, old).new.is_empty()
-            && old.is_none_or(|_| run(in_crd(), new, old, &Offline).errors.is_empty())
+        || document::shape(new, old).new.is_empty() && (old.is_none() || found().errors.is_empty())
+}
+
+fn in_crd() -> impl Iterator<Item = &'static Rule> {
+    RULES.iter().filter(|rule| rule.in_crd)
 }
 
 fn is_being_deleted<T: Resource>(object: &T) -> bool {
     object.meta().deletion_timestamp.is_some()
 }
 
-fn run<'r>(
+fn of_cluster<'r>(
     rules: impl Iterator<Item = &'r Rule>,
     new: &Document<'_, MultigresCluster>,
     old: Option<&Document<'_, MultigresCluster>>,
@@ -208,14 +310,31 @@ fn run<'r>(
     };
     let mut findings = Findings::default();
     for rule in rules {
-        (rule.check)(&cx, &mut findings.of(rule.id, cx.new.unknown()));
+        let mut report = findings.of(rule.id, new.unknown());
+        rule.check_fields(&cx.new, &mut report);
+        if let Some(check) = rule.checks.cluster {
+            check(&cx, &mut report);
+        }
     }
     findings
 }
 
-/// What is wrong with an object that is stored already.
-fn fingerprints(old: &Document<'_, MultigresCluster>, lookup: &dyn Lookup) -> HashSet<Fingerprint> {
-    run(RULES.iter(), old, None, lookup).errors.iter().map(Finding::fingerprint).collect()
+fn of_child<'r, T: Child>(
+    rules: impl Iterator<Item = &'r Rule>,
+    new: &Document<'_, T>,
+    old: Option<&Document<'_, T>>,
+    lookup: &dyn Lookup,
+) -> Findings {
+    let cx = ChildContext { new: ChildView::of(new), old: old.map(ChildView::of), lookup };
+    let mut findings = Findings::default();
+    for rule in rules {
+        let mut report = findings.of(rule.id, new.unknown());
+        rule.check_fields(&cx.new.spec, &mut report);
+        if let Some(check) = rule.checks.child {
+            check(&cx, &mut report);
+        }
+    }
+    findings
 }
 
 /// What was found, by whether it is a ground for denial.
@@ -237,8 +356,14 @@ impl From<Shape> for Verdict {
 }
 
 impl Verdict {
-    fn extend(&mut self, found: Vec<Finding>, before: &HashSet<Fingerprint>) {
-        for finding in found {
+    /// Adds what rules found: what was wrong `before` as well is no ground for denial. Returns the advice.
+    fn extend(
+        &mut self,
+        found: Findings,
+        before: impl FnOnce() -> Option<HashSet<Fingerprint>>,
+    ) -> Vec<String> {
+        let before = if found.errors.is_empty() { None } else { before() }.unwrap_or_default();
+        for finding in found.errors {
             if self.spoken_of.covers(&finding.located.path) {
                 continue;
             }
@@ -246,6 +371,7 @@ impl Verdict {
                 if before.contains(&finding.fingerprint()) { &mut self.kept } else { &mut self.errors };
             list.push(finding.located);
         }
+        found.warnings
     }
 
     /// Errors in document order; then consequences, what was wrong before, and advice.

@@ -172,7 +172,7 @@ fn children_are_held_to_their_schema() {
     .to_string();
     let document = Document::<MultiCell>::decode(&text, Strictness::Server).unwrap();
     assert_eq!(
-        fields(&validate::child(&document, None)),
+        fields(&validate::child(&document, None, &validate::Context::OFFLINE)),
         ["spec.globalTopology.rootPath", "spec.multiGateway.replicas", "spec.topology"]
     );
 }

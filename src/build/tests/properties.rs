@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use generators::admissible;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use multigres_crds::labels;
@@ -10,7 +11,6 @@ use multigres_crds::v1alpha1::StringMap;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::clusters::any_cluster;
 use super::*;
 
 fn matches(selector: &StringMap, labels: &StringMap) -> bool {
@@ -63,6 +63,10 @@ fn services_reach_the_pods_they_are_named_after() {
         let selector = service.spec.unwrap().selector.unwrap();
         assert_eq!(selected(&selector, &pods), BTreeSet::from([workload.to_owned()]));
     }
+}
+
+fn any_cluster() -> impl Strategy<Value = MultigresCluster> {
+    admissible().prop_map(|cluster| serde_json::from_value(cluster).unwrap())
 }
 
 proptest! {

@@ -189,9 +189,9 @@ pub const CASES: &[Case] = &[
         "C15",
         |c| {
             fill(&mut c["spec"]["cells"]["templates"], 50);
+            fill(&mut c["spec"]["databases"]["templates"], 50);
             fill(&mut group(c)["shardTemplate"]["pools"], 20);
             fill(&mut database(c, 1)["spec"]["tableGroups"], 20);
-            fill(&mut c["spec"]["databases"]["templates"], 50);
         },
         &[],
     ),
@@ -219,4 +219,34 @@ pub const CASES: &[Case] = &[
             "must have at most 20 items",
         )],
     ),
+    ("C21", |c| c["spec"]["backup"] = s3(&json!("https://s3.example.com"), "clusters/sound"), &[]),
+    (
+        "C21",
+        |c| c["spec"]["backup"] = json!({}),
+        &[("Required", "spec.backup", "says nowhere to keep backups")],
+    ),
+    (
+        "C21",
+        |c| {
+            c["spec"]["backup"] = s3(&json!("https://s3.example.com/bucket"), "clusters/");
+            c["spec"]["backup"]["s3"]["region"] = json!("");
+            let mut both = s3(&json!(null), "a");
+            both["filesystem"] = json!({"volumeClaimTemplate": volume(c)});
+            database(c, 0)["spec"]["backup"] = both;
+        },
+        &[
+            ("Invalid", "spec.backup.s3.endpoint", "has a path"),
+            ("Invalid", "spec.backup.s3.keyPrefix", "begins or ends with '/'"),
+            ("Required", "spec.backup.s3.region", "is empty"),
+            ("Forbidden", "spec.databases.templates[0].spec.backup.s3", "filesystem is set too"),
+        ],
+    ),
 ];
+
+fn s3(endpoint: &Value, key_prefix: &str) -> Value {
+    let mut s3 = json!({"bucket": "backups", "region": "us-east-1", "keyPrefix": key_prefix});
+    if !endpoint.is_null() {
+        s3["endpoint"] = endpoint.clone();
+    }
+    json!({"s3": s3})
+}

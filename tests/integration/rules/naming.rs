@@ -109,4 +109,40 @@ pub const CASES: &[Case] = &[
         |c| database(c, 0)["name"] = json!("template1"),
         &[("Invalid", "spec.databases.templates[0].name", "is a template of PostgreSQL")],
     ),
+    (
+        "C22",
+        |c| {
+            let annotations = json!({"service.beta.kubernetes.io/aws-load-balancer-type": "nlb"});
+            cell(c)["spec"]["multiGateway"]["service"]["annotations"] = annotations;
+            pool(c, 0)["podLabels"] = json!({"example.com/team": "payments"});
+        },
+        &[],
+    ),
+    (
+        "C22",
+        |c| {
+            let annotations = json!({"app.kubernetes.io/instance": "sound"});
+            cell(c)["spec"]["multiGateway"]["service"]["annotations"] = annotations;
+            pool(c, 0)["podLabels"] = json!({"multigres.com/shard": "0-inf"});
+            c["spec"]["admin"]["spec"] =
+                json!({"podAnnotations": {"kubectl.kubernetes.io/restartedAt": "now"}});
+        },
+        &[
+            (
+                "Forbidden",
+                "spec.admin.spec.podAnnotations[kubectl.kubernetes.io/restartedAt]",
+                "begin with \"kubectl.kubernetes.io/\" are not yours",
+            ),
+            (
+                "Forbidden",
+                "spec.cells.templates[0].spec.multiGateway.service.annotations[app.kubernetes.io/instance]",
+                "begin with \"app.kubernetes.io/\" are not yours",
+            ),
+            (
+                "Forbidden",
+                "spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[0].podLabels[multigres.com/shard]",
+                "begin with \"multigres.com/\" are not yours",
+            ),
+        ],
+    ),
 ];

@@ -22,6 +22,10 @@ fn backed_up(cluster: &mut Value) {
     cluster["spec"]["backup"] = json!({"filesystem": {"volumeClaimTemplate": volume}});
 }
 
+fn renamed(cluster: &mut Value) {
+    database(cluster, 0)["name"] = json!("fresh");
+}
+
 /// Warnings of a cluster that is made.
 pub const CREATED: &[Warned] = &[
     (
@@ -111,14 +115,40 @@ pub const CREATED: &[Warned] = &[
         "\"elsewhere\" is no cell of spec.cells; its pools wait for a MultiCell of that name",
         |c| c["spec"]["cells"]["managed"] = json!(false),
     ),
+    (
+        "W13",
+        |c| volume(c)["storageClassName"] = json!("nowhere"),
+        "there is no StorageClass \"nowhere\": pods wait for it (2 volume templates)",
+        nothing,
+    ),
+    (
+        "W14",
+        nothing,
+        "database short finds data of an earlier one and uses it: 1 volume, made first",
+        renamed,
+    ),
+    (
+        "W15",
+        backed_up,
+        "backups of short/default are on a volume for one node: its 4 instances must all run there",
+        nothing,
+    ),
 ];
 
-/// Warnings of an update of the sound cluster.
-pub const CHANGED: &[Warned] = &[(
-    "W12",
-    |c| database(c, 0)["name"] = json!("renamed"),
-    "no data moves: database short is removed and renamed is new",
-    |c| {
-        c["spec"]["databases"]["templates"].as_array_mut().unwrap().remove(0);
-    },
-)];
+/// Warnings of an update of the sound cluster, which is paused and has no children yet.
+pub const CHANGED: &[Warned] = &[
+    (
+        "W12",
+        |c| database(c, 0)["name"] = json!("renamed"),
+        "no data moves: database short is removed and renamed is new",
+        |c| {
+            c["spec"]["databases"]["templates"].as_array_mut().unwrap().remove(0);
+        },
+    ),
+    (
+        "W16",
+        |c| c["spec"]["paused"] = json!(false),
+        "unpausing makes 7 objects that are not there, MultiAdmin sound-admin first",
+        |c| c["spec"]["deletionProtection"] = json!(true),
+    ),
+];

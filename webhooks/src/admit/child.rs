@@ -1,18 +1,15 @@
 //! The flow of a request for what a cluster is made into.
 
-use kube::Resource;
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, TopoServer};
-use serde::de::DeserializeOwned;
 
 use super::{Admission, defaulted, documents};
 use crate::children::protect;
 use crate::defaulting;
-use crate::document::shape;
 use crate::kind::ChildKind;
 use crate::object::Object;
 use crate::report::Report;
 use crate::review::{Operation, Request};
-use crate::validate;
+use crate::validate::{self, Child};
 use crate::verdict::{RuleGroup, Verdict};
 
 /// Adds the label of a child that stands alone; denies only what the API server would keep from validation.
@@ -32,7 +29,7 @@ pub fn validate(kind: ChildKind, request: &Request<'_>, admission: &Admission) -
     if !writes_spec(request) {
         return Verdict { warnings, ..Verdict::allow(RuleGroup::ChildProtection) };
     }
-    let mut report = (Rules::of(kind).judge)(request);
+    let mut report = (Rules::of(kind).judge)(request, &admission.rules());
     report.warnings.splice(..0, warnings);
     Verdict::judge(RuleGroup::Child, report)
 }
@@ -51,7 +48,7 @@ fn writes_spec(request: &Request<'_>) -> bool {
 struct Rules {
     /// Whether the API server lets the object pass to validation.
     are_reached: fn(&Request<'_>) -> bool,
-    judge: fn(&Request<'_>) -> Report,
+    judge: fn(&Request<'_>, &validate::Context<'_>) -> Report,
 }
 
 impl Rules {
@@ -65,18 +62,18 @@ impl Rules {
         }
     }
 
-    fn of_type<T: Resource<DynamicType = ()> + DeserializeOwned>() -> Self {
+    fn of_type<T: Child>() -> Self {
         Self { are_reached: are_reached::<T>, judge: judge::<T> }
     }
 }
 
-fn are_reached<T: Resource<DynamicType = ()> + DeserializeOwned>(request: &Request<'_>) -> bool {
-    documents::<T>(request).is_ok_and(|(new, old)| shape(&new, old.as_ref()).new.is_empty())
+fn are_reached<T: Child>(request: &Request<'_>) -> bool {
+    documents::<T>(request).is_ok_and(|(new, old)| validate::child_reaches_validation(&new, old.as_ref()))
 }
 
-fn judge<T: Resource<DynamicType = ()> + DeserializeOwned>(request: &Request<'_>) -> Report {
+fn judge<T: Child>(request: &Request<'_>, cx: &validate::Context<'_>) -> Report {
     match documents::<T>(request) {
-        Ok((new, old)) => validate::child(&new, old.as_ref()),
+        Ok((new, old)) => validate::child(&new, old.as_ref(), cx),
         Err(cause) => Report { errors: vec![cause], warnings: Vec::new() },
     }
 }

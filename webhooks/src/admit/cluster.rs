@@ -8,7 +8,7 @@ use crate::defaulting;
 use crate::object::Object;
 use crate::report::{Cause, Reason};
 use crate::review::Request;
-use crate::validate;
+use crate::validate::{self, Guard};
 use crate::verdict::{Denial, RuleGroup, Verdict};
 
 /// Adds defaults; denies only what the API server would keep from validation, and then with everything that is wrong.
@@ -34,6 +34,13 @@ pub fn validate(request: &Request<'_>, admission: &Admission) -> Verdict {
         Err(cause) => invalid(cause),
     }
 }
+
+/// See its text.
+pub(crate) const U12: Guard = Guard::new(
+    "U12",
+    "0.1.0",
+    "A cluster is not deleted while `deletionProtection` is true, except with its namespace.",
+);
 
 /// Refuses to delete what is protected from it.
 pub fn delete(old: &Object<'_>) -> Verdict {

@@ -1,7 +1,8 @@
 //! From a field of a child to the field of its cluster that it was made from.
 
+use multigres_crds::names;
 use multigres_crds::resolve::{Origin, table_groups};
-use multigres_crds::v1alpha1::{DatabaseTemplate, MultigresCluster};
+use multigres_crds::v1alpha1::{CellTemplate, DatabaseTemplate, MultigresCluster};
 use serde_json::Value;
 
 use super::edits::Step::{self, Field, Item};
@@ -20,10 +21,10 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The field of the cluster to change instead. Nothing for what identifies the child or is computed.
+    /// The field of the cluster to change instead. Nothing for what identifies the child.
     pub fn of(&self, path: &[Step<'_>]) -> Option<String> {
         match path {
-            [Field("cluster" | "cell" | "database" | "tableGroup" | "shard" | "databaseRecord"), ..] => None,
+            [Field("cluster" | "cell" | "database" | "tableGroup" | "shard"), ..] => None,
             [Field("paused" | "persistentVolumeClaimRetentionPolicy"), ..] => Some(join("spec", path)),
             [Field("pods"), rest @ ..] => Some(join("spec", rest)),
             [Field("globalTopology"), Field("rootPath")] => Some("spec.globalTopoServer.rootPath".to_owned()),
@@ -67,6 +68,11 @@ impl Source<'_> {
             [Field("password"), ..] => template + ".passwordSecretRef",
             [Field("pools"), Item(index), rest @ ..] => self.pool(&template, *index, rest),
             [Field("pools"), ..] => self.pools(&template),
+            [Field("databaseRecord"), Field("port")] => {
+                self.gateway_template() + ".spec.multiGateway.service.port"
+            }
+            [Field("databaseRecord"), ..] => self.pools(&template),
+            [Field("backup"), ..] if self.inherits_backup() => join("spec", path),
             _ => join(&template, path),
         }
     }
@@ -132,11 +138,26 @@ impl Source<'_> {
         pools.iter().find(|pool| pool.name == name).map(|pool| pool.origin)
     }
 
+    fn inherits_backup(&self) -> bool {
+        self.cluster.is_some_and(|cluster| cluster.spec.backup.is_some())
+            && self.database().is_some_and(|database| database.spec.backup.is_none())
+    }
+
     fn cell_template(&self) -> String {
         let name = self.text("/cell");
-        let templates = self.cluster.map_or(&[][..], |cluster| &cluster.spec.cells.templates);
-        let index = templates.iter().position(|template| template.name == name);
-        item("spec.cells.templates", index, name)
+        item("spec.cells.templates", self.cells().iter().position(|template| template.name == name), name)
+    }
+
+    /// The template of the cell whose gateway clients of the database are told of.
+    fn gateway_template(&self) -> String {
+        let (cluster, host) = (self.text("/cluster"), self.text("/databaseRecord/host"));
+        let service = host.split('.').next().unwrap_or_default();
+        let index = self.cells().iter().position(|cell| names::multigateway(cluster, &cell.name) == service);
+        item("spec.cells.templates", index, service)
+    }
+
+    fn cells(&self) -> &[CellTemplate] {
+        self.cluster.map_or(&[], |cluster| &cluster.spec.cells.templates)
     }
 
     fn database_template(&self) -> String {
@@ -181,4 +202,92 @@ fn item(list: &str, index: Option<usize>, name: &str) -> String {
 
 fn release(how: &str) -> String {
     format!("{how} there first, which releases it")
+}
+
+#[cfg(test)]
+mod tests {
+    use multigres_crds::schema::crds;
+    use serde_json::{json, to_value};
+
+    use super::*;
+    use crate::path::FieldPath;
+    use crate::testing::reviews::{children, cluster, sharded_cluster};
+
+    /// The schema of a kind.
+    fn schema(kind: &str) -> Value {
+        let crd = crds().into_iter().find(|crd| crd.spec.names.kind == kind).unwrap();
+        to_value(&crd.spec.versions[0]).unwrap().pointer("/schema/openAPIV3Schema").unwrap().clone()
+    }
+
+    /// Every field of a schema that holds a value, and every list and map as a whole; of maps a key.
+    fn each_leaf<'s>(schema: &'s Value, at: &mut Vec<Step<'s>>, f: &mut dyn FnMut(&[Step<'s>])) {
+        let (properties, items) = (schema["properties"].as_object(), schema.get("items"));
+        let values = schema.get("additionalProperties").filter(|values| values.is_object());
+        if properties.is_none() {
+            f(at);
+        }
+        let of_map = values.map(|values| (Field("key"), values));
+        let of_list = items.map(|items| (Item(0), items));
+        let of_object = properties.into_iter().flatten().map(|(name, field)| (Field(name.as_str()), field));
+        for (step, field) in of_object.chain(of_list).chain(of_map) {
+            at.push(step);
+            each_leaf(field, at, f);
+            at.pop();
+        }
+    }
+
+    /// Whether a schema has a field of this path.
+    fn has_field(schema: &Value, path: &str) -> bool {
+        let path = FieldPath::parse(path);
+        let found = path.names().iter().try_fold(schema, |schema, name| {
+            if name.parse::<usize>().is_ok() { schema.get("items") } else { None }
+                .or_else(|| schema.get("properties")?.get(&**name))
+                .or_else(|| schema.get("additionalProperties").filter(|values| values.is_object()))
+        });
+        found.is_some()
+    }
+
+    #[test]
+    fn every_field_of_every_child_comes_from_a_field_of_the_cluster() {
+        let cluster_schema = schema("MultigresCluster");
+        for (cluster, kind) in [cluster(), sharded_cluster()]
+            .iter()
+            .flat_map(|cluster| ChildKind::ALL.map(|kind| (cluster, kind)))
+        {
+            let (child, schema) = (&children(kind, cluster)[0], schema(kind.as_str()));
+            let source = Source { kind, spec: &child["spec"], cluster: Some(cluster) };
+            let mut leaves = 0;
+            each_leaf(&schema["properties"]["spec"], &mut Vec::new(), &mut |path| {
+                leaves += 1;
+                let field = format!("{} spec{}", kind.as_str(), Steps(path));
+                match source.of(path) {
+                    Some(found) => assert!(has_field(&cluster_schema, &found), "{field}: {found}"),
+                    None => assert!(
+                        ["cluster", "cell", "database", "tableGroup", "shard"]
+                            .map(|name| [Field(name)])
+                            .iter()
+                            .any(|identity| identity == path),
+                        "{field}"
+                    ),
+                }
+            });
+            assert!(leaves > 20, "{kind:?}: {leaves}");
+        }
+        assert!(!has_field(&cluster_schema, "spec.cells.templates[0].spec.nothing"));
+    }
+
+    #[test]
+    fn a_field_is_where_it_is_written() {
+        let mut cluster = cluster();
+        cluster.spec.backup = serde_json::from_value(json!({"s3": {"bucket": "b", "region": "r"}})).unwrap();
+        let shard = &children(ChildKind::MultiShard, &cluster)[0];
+        let source = Source { kind: ChildKind::MultiShard, spec: &shard["spec"], cluster: Some(&cluster) };
+        let of = |path: &[Step<'_>]| source.of(path).unwrap();
+        assert_eq!(of(&[Field("backup"), Field("s3"), Field("bucket")]), "spec.backup.s3.bucket");
+        assert_eq!(of(&[Field("databaseRecord"), Field("cells")]), "spec.databases.templates[0].spec.pools");
+        assert_eq!(
+            of(&[Field("databaseRecord"), Field("port")]),
+            "spec.cells.templates[0].spec.multiGateway.service.port"
+        );
+    }
 }

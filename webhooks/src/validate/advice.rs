@@ -12,7 +12,7 @@ use super::{ClusterContext, Reporter, rule};
 
 rule!(
     /// Of a section that is not managed, or of an etcd that is not used, the template is ignored.
-    W04 since "0.1.0" = ignored_sections
+    W04 since "0.1.0" = cluster: ignored_sections
 );
 
 fn ignored_sections(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -67,7 +67,7 @@ fn ignored_sections(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// Multigres serves only one shard of one table group today.
-    W05 since "0.1.0" = unserved_shards
+    W05 since "0.1.0" = cluster: unserved_shards
 );
 
 fn unserved_shards(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -85,7 +85,7 @@ fn unserved_shards(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// With fewer than three instances that can lead, writes stop while one is down.
-    W06 since "0.1.0" = few_instances
+    W06 since "0.1.0" = cluster: few_instances
 );
 
 fn few_instances(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -103,7 +103,7 @@ fn few_instances(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// Multigres does not know of read-only pools yet, and may elect one.
-    W07 since "0.1.0" = read_only_pools
+    W07 since "0.1.0" = cluster: read_only_pools
 );
 
 fn read_only_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -125,7 +125,7 @@ fn each_group<'c>(
 
 rule!(
     /// A topology with one member cannot outlive it.
-    W08 since "0.1.0" = single_etcd
+    W08 since "0.1.0" = cluster: single_etcd
 );
 
 fn single_etcd(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -138,7 +138,7 @@ fn single_etcd(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// A cluster in one cell fails with it.
-    W09 since "0.1.0" = single_cell
+    W09 since "0.1.0" = cluster: single_cell
 );
 
 fn single_cell(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -149,7 +149,7 @@ fn single_cell(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// A load balancer without TLS and source ranges sends passwords and data in the clear, to whoever connects.
-    W10 since "0.1.0" = open_gateways
+    W10 since "0.1.0" = cluster: open_gateways
 );
 
 fn open_gateways(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -176,7 +176,7 @@ fn open_gateways(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// Where no backup is configured, every shard needs a shared volume of the default class.
-    W11 since "0.1.0" = default_backup
+    W11 since "0.1.0" = cluster: default_backup
 );
 
 fn default_backup(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -193,24 +193,15 @@ fn default_backup(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// A new name is a new database or table group: nothing moves there.
-    W12 since "0.1.0" = renames
+    W12 since "0.1.0" = cluster: renames
 );
 
 fn renames(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let Some(old) = &cx.old else { return };
-    let databases = |view: &super::View<'_>| -> BTreeSet<String> {
-        view.databases.iter().map(|database| database.template.name.clone()).collect()
-    };
-    renamed("database", &databases(&cx.new), &databases(old), report);
-    for database in &cx.new.databases {
-        let Some(old) = old.databases.iter().find(|old| old.template.name == database.template.name) else {
-            continue;
-        };
-        let groups = |database: &Database<'_>| -> BTreeSet<String> {
-            database.groups.iter().map(|group| group.name.to_owned()).collect()
-        };
-        renamed("table group", &groups(database), &groups(old), report);
-    }
+    renamed("database", &cx.new.database_names(), &old.database_names(), report);
+    cx.new.each_kept_database(old, |_, database, old| {
+        renamed("table group", &database.group_names(), &old.group_names(), report);
+    });
 }
 
 fn renamed(kind: &str, new: &BTreeSet<String>, old: &BTreeSet<String>, report: &mut Reporter<'_>) {

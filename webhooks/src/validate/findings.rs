@@ -1,5 +1,6 @@
 //! What rules find.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 
 use crate::path::{FieldPath, PathSet};
@@ -44,6 +45,11 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// What tells these from others.
+    pub(super) fn fingerprints(&self) -> HashSet<Fingerprint> {
+        self.errors.iter().map(Finding::fingerprint).collect()
+    }
+
     pub(super) fn of<'f>(&'f mut self, rule: &'static str, unknown: &'f PathSet) -> Reporter<'f> {
         Reporter { findings: self, rule, unknown }
     }

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use multigres_crds::v1alpha1::{Container, DatabaseImages};
-
 use super::view::{Database, View};
-use super::{ClusterContext, Reporter, rule};
+use super::{ChildContext, ClusterContext, Field, Fields, Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote, shorten};
 
@@ -16,29 +14,37 @@ const MAX_IMAGE: usize = 48;
 
 rule!(
     /// An image is a reference that a container runtime can read.
-    C16 since "0.1.0" = references
+    C16 since "0.1.0" = field: references
 );
 
-fn references(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
-    each_image(&cx.new, &mut |path, image| {
-        if Reference::parse(image).is_none() {
-            let message = format!(
-                "{} is no image reference; write for example \"ghcr.io/multigres/multigres:v0.1.0\"",
-                quote(image)
-            );
-            report.error(path, Reason::Invalid, image, message);
-        }
-    });
+fn references(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
+    let Field::Image(image) = field else { return };
+    if Reference::parse(image).is_none() {
+        let message = format!(
+            "{} is no image reference; write for example \"ghcr.io/multigres/multigres:v0.1.0\"",
+            quote(image)
+        );
+        report.error(path, Reason::Invalid, image, message);
+    }
 }
 
 rule!(
     /// An image without a fixed version may be another after a restart.
-    W02 since "0.1.0" = floating_tags
+    W02 since "0.1.0" = cluster: floating_tags, child: floating_tags_of_child
 );
 
 fn floating_tags(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    tell_floating(&cx.new, report);
+}
+
+fn floating_tags_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    tell_floating(&cx.new.spec, report);
+}
+
+fn tell_floating<'a>(object: &impl Fields<'a>, report: &mut Reporter<'_>) {
     let mut floating: BTreeMap<String, (String, usize)> = BTreeMap::new();
-    each_image(&cx.new, &mut |path, image| {
+    object.each_field(&mut |path, field| {
+        let Field::Image(image) = field else { return };
         if Reference::parse(image).is_some_and(|reference| reference.is_floating()) {
             floating.entry(image.to_owned()).or_insert_with(|| (path.to_string(), 0)).1 += 1;
         }
@@ -52,7 +58,7 @@ fn floating_tags(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// A stock image of PostgreSQL has neither pgctld nor pgBackRest.
-    W01 since "0.1.0" = stock_postgres
+    W01 since "0.1.0" = cluster: stock_postgres
 );
 
 fn stock_postgres(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -67,7 +73,7 @@ fn stock_postgres(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// Multigres is made for one major version of PostgreSQL.
-    W03 since "0.1.0" = other_major
+    W03 since "0.1.0" = cluster: other_major
 );
 
 fn other_major(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -101,56 +107,8 @@ fn postgres_images<'a>(view: &View<'a>) -> BTreeMap<&'a str, &'a str> {
     images
 }
 
-/// Every image that is written.
-fn each_image<'a>(view: &View<'a>, f: &mut dyn FnMut(&Path<'_>, &'a str)) {
-    let spec = view.spec();
-    let mut visit = |path: &Path<'_>, image: Option<&'a String>| {
-        if let Some(image) = image {
-            f(path, image);
-        }
-    };
-    let etcd = spec.global_topo_server.managed_spec.as_ref();
-    visit(&Path::new("spec.globalTopoServer.managedSpec.image"), etcd.and_then(|etcd| etcd.image.as_ref()));
-    let admin = spec.admin.as_ref().and_then(|admin| admin.spec.as_ref());
-    visit(&Path::new("spec.admin.spec.image"), admin.and_then(|admin| admin.image.as_ref()));
-    let orch = spec.orchestrator.as_ref().and_then(|orch| orch.spec.as_ref());
-    visit(&Path::new("spec.orchestrator.spec.image"), orch.and_then(|orch| orch.image.as_ref()));
-    visit(&Path::new("spec.cells.multiGatewayImage"), spec.cells.multi_gateway_image.as_ref());
-    view.each_cell(|path, cell| {
-        let gateway = cell.spec.multi_gateway.as_ref();
-        visit(&path.field("spec.multiGateway.image"), gateway.and_then(|gateway| gateway.image.as_ref()));
-    });
-    let of_databases = |path: &Path<'_>,
-                        images: Option<&'a DatabaseImages>,
-                        visit: &mut dyn FnMut(&Path<'_>, Option<&'a String>)| {
-        let Some(images) = images else { return };
-        visit(&path.field("postgres"), images.postgres.as_ref());
-        visit(&path.field("multiPooler"), images.multi_pooler.as_ref());
-        visit(&path.field("multipooler"), images.multipooler.as_ref());
-        visit(&path.field("postgresExporter"), images.postgres_exporter.as_ref());
-    };
-    let shared = spec.databases.as_ref().and_then(|databases| databases.images.as_ref());
-    of_databases(&Path::new("spec.databases.images"), shared, &mut visit);
-    view.each_database(|path, database| {
-        let spec = &database.template.spec;
-        of_databases(&path.field("spec.images"), spec.images.as_ref(), &mut visit);
-        let exporter = spec.postgres_exporter.as_ref();
-        visit(
-            &path.field("spec.postgresExporter.image"),
-            exporter.and_then(|exporter| exporter.image.as_ref()),
-        );
-    });
-    view.each_written(|path, pool| {
-        let image =
-            |container: Option<&'a Container>| container.and_then(|container| container.image.as_ref());
-        visit(&path.field("postgres.image"), image(pool.postgres));
-        visit(&path.field("multiPooler.image"), image(pool.multi_pooler));
-        visit(&path.field("multipooler.image"), image(pool.multipooler));
-    });
-}
-
 /// A reference to an image, as the OCI distribution specification has it: `[domain/]path[:tag][@digest]`.
-struct Reference<'a> {
+pub(super) struct Reference<'a> {
     /// The repository without its domain.
     path: &'a str,
     domain: Option<&'a str>,
@@ -159,7 +117,7 @@ struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
+    pub fn parse(text: &'a str) -> Option<Self> {
         let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
         let tag_at = rest.rfind(':').filter(|colon| !rest[*colon..].contains('/'));
         let (name, tag) = tag_at.map_or((rest, None), |colon| (&rest[..colon], Some(&rest[colon + 1..])));
@@ -188,9 +146,9 @@ impl<'a> Reference<'a> {
     }
 
     /// The major version of PostgreSQL, where name and tag tell it.
-    fn postgres_major(&self) -> Option<u32> {
+    pub fn postgres_major(&self) -> Option<u32> {
         let name = self.path.rsplit('/').next()?;
-        let tag = self.tag.filter(|_| name.starts_with("postgres"))?;
+        let tag = self.tag.filter(|_| name.contains("postgres"))?;
         let end = tag.find(|c: char| !c.is_ascii_digit()).unwrap_or(tag.len());
         let rest = &tag[end..];
         if rest.is_empty() || rest.starts_with(['.', '-']) { tag[..end].parse().ok() } else { None }

@@ -1,6 +1,6 @@
 //! What things may be called.
 
-use super::{ClusterContext, Reporter, rule};
+use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote};
 
@@ -13,7 +13,7 @@ const GENERATED: usize = 5;
 
 rule!(
     /// A cluster's name is a DNS-1035 label of at most 40 characters, since names of Services begin with it.
-    C01 since "0.1.0" = cluster_name
+    C01 since "0.1.0" = cluster: cluster_name, child: name_of_cluster
 );
 
 fn cluster_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -22,13 +22,7 @@ fn cluster_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let (name, prefix) = (given(&meta.name), given(&meta.generate_name));
     let written = |name: &String| !prefix.as_ref().is_some_and(|prefix| is_generated(name, prefix));
     if let Some(name) = name.filter(written) {
-        if name.len() > MAX_CLUSTER || !is_dns1035_label(&name) {
-            let message = format!(
-                "{} is no name for a cluster; use at most {MAX_CLUSTER} lower-case letters, digits and '-', first a letter",
-                quote(&name)
-            );
-            report.error(&Path::new("metadata.name"), Reason::Invalid, &name, message);
-        }
+        check_cluster(&Path::new("metadata.name"), &name, report);
     } else if let Some(prefix) = prefix {
         let most = MAX_CLUSTER - GENERATED;
         if prefix.len() > most || !is_dns1035_label(&format!("{prefix}x")) {
@@ -41,6 +35,20 @@ fn cluster_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     }
 }
 
+fn name_of_cluster(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    check_cluster(&Path::new("spec.cluster"), cx.new.spec.cluster(), report);
+}
+
+fn check_cluster(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
+    if name.len() > MAX_CLUSTER || !is_dns1035_label(name) {
+        let message = format!(
+            "{} is no name for a cluster; use at most {MAX_CLUSTER} lower-case letters, digits and '-', first a letter",
+            quote(name)
+        );
+        report.error(path, Reason::Invalid, name, message);
+    }
+}
+
 /// Whether the API server made the name of the prefix, cut to fit, before it asked: then the prefix is what the
 /// author can change.
 fn is_generated(name: &str, prefix: &str) -> bool {
@@ -50,76 +58,128 @@ fn is_generated(name: &str, prefix: &str) -> bool {
 
 rule!(
     /// Cell and pool names fit into host names and pooler ids, and no cell is called like a key of the topology.
-    C06 since "0.1.0" = cell_and_pool_names
+    C06 since "0.1.0" = cluster: cell_and_pool_names, child: cells_and_pools_of_child
 );
 
 fn cell_and_pool_names(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
-    cx.new.each_cell(|path, cell| {
-        let name = cell.name.as_str();
-        if RESERVED_CELLS.contains(&name) {
-            let message = format!("{} is a key of the topology; choose another name", quote(name));
-            report.error(&path.field("name"), Reason::Invalid, name, message);
-        } else if name.len() > MAX_CELL || !multigres_crds::names::is_dns_label(name) {
-            let message = format!(
-                "{} is no name for a cell; use at most {MAX_CELL} lower-case letters, digits and '-', first and last no '-'",
-                quote(name)
-            );
-            report.error(&path.field("name"), Reason::Invalid, name, message);
-        }
-    });
+    cx.new.each_cell(|path, cell| check_cell(&path.field("name"), &cell.name, report));
     cx.new.each_database(|path, database| {
         database.each_full_pool(path, |path, _, pool| {
-            let Some(name) = pool.name.as_deref().filter(|name| !is_pool_name(name)) else { return };
-            let message = format!(
-                "{} is no name for a pool; use at most 50 letters, digits and '-', first a lower-case letter or a \
-                 digit, last no '-'",
-                quote(name)
-            );
-            report.error(&path.field("name"), Reason::Invalid, name, message);
+            if let Some(name) = &pool.name {
+                check_pool(&path.field("name"), name, report);
+            }
         });
     });
+}
+
+fn cells_and_pools_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    let path = Path::new("spec");
+    match cx.new.spec {
+        ChildSpec::MultiCell(spec) => check_cell(&path.field("cell"), &spec.cell, report),
+        ChildSpec::MultiOrch(spec) => {
+            let list = path.field("cells");
+            for (index, cell) in spec.cells.iter().enumerate() {
+                check_cell(&list.item(index, &cell.name).field("name"), &cell.name, report);
+            }
+        }
+        ChildSpec::MultiShard(spec) => {
+            let list = path.field("pools");
+            for (index, pool) in spec.pools.iter().enumerate() {
+                let path = list.item(index, &pool.name);
+                check_pool(&path.field("name"), &pool.name, report);
+                check_cell(&path.field("cell"), &pool.cell, report);
+            }
+        }
+        ChildSpec::TopoServer(_) | ChildSpec::MultiAdmin(_) => {}
+    }
+}
+
+fn check_cell(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
+    if RESERVED_CELLS.contains(&name) {
+        let message = format!("{} is a key of the topology; choose another name", quote(name));
+        report.error(path, Reason::Invalid, name, message);
+    } else if name.len() > MAX_CELL || !multigres_crds::names::is_dns_label(name) {
+        let message = format!(
+            "{} is no name for a cell; use at most {MAX_CELL} lower-case letters, digits and '-', first and last no '-'",
+            quote(name)
+        );
+        report.error(path, Reason::Invalid, name, message);
+    }
+}
+
+fn check_pool(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
+    if !is_pool_name(name) {
+        let message = format!(
+            "{} is no name for a pool; use at most 50 letters, digits and '-', first a lower-case letter or a digit, \
+             last no '-'",
+            quote(name)
+        );
+        report.error(path, Reason::Invalid, name, message);
+    }
 }
 
 rule!(
     /// A database's name is an identifier that PostgreSQL needs no quotes for, and a legal label value.
-    C07 since "0.1.0" = database_name
+    C07 since "0.1.0" = cluster: database_name, child: databases_of_child
 );
 
 fn database_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     cx.new.each_database(|path, database| {
-        let name = database.template.name.as_str();
-        if matches!(name, "template0" | "template1") {
-            let message = format!("{} is a template of PostgreSQL; choose another name", quote(name));
-            report.error(&path.field("name"), Reason::Invalid, name, message);
-        } else if !is_identifier(name, 63, |c| c == '_') {
-            let message = format!(
-                "{} is no name for a database; use at most 63 lower-case letters, digits and '_', first a letter, last no '_'",
-                quote(name)
-            );
-            report.error(&path.field("name"), Reason::Invalid, name, message);
-        }
+        check_database(&path.field("name"), &database.template.name, report);
     });
+}
+
+fn databases_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    match cx.new.spec {
+        ChildSpec::MultiShard(spec) => check_database(&Path::new("spec.database"), &spec.database, report),
+        ChildSpec::MultiOrch(spec) => {
+            for (index, name) in spec.databases.iter().enumerate() {
+                check_database(&Path::new("spec.databases").item(index, name), name, report);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn check_database(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
+    if matches!(name, "template0" | "template1") {
+        let message = format!("{} is a template of PostgreSQL; choose another name", quote(name));
+        report.error(path, Reason::Invalid, name, message);
+    } else if !is_identifier(name, 63, |c| c == '_') {
+        let message = format!(
+            "{} is no name for a database; use at most 63 lower-case letters, digits and '_', first a letter, last no '_'",
+            quote(name)
+        );
+        report.error(path, Reason::Invalid, name, message);
+    }
 }
 
 rule!(
     /// A table group's name is a short identifier, since names of Services and labels contain it.
-    C11 since "0.1.0" = table_group_name
+    C11 since "0.1.0" = cluster: table_group_name, child: table_group_of_child
 );
 
 fn table_group_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     cx.new.each_database(|path, database| {
-        database.each_group(path, |path, group| {
-            if is_identifier(&group.name, 25, |c| matches!(c, '_' | '-')) {
-                return;
-            }
-            let message = format!(
-                "{} is no name for a table group; use at most 25 lower-case letters, digits, '_' and '-', first a \
-                 letter, last a letter or digit",
-                quote(&group.name)
-            );
-            report.error(&path.field("name"), Reason::Invalid, &group.name, message);
-        });
+        database.each_group(path, |path, group| check_table_group(&path.field("name"), &group.name, report));
     });
+}
+
+fn table_group_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    if let ChildSpec::MultiShard(spec) = cx.new.spec {
+        check_table_group(&Path::new("spec.tableGroup"), &spec.table_group, report);
+    }
+}
+
+fn check_table_group(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
+    if !is_identifier(name, 25, |c| matches!(c, '_' | '-')) {
+        let message = format!(
+            "{} is no name for a table group; use at most 25 lower-case letters, digits, '_' and '-', first a letter, \
+             last a letter or digit",
+            quote(name)
+        );
+        report.error(path, Reason::Invalid, name, message);
+    }
 }
 
 fn is_dns1035_label(name: &str) -> bool {

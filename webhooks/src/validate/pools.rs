@@ -2,21 +2,20 @@
 
 use std::collections::HashSet;
 
-use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource};
+use multigres_crds::resolve::{Origin, TableGroupSource};
 use multigres_crds::v1alpha1::{DatabaseImages, DurabilityPolicy, PoolType};
 
+use super::membership::QUORUM;
 use super::text::{alternatives, count, suggestion};
 use super::view::{CELLS, Database};
-use super::{ClusterContext, Reporter, rule};
+use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
+use crate::lookup::Known;
 use crate::path::{FieldPath, Path};
 use crate::report::{Reason, quote};
 
-/// Instances that each durability policy needs.
-const QUORUM: i32 = 2;
-
 rule!(
     /// The pools of a shard have different names; cells, databases and table groups do too, by the keys of their lists.
-    C05 since "0.1.0" = pool_names_differ
+    C05 since "0.1.0" = cluster: pool_names_differ
 );
 
 fn pool_names_differ(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -43,7 +42,7 @@ fn pool_names_differ(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// A database is written in exactly one form, `pools` or `tableGroups`, and its shards have pools.
-    C08 since "0.1.0" = one_form
+    C08 since "0.1.0" = cluster: one_form
 );
 
 fn one_form(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -76,12 +75,15 @@ fn one_form(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// A pool runs in a cell of this cluster.
-    C09 since "0.1.0" = cells_of_pools
+    C09 since "0.1.0" = cluster: cells_of_pools
 );
 
 fn cells_of_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let Some(cells) = cx.new.cell_names() else { return };
     let managed = cx.new.spec().cells.managed.unwrap_or(true);
+    let meta = &cx.new.cluster.metadata;
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let standing = || cx.lookup.cells(&part(&meta.namespace), &part(&meta.name));
     let mut check = |path: &Path<'_>, cell: &str| {
         if cells.contains(cell) {
             return;
@@ -93,7 +95,7 @@ fn cells_of_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             });
             let message = format!("{name} is no cell of this cluster; {hint}");
             report.error(&path.field("cell"), Reason::NotFound, cell, message);
-        } else {
+        } else if !matches!(standing(), Known::Yes(standing) if standing.contains(cell)) {
             report.warn(format!(
                 "{name} is no cell of spec.cells; its pools wait for a MultiCell of that name"
             ));
@@ -111,7 +113,7 @@ fn cells_of_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// The short form says where the primary is preferred, once, and each of its entries holds a pool.
-    C10 since "0.1.0" = one_primary
+    C10 since "0.1.0" = cluster: one_primary
 );
 
 fn one_primary(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -152,7 +154,7 @@ fn one_primary(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// A shard has as many primary-eligible instances, in as many cells, as its durability policy needs.
-    C12 since "0.1.0" = enough_instances
+    C12 since "0.1.0" = cluster: enough_instances, child: enough_of_shard
 );
 
 fn enough_instances(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -165,8 +167,8 @@ fn enough_instances(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             let eligible: Vec<_> =
                 group.pools.iter().filter(|pool| pool.type_ == PoolType::Replica).collect();
             let Some(first) = eligible.first().copied().or(group.pools.first()) else { continue };
-            let problem = shortage(policy, &eligible);
-            if let Some((field, found, message)) = problem {
+            let instances = eligible.iter().map(|pool| (pool.cell, pool.member.replicas()));
+            if let Some((field, found, message)) = shortage(policy, instances) {
                 let path = database.at_pool(path, first, |site| match field {
                     "cell" => FieldPath::from(&site.entry.field(field)),
                     _ => FieldPath::from(&site.block.field(field)),
@@ -196,16 +198,36 @@ fn is_known(
     })
 }
 
-/// What is missing for the policy: the field that says so, what it amounts to, and the message.
-fn shortage(
+fn enough_of_shard(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    let ChildSpec::MultiShard(spec) = cx.new.spec else { return };
+    let list = Path::new("spec.pools");
+    let eligible = || spec.pools.iter().enumerate().filter(|(_, pool)| pool.type_ == PoolType::Replica);
+    let Some((index, first)) = eligible().next().or(spec.pools.iter().enumerate().next()) else { return };
+    if !cx.new.knows(&list) || !cx.new.knows(&Path::new("spec.durabilityPolicy")) {
+        return;
+    }
+    let instances = eligible().map(|(_, pool)| (pool.cell.as_str(), pool.replicas));
+    if let Some((field, found, message)) = shortage(spec.durability_policy, instances) {
+        report.error(&list.item(index, &first.name).field(field), Reason::Invalid, found, message);
+    }
+}
+
+/// What is missing for the policy, of pools that can lead, by cell and number of instances: the field that says so,
+/// what it amounts to, and the message.
+fn shortage<'p>(
     policy: DurabilityPolicy,
-    eligible: &[&PoolSource<'_>],
+    pools: impl Iterator<Item = (&'p str, i32)>,
 ) -> Option<(&'static str, String, String)> {
     let name = policy.as_str();
-    let instances: i32 = eligible.iter().map(|pool| pool.member.replicas()).sum();
-    let occupied = eligible.iter().filter(|pool| pool.member.replicas() > 0).map(|pool| pool.cell);
-    let cells = occupied.collect::<HashSet<_>>().len();
-    if eligible.is_empty() {
+    let (mut pool_count, mut instances, mut cells) = (0, 0_i32, HashSet::new());
+    for (cell, replicas) in pools {
+        pool_count += 1;
+        instances = instances.saturating_add(replicas);
+        if replicas > 0 {
+            cells.insert(cell);
+        }
+    }
+    if pool_count == 0 {
         let message = format!(
             "no pool of this shard can lead, and {name} needs 2 instances that can; add a pool of type replica"
         );
@@ -216,7 +238,7 @@ fn shortage(
             count(instances, "instance")
         );
         Some(("replicas", instances.to_string(), message))
-    } else if policy == DurabilityPolicy::MultiCellAtLeast2 && cells < 2 {
+    } else if policy == DurabilityPolicy::MultiCellAtLeast2 && cells.len() < 2 {
         let message = format!(
             "all instances that can lead this shard are in one cell, and {name} needs 2 cells; add a pool of type replica in another cell"
         );
@@ -228,22 +250,35 @@ fn shortage(
 
 rule!(
     /// The pool in which the primary is preferred has 1 to 10 instances; other bounds are in the schema.
-    C15 since "0.1.0" = primary_replicas
+    C15 since "0.1.0" = cluster: primary_replicas, child: primary_of_shard
 );
 
 fn primary_replicas(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     cx.new.each_pool(|site, pool| {
-        let replicas = pool.member.replicas();
-        if matches!(pool.origin, Origin::Primary { .. }) && !(1..=10).contains(&replicas) {
-            let message = format!("{replicas} is out of bounds; a primary pool has 1 to 10 instances");
-            report.error(&site.block.field("replicas"), Reason::Invalid, replicas, message);
+        if matches!(pool.origin, Origin::Primary { .. }) {
+            check_primary(&site.block, pool.member.replicas(), report);
         }
     });
 }
 
+fn primary_of_shard(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    let ChildSpec::MultiShard(spec) = cx.new.spec else { return };
+    let list = Path::new("spec.pools");
+    for (index, pool) in spec.pools.iter().enumerate().filter(|(_, pool)| pool.primary_preferred) {
+        check_primary(&list.item(index, &pool.name), pool.replicas, report);
+    }
+}
+
+fn check_primary(pool: &Path<'_>, replicas: i32, report: &mut Reporter<'_>) {
+    if !(1..=10).contains(&replicas) {
+        let message = format!("{replicas} is out of bounds; a primary pool has 1 to 10 instances");
+        report.error(&pool.field("replicas"), Reason::Invalid, replicas, message);
+    }
+}
+
 rule!(
     /// A cluster whose cells are managed has at least one.
-    C17 since "0.1.0" = some_cell
+    C17 since "0.1.0" = cluster: some_cell
 );
 
 fn some_cell(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -256,7 +291,7 @@ fn some_cell(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// The pooler is spelled `multiPooler` or `multipooler`, not both in one place.
-    C18 since "0.1.0" = one_spelling
+    C18 since "0.1.0" = cluster: one_spelling
 );
 
 fn one_spelling(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {

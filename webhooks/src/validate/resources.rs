@@ -1,33 +1,31 @@
 //! CPU, memory, and other amounts.
 
-use multigres_crds::v1alpha1::{Container, ResourceRequirements};
+use multigres_crds::v1alpha1::ResourceRequirements;
 
-use super::view::View;
-use super::{ClusterContext, Reporter, rule};
+use super::{Field, Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote};
 
 rule!(
     /// An amount is a quantity of Kubernetes and not negative, and a limit is not below its request.
-    C14 since "0.1.0" = amounts
+    C14 since "0.1.0" = field: amounts
 );
 
-fn amounts(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
-    each_resources(&cx.new, &mut |path, resources| {
-        for (field, amounts) in [("requests", &resources.requests), ("limits", &resources.limits)] {
-            let path = path.field(field);
-            for (resource, amount) in amounts {
-                let problem = match amount.value() {
-                    None => "is no quantity; write for example \"500m\", \"2Gi\" or 1",
-                    Some(value) if value.0 < 0 => "is negative; write 0 or more",
-                    Some(_) => continue,
-                };
-                let message = format!("{} {problem}", quote(&amount.0));
-                report.error(&path.key(resource), Reason::Invalid, &amount.0, message);
-            }
+fn amounts(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
+    let Field::Resources(resources) = field else { return };
+    for (field, amounts) in [("requests", &resources.requests), ("limits", &resources.limits)] {
+        let path = path.field(field);
+        for (resource, amount) in amounts {
+            let problem = match amount.value() {
+                None => "is no quantity; write for example \"500m\", \"2Gi\" or 1",
+                Some(value) if value.0 < 0 => "is negative; write 0 or more",
+                Some(_) => continue,
+            };
+            let message = format!("{} {problem}", quote(&amount.0));
+            report.error(&path.key(resource), Reason::Invalid, &amount.0, message);
         }
-        limits_hold_requests(path, resources, report);
-    });
+    }
+    limits_hold_requests(path, resources, report);
 }
 
 fn limits_hold_requests(path: &Path<'_>, resources: &ResourceRequirements, report: &mut Reporter<'_>) {
@@ -43,43 +41,6 @@ fn limits_hold_requests(path: &Path<'_>, resources: &ResourceRequirements, repor
             report.error(&path.key(resource), Reason::Invalid, format!("{limit} {request}"), message);
         }
     }
-}
-
-/// The resources of every container, as they are written.
-fn each_resources<'a>(view: &View<'a>, f: &mut dyn FnMut(&Path<'_>, &'a ResourceRequirements)) {
-    let spec = view.spec();
-    let mut visit = |path: &Path<'_>, resources: Option<&'a ResourceRequirements>| {
-        if let Some(resources) = resources {
-            f(&path.field("resources"), resources);
-        }
-    };
-    let etcd = spec.global_topo_server.managed_spec.as_ref();
-    visit(&Path::new("spec.globalTopoServer.managedSpec"), etcd.and_then(|etcd| etcd.resources.as_ref()));
-    let admin = spec.admin.as_ref().and_then(|admin| admin.spec.as_ref());
-    visit(&Path::new("spec.admin.spec"), admin.and_then(|admin| admin.resources.as_ref()));
-    let orch = spec.orchestrator.as_ref().and_then(|orch| orch.spec.as_ref());
-    visit(&Path::new("spec.orchestrator.spec"), orch.and_then(|orch| orch.resources.as_ref()));
-    view.each_cell(|path, cell| {
-        let gateway = cell.spec.multi_gateway.as_ref();
-        visit(&path.field("spec.multiGateway"), gateway.and_then(|gateway| gateway.resources.as_ref()));
-    });
-    view.each_database(|path, database| {
-        let exporter = database.template.spec.postgres_exporter.as_ref();
-        visit(
-            &path.field("spec.postgresExporter"),
-            exporter.and_then(|exporter| exporter.resources.as_ref()),
-        );
-    });
-    view.each_written(|path, pool| {
-        let containers: [(&str, Option<&Container>); 3] = [
-            ("postgres", pool.postgres),
-            ("multiPooler", pool.multi_pooler),
-            ("multipooler", pool.multipooler),
-        ];
-        for (field, container) in containers {
-            visit(&path.field(field), container.and_then(|container| container.resources.as_ref()));
-        }
-    });
 }
 
 #[cfg(test)]

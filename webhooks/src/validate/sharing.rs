@@ -14,7 +14,7 @@ use crate::report::{Reason, quote};
 
 rule!(
     /// No part of a topology is another cluster's as well: not the same root path, or one within it, on the same etcd.
-    C19 since "0.1.0" = own_topology
+    C19 since "0.1.0" = cluster: own_topology
 );
 
 fn own_topology(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -43,7 +43,7 @@ fn own_topology(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// No two objects of a kind get the same name, within the cluster or with another one of the namespace.
-    C20 since "0.1.0" = own_names
+    C20 since "0.1.0" = cluster: own_names
 );
 
 fn own_names(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {

@@ -1,9 +1,15 @@
 //! Tables of examples for single rules.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use multigres_crds::labels;
+use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use serde_json::Value;
 
-use super::{RULES, Rule, WARNINGS, run};
-use crate::lookup::{Lookup, Offline};
+use super::{RULES, Rule, WARNINGS, of_cluster};
+use crate::kind::ChildKind;
+use crate::lookup::{Claim, Existing, Known, Lookup, Offline};
 use crate::testing::{Edit, decode, edited, small};
 
 fn rule(id: &str) -> &'static Rule {
@@ -14,7 +20,7 @@ fn rule(id: &str) -> &'static Rule {
 pub fn found(id: &str, new: &Value, old: Option<&Value>, lookup: &dyn Lookup) -> Vec<String> {
     let (new, old) = (new.to_string(), old.map(Value::to_string));
     let (new, old) = (decode(&new), old.as_deref().map(decode));
-    let found = run([rule(id)].into_iter(), &new, old.as_ref(), lookup);
+    let found = of_cluster([rule(id)].into_iter(), &new, old.as_ref(), lookup);
     let errors = found.errors.into_iter().map(|finding| finding.located.cause);
     let errors =
         errors.map(|cause| format!("{} {}", &cause.reason.as_str()["FieldValue".len()..], cause.field));
@@ -36,5 +42,57 @@ pub fn update(id: &str, table: &[(Vec<Edit>, Vec<Edit>, &[&str])]) {
         let new = edited(old.clone(), edits);
         assert_eq!(found(id, &new, Some(&old), &Offline), *expected, "{id} {before:?} {edits:?}");
         assert!(found(id, &old, Some(&old), &Offline).is_empty(), "{id} {before:?}: nothing changed");
+    }
+}
+
+/// Children that are there, and no others.
+#[derive(Default)]
+pub struct Children(Vec<(ChildKind, Value)>);
+
+impl Children {
+    pub fn of(children: impl Iterator<Item = (ChildKind, Value)>) -> Self {
+        Self(children.collect())
+    }
+}
+
+impl Lookup for Children {
+    fn synced(&self) -> bool {
+        true
+    }
+
+    fn cluster(&self, _: &str, _: &str) -> Option<Arc<MultigresCluster>> {
+        None
+    }
+
+    fn child(&self, kind: ChildKind, _: &str, name: &str) -> Known<Option<Existing>> {
+        let is_it = |(of, child): &&(ChildKind, Value)| *of == kind && child["metadata"]["name"] == name;
+        let spec =
+            |(_, child): &(ChildKind, Value)| Existing { controller: None, spec: child["spec"].clone() };
+        Known::Yes(self.0.iter().find(is_it).map(spec))
+    }
+
+    fn cells(&self, _: &str, cluster: &str) -> Known<BTreeSet<String>> {
+        let cells =
+            self.0.iter().filter(|(kind, _)| *kind == ChildKind::MultiCell).map(|(_, child)| &child["spec"]);
+        let of_cluster = cells.filter(|spec| spec["cluster"] == cluster);
+        Known::Yes(of_cluster.filter_map(|spec| spec["cell"].as_str().map(str::to_owned)).collect())
+    }
+}
+
+/// What is known of the claims of the small cluster.
+pub struct Claims(pub Known<Vec<Claim>>);
+
+impl Lookup for Claims {
+    fn synced(&self) -> bool {
+        true
+    }
+
+    fn cluster(&self, _: &str, _: &str) -> Option<Arc<MultigresCluster>> {
+        None
+    }
+
+    fn claims(&self, namespace: &str, of: &StringMap) -> Known<Vec<Claim>> {
+        assert_eq!((namespace, of[labels::CLUSTER].as_str()), ("ns", "c"));
+        self.0.clone()
     }
 }

@@ -2,7 +2,7 @@
 
 use multigres_crds::address;
 
-use super::{ClusterContext, Reporter, rule};
+use super::{ClusterContext, Field, Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote};
 
@@ -10,22 +10,14 @@ const GLOBAL: Path<'static> = Path::new("spec.globalTopoServer");
 
 rule!(
     /// A root path is absolute and in normal form, so that equal paths are spelled equally.
-    C02 since "0.1.0" = root_paths
+    C02 since "0.1.0" = field: root_path
 );
 
-fn root_paths(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
-    let mut check = |path: &Path<'_>, root: &str| {
-        if let Some(problem) = root_path_problem(root) {
-            report.error(path, Reason::Invalid, root, format!("{} {problem}", quote(root)));
-        }
-    };
-    check(&GLOBAL.field("rootPath"), &cx.new.spec().global_topo_server.root_path);
-    cx.new.each_cell(|path, cell| {
-        let own = cell.spec.topo_server.as_ref().and_then(|topology| topology.external.as_ref());
-        if let Some(external) = own {
-            check(&path.field("spec.topoServer.external.rootPath"), &external.root_path);
-        }
-    });
+fn root_path(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
+    let Field::RootPath(root) = field else { return };
+    if let Some(problem) = root_path_problem(root) {
+        report.error(path, Reason::Invalid, root, format!("{} {problem}", quote(root)));
+    }
 }
 
 fn root_path_problem(root: &str) -> Option<&'static str> {
@@ -46,30 +38,19 @@ fn root_path_problem(root: &str) -> Option<&'static str> {
 
 rule!(
     /// An address is a list of `host:port`, without URL schemes, what a copied link leaves behind, or repetitions.
-    C03 since "0.1.0" = addresses
+    C03 since "0.1.0" = field: addresses
 );
 
-fn addresses(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
-    let mut check = |path: &Path<'_>, list: &str| {
-        if let Err(problem) = address::parse(list) {
-            report.error(path, Reason::Invalid, list, problem.to_string());
-        }
-    };
-    let global = cx.new.spec().global_topo_server.external.as_ref();
-    if let Some(list) = global.and_then(|external| external.address.as_ref()) {
-        check(&GLOBAL.field("external.address"), list);
+fn addresses(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
+    let Field::Address(list) = field else { return };
+    if let Err(problem) = address::parse(list) {
+        report.error(path, Reason::Invalid, list, problem.to_string());
     }
-    cx.new.each_cell(|path, cell| {
-        let own = cell.spec.topo_server.as_ref().and_then(|topology| topology.external.as_ref());
-        if let Some(external) = own {
-            check(&path.field("spec.topoServer.external.address"), &external.address);
-        }
-    });
 }
 
 rule!(
     /// A global topology that is not managed is an external one, with an address.
-    C04 since "0.1.0" = unmanaged_topology
+    C04 since "0.1.0" = cluster: unmanaged_topology
 );
 
 fn unmanaged_topology(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {

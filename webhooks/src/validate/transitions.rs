@@ -1,7 +1,5 @@
 //! What an update cannot change.
 
-use std::collections::HashMap;
-
 use multigres_crds::defaults;
 use multigres_crds::resolve::topology_is_managed;
 use multigres_crds::v1alpha1::MultigresClusterSpec;
@@ -13,7 +11,7 @@ use crate::report::{Reason, quote};
 
 rule!(
     /// The global root path stays, since the topology would be lost with it.
-    U01 in the CRD since "0.1.0" = root_path_stays
+    U01 in the CRD since "0.1.0" = cluster: root_path_stays
 );
 
 fn root_path_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -33,7 +31,7 @@ fn root_path_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// The number of etcd's members stays, since changing it safely is not implemented.
-    U03 in the CRD since "0.1.0" = etcd_members_stay
+    U03 in the CRD since "0.1.0" = cluster: etcd_members_stay
 );
 
 fn etcd_members_stay(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
@@ -55,18 +53,15 @@ fn etcd_members_stay(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// The number of a table group's shards stays, since resharding is not implemented.
-    U04 in the CRD since "0.1.0" = shards_stay
+    U04 in the CRD since "0.1.0" = cluster: shards_stay
 );
 
 fn shards_stay(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let Some(old) = &cx.old else { return };
-    let databases: HashMap<&str, _> =
-        old.databases.iter().map(|database| (database.template.name.as_str(), database)).collect();
-    cx.new.each_database(|path, database| {
-        let Some(old) = databases.get(database.template.name.as_str()) else { return };
+    cx.new.each_kept_database(old, |path, database, old| {
         let spec = path.field("spec");
         for group in &database.groups {
-            let Some(before) = old.groups.iter().find(|before| before.name == group.name) else { continue };
+            let Some(before) = old.group(group.name) else { continue };
             if before.shards == group.shards {
                 continue;
             }

@@ -1,12 +1,12 @@
 //! A cluster as rules read it: what is written, where it stands, and what it resolves to.
 
 use std::cell::OnceCell;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource, table_groups};
 use multigres_crds::v1alpha1::{
-    CellTemplate, Container, DatabaseTemplate, MultigresCluster, MultigresClusterSpec, Pool, TableGroup,
-    VolumeClaimTemplate,
+    CellTemplate, Container, DatabaseTemplate, Member, MultigresCluster, MultigresClusterSpec, Pool,
+    StringMap, TableGroup, VolumeClaimTemplate,
 };
 
 use crate::footprint::Footprint;
@@ -44,6 +44,8 @@ pub(super) struct Written<'a> {
     pub postgres: Option<&'a Container>,
     pub multi_pooler: Option<&'a Container>,
     pub multipooler: Option<&'a Container>,
+    pub pod_labels: &'a StringMap,
+    pub pod_annotations: &'a StringMap,
 }
 
 macro_rules! written {
@@ -53,6 +55,8 @@ macro_rules! written {
             postgres: $pool.postgres.as_ref(),
             multi_pooler: $pool.multi_pooler.as_ref(),
             multipooler: $pool.multipooler.as_ref(),
+            pod_labels: &$pool.pod_labels,
+            pod_annotations: &$pool.pod_annotations,
         }
     };
 }
@@ -118,6 +122,22 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Each database that was there before, where it is written, and what it was. Of several with one name it is the
+    /// first: that there are others is another rule's to say.
+    pub(super) fn each_kept_database(
+        &self,
+        old: &View<'a>,
+        mut f: impl FnMut(&Path<'_>, &Database<'a>, &Database<'a>),
+    ) {
+        let mut before: HashMap<&str, &Database<'a>> =
+            old.databases.iter().map(|database| (database.template.name.as_str(), database)).collect();
+        self.each_database(|path, database| {
+            if let Some(before) = before.remove(database.template.name.as_str()) {
+                f(path, database, before);
+            }
+        });
+    }
+
     /// Each pool and where it is written.
     pub(super) fn each_pool(&self, mut f: impl FnMut(&Site<'_>, &PoolSource<'a>)) {
         self.each_database(|path, database| {
@@ -144,6 +164,11 @@ impl<'a> View<'a> {
         });
     }
 
+    /// Names of the databases.
+    pub(super) fn database_names(&self) -> BTreeSet<String> {
+        self.databases.iter().map(|database| database.template.name.clone()).collect()
+    }
+
     /// Names of the cells, where all of them are known.
     pub(super) fn cell_names(&self) -> Option<HashSet<&'a str>> {
         let mut known = !self.unknown.covers(&FieldPath::from(&CELLS));
@@ -153,6 +178,16 @@ impl<'a> View<'a> {
 }
 
 impl<'a> Database<'a> {
+    /// A table group by name.
+    pub(super) fn group(&self, name: &str) -> Option<&TableGroupSource<'a>> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+
+    /// Names of the table groups.
+    pub(super) fn group_names(&self) -> BTreeSet<String> {
+        self.groups.iter().map(|group| group.name.to_owned()).collect()
+    }
+
     /// Each table group of the full form and where it is written.
     pub(super) fn each_group(&self, database: &Path<'_>, mut f: impl FnMut(&Path<'_>, &'a TableGroup)) {
         let spec = database.field("spec");
@@ -171,6 +206,23 @@ impl<'a> Database<'a> {
                 f(&list.item(index, &name), &name, pool);
             }
         });
+    }
+
+    /// Where a block of a pool is written that a replica may inherit from the primary of its entry.
+    pub(super) fn at_block<R>(
+        &self,
+        database: &Path<'_>,
+        pool: &PoolSource<'_>,
+        has_block: impl Fn(&Member) -> bool,
+        f: impl FnOnce(&Path<'_>) -> R,
+    ) -> R {
+        let replica = |entry: usize| self.template.spec.pools.get(entry)?.replica.as_ref();
+        self.at_pool(database, pool, |site| match pool.origin {
+            Origin::Replica { entry } if !replica(entry).is_some_and(has_block) => {
+                f(&site.entry.field("primary"))
+            }
+            _ => f(&site.block),
+        })
     }
 
     /// Where a pool of this database, which is written at `database`, is written.

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use multigres_crds::defaults;
 use multigres_crds::labels::{self, Component, Labels};
-use multigres_crds::quantity::{Nanos, Quantity};
+use multigres_crds::quantity::Quantity;
 use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource, topology_is_managed};
-use multigres_crds::v1alpha1::{AccessMode, Backup, StringMap, VolumeClaimTemplate};
+use multigres_crds::v1alpha1::{AccessMode, Backup, Member, StringMap, VolumeClaimTemplate};
 
 use super::view::{Database, View};
-use super::{ClusterContext, Reporter, rule};
-use crate::lookup::{Claim, Known};
+use super::{ChildContext, ChildSpec, ChildView, ClusterContext, Field, Reporter, rule};
+use crate::lookup::{Claim, Known, Lookup};
 use crate::path::{FieldPath, Path};
 use crate::report::{Reason, quote};
 
@@ -21,47 +21,38 @@ const STORAGE: &str = "resources.requests.storage";
 
 rule!(
     /// Every volume has an access mode and a size above zero.
-    C13 since "0.1.0" = claims
+    C13 since "0.1.0" = field: claims, cluster: missing_claims
 );
 
-fn claims(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
-    let mut check = |path: &Path<'_>, claim: &VolumeClaimTemplate| {
-        if claim.access_modes.is_empty() {
-            let message = "the volume has no access mode; write for example [\"ReadWriteOnce\"]";
-            report.error(&path.field("accessModes"), Reason::Required, "", message);
+fn claims(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
+    match field {
+        Field::Claim(claim) => check_claim(path, claim, report),
+        Field::Backup(Backup { filesystem: Some(filesystem), .. }) => {
+            check_claim(&path.field(BACKUP_CLAIM), &filesystem.volume_claim_template, report);
         }
-        let storage = path.field(STORAGE);
-        let Some(size) = &claim.resources.requests.storage else {
-            let message = "the volume has no size; write for example \"100Gi\"";
-            return report.error(&storage, Reason::Required, "", message);
-        };
-        let problem = match size.value() {
-            None => "is no quantity; write for example \"100Gi\"",
-            Some(bytes) if bytes.0 <= 0 => "is no size for a volume; write more than 0",
-            Some(_) => return,
-        };
-        report.error(&storage, Reason::Invalid, &size.0, format!("{} {problem}", quote(&size.0)));
+        _ => {}
+    }
+}
+
+fn check_claim(path: &Path<'_>, claim: &VolumeClaimTemplate, report: &mut Reporter<'_>) {
+    if claim.access_modes.is_empty() {
+        let message = "the volume has no access mode; write for example [\"ReadWriteOnce\"]";
+        report.error(&path.field("accessModes"), Reason::Required, "", message);
+    }
+    let storage = path.field(STORAGE);
+    let Some(size) = &claim.resources.requests.storage else {
+        let message = "the volume has no size; write for example \"100Gi\"";
+        return report.error(&storage, Reason::Required, "", message);
     };
-    let spec = cx.new.spec();
-    let etcd = spec.global_topo_server.managed_spec.as_ref();
-    if let Some(claim) = etcd.and_then(|etcd| etcd.data_volume_claim_template.as_ref()) {
-        check(&ETCD, claim);
-    }
-    let filesystem = |backup: &Option<Backup>| backup.as_ref().and_then(|backup| backup.filesystem.clone());
-    if let Some(filesystem) = filesystem(&spec.backup) {
-        check(&BACKUP.field(BACKUP_CLAIM), &filesystem.volume_claim_template);
-    }
-    cx.new.each_database(|path, database| {
-        if let Some(filesystem) = filesystem(&database.template.spec.backup) {
-            let backup = path.field("spec.backup");
-            check(&backup.field(BACKUP_CLAIM), &filesystem.volume_claim_template);
-        }
-    });
-    cx.new.each_written(|path, pool| {
-        if let Some(claim) = pool.claim {
-            check(&path.field("dataVolumeClaimTemplate"), claim);
-        }
-    });
+    let problem = match size.value() {
+        None => "is no quantity; write for example \"100Gi\"",
+        Some(bytes) if bytes.0 <= 0 => "is no size for a volume; write more than 0",
+        Some(_) => return,
+    };
+    report.error(&storage, Reason::Invalid, &size.0, format!("{} {problem}", quote(&size.0)));
+}
+
+fn missing_claims(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     cx.new.each_pool(|site, pool| {
         let inherits = matches!(pool.origin, Origin::Replica { .. });
         let primary = site.entry.field("primary.dataVolumeClaimTemplate");
@@ -79,68 +70,76 @@ fn claims(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 rule!(
     /// A volume does not shrink, unless its claims are no larger than what is asked for.
-    U05 since "0.1.0" = shrinking
+    U05 since "0.1.0" = cluster: shrinking, child: shrinking_of_child
 );
 
 fn shrinking(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
-    each_kept_volume(cx, |new, old| {
-        let size = |volume: &Volume| {
-            let written = volume.claim.resources.requests.storage.clone()?;
-            written.value().map(|bytes| (quote(&written.0), bytes))
-        };
-        let Some(((new_text, new_size), (old_text, old_size))) = size(new).zip(size(old)) else { return };
-        if new_size < old_size && !claims_are_at_most(new_size, new, cx) {
-            let message = format!(
-                "{new_text} is less than the {old_text} of now, and a volume cannot shrink; write {old_text} or more"
-            );
-            let path = new.path.clone().fields(STORAGE);
-            report.error(path, Reason::Forbidden, format!("{old_text} {new_text}"), message);
-        }
-    });
+    each_kept_volume(cx, |kept| check_size(kept, report));
 }
 
-/// The way back after a growth that failed: there are claims, and each is bound to a volume that is no larger.
-fn claims_are_at_most(size: Nanos, volume: &Volume, cx: &ClusterContext<'_>) -> bool {
+fn shrinking_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    each_kept_volume_of_child(cx, |kept| check_size(kept, report));
+}
+
+fn check_size(kept: &Kept<'_>, report: &mut Reporter<'_>) {
+    let size = |volume: &Volume| {
+        let written = volume.claim.resources.requests.storage.clone()?;
+        written.value().map(|bytes| (quote(&written.0), bytes))
+    };
+    let Some(((new_text, new_size), (old_text, old_size))) = size(kept.new).zip(size(kept.old)) else {
+        return;
+    };
+    // The way back after a growth that failed: there are claims, and each is bound to a volume that is no larger.
     let fits = |claim: &Claim| {
         let capacity = claim.capacity.as_ref().and_then(Quantity::value);
-        claim.bound && capacity.is_some_and(|capacity| capacity <= size)
+        claim.bound && capacity.is_some_and(|capacity| capacity <= new_size)
     };
-    claims_of(volume, cx).is_some_and(|claims| !claims.is_empty() && claims.iter().all(fits))
+    if new_size < old_size && !kept.all_claims(fits) {
+        let message = format!(
+            "{new_text} is less than the {old_text} of now, and a volume cannot shrink; write {old_text} or more"
+        );
+        let path = kept.new.path.clone().fields(STORAGE);
+        report.error(path, Reason::Forbidden, format!("{old_text} {new_text}"), message);
+    }
 }
 
 rule!(
     /// The class and the access modes of a volume stay as they are, since a claim cannot be changed in them.
-    U06 since "0.1.0" = class_and_modes
+    U06 since "0.1.0" = cluster: class_and_modes, child: class_and_modes_of_child
 );
 
 fn class_and_modes(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
-    each_kept_volume(cx, |new, old| {
-        let (new_class, old_class) = (&new.claim.storage_class_name, &old.claim.storage_class_name);
-        let has_class = |claim: &Claim| claim.storage_class == *new_class;
-        if new_class != old_class && !all_claims(new, cx, has_class) {
-            let name =
-                |class: &Option<String>| class.as_deref().map_or("the default class".to_owned(), quote);
-            let message = format!(
-                "the class of an existing volume cannot change from {} to {}; add a pool with the other class instead",
-                name(old_class),
-                name(new_class)
-            );
-            let path = new.path.clone().field("storageClassName");
-            report.error(path, Reason::Forbidden, name(new_class), message);
-        }
-        let modes = |claim: &VolumeClaimTemplate| sorted(&claim.access_modes);
-        let (new_modes, old_modes) = (modes(&new.claim), modes(&old.claim));
-        let has_modes = |claim: &Claim| sorted(&claim.access_modes) == new_modes;
-        if new_modes != old_modes && !new_modes.is_empty() && !all_claims(new, cx, has_modes) {
-            let message = format!(
-                "the access modes of an existing volume cannot change from {} to {}; add a pool with the others instead",
-                old_modes.join(", "),
-                new_modes.join(", ")
-            );
-            let path = new.path.clone().field("accessModes");
-            report.error(path, Reason::Forbidden, new_modes.join(" "), message);
-        }
-    });
+    each_kept_volume(cx, |kept| check_class_and_modes(kept, report));
+}
+
+fn class_and_modes_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    each_kept_volume_of_child(cx, |kept| check_class_and_modes(kept, report));
+}
+
+fn check_class_and_modes(kept: &Kept<'_>, report: &mut Reporter<'_>) {
+    let Kept { new, old, .. } = kept;
+    let (new_class, old_class) = (&new.claim.storage_class_name, &old.claim.storage_class_name);
+    if new_class != old_class && !kept.all_claims(|claim| claim.storage_class == *new_class) {
+        let name = |class: &Option<String>| class.as_deref().map_or("the default class".to_owned(), quote);
+        let message = format!(
+            "the class of an existing volume cannot change from {} to {}; add a pool with the other class instead",
+            name(old_class),
+            name(new_class)
+        );
+        let path = new.path.clone().field("storageClassName");
+        report.error(path, Reason::Forbidden, name(new_class), message);
+    }
+    let (new_modes, old_modes) = (sorted(&new.claim.access_modes), sorted(&old.claim.access_modes));
+    let has_modes = |claim: &Claim| sorted(&claim.access_modes) == new_modes;
+    if new_modes != old_modes && !new_modes.is_empty() && !kept.all_claims(has_modes) {
+        let message = format!(
+            "the access modes of an existing volume cannot change from {} to {}; add a pool with the others instead",
+            old_modes.join(", "),
+            new_modes.join(", ")
+        );
+        let path = new.path.clone().field("accessModes");
+        report.error(path, Reason::Forbidden, new_modes.join(" "), message);
+    }
 }
 
 fn sorted(modes: &[AccessMode]) -> Vec<&'static str> {
@@ -150,27 +149,59 @@ fn sorted(modes: &[AccessMode]) -> Vec<&'static str> {
     names
 }
 
-/// Whether the volume has claims and what is asked for is what all of them have anyway.
-fn all_claims(volume: &Volume, cx: &ClusterContext<'_>, test: impl Fn(&Claim) -> bool) -> bool {
-    claims_of(volume, cx).is_some_and(|claims| !claims.is_empty() && claims.iter().all(test))
+/// A volume that is there before and after an update.
+pub(super) struct Kept<'v> {
+    pub new: &'v Volume,
+    pub old: &'v Volume,
+    namespace: &'v str,
+    lookup: &'v dyn Lookup,
 }
 
-fn claims_of(volume: &Volume, cx: &ClusterContext<'_>) -> Option<Vec<Claim>> {
+impl Kept<'_> {
+    /// Whether the volume is known to have claims, all of them such.
+    fn all_claims(&self, test: impl Fn(&Claim) -> bool) -> bool {
+        let Some(labels) = &self.new.labels else { return false };
+        match self.lookup.claims(self.namespace, labels) {
+            Known::Yes(claims) => !claims.is_empty() && claims.iter().all(test),
+            Known::NotYet => false,
+        }
+    }
+}
+
+pub(super) fn each_kept_volume(cx: &ClusterContext<'_>, f: impl FnMut(&Kept<'_>)) {
+    let Some(old) = &cx.old else { return };
     let namespace = cx.new.cluster.metadata.namespace.as_deref().unwrap_or_default();
-    match cx.lookup.claims(namespace, volume.labels.as_ref()?) {
-        Known::Yes(claims) => Some(claims),
-        Known::NotYet => None,
+    each_kept(&volumes(&cx.new), &volumes(old), namespace, cx.lookup, f);
+}
+
+fn each_kept_volume_of_child(cx: &ChildContext<'_>, f: impl FnMut(&Kept<'_>)) {
+    let Some(old) = &cx.old else { return };
+    each_kept(&volumes_of_child(&cx.new), &volumes_of_child(old), cx.new.namespace, cx.lookup, f);
+}
+
+fn each_kept(
+    new: &[Volume],
+    old: &[Volume],
+    namespace: &str,
+    lookup: &dyn Lookup,
+    mut f: impl FnMut(&Kept<'_>),
+) {
+    let old: HashMap<&Identity, &Volume> = old.iter().map(|volume| (&volume.identity, volume)).collect();
+    for new in new {
+        if let Some(old) = old.get(&new.identity) {
+            f(&Kept { new, old, namespace, lookup });
+        }
     }
 }
 
 /// A volume, or one for each instance of a pool.
-struct Volume {
+pub(super) struct Volume {
     identity: Identity,
-    claim: VolumeClaimTemplate,
+    pub claim: VolumeClaimTemplate,
     /// Where the claim is written, or would be.
     path: FieldPath,
     /// What its claims are known by.
-    labels: Option<StringMap>,
+    pub labels: Option<StringMap>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -180,20 +211,15 @@ enum Identity {
     Pool { database: String, table_group: String, pool: String },
 }
 
-/// Volumes that are there before and after an update.
-fn each_kept_volume(cx: &ClusterContext<'_>, mut f: impl FnMut(&Volume, &Volume)) {
-    let Some(old) = &cx.old else { return };
-    let old: HashMap<Identity, Volume> =
-        volumes(old).into_iter().map(|volume| (volume.identity.clone(), volume)).collect();
-    for volume in volumes(&cx.new) {
-        if let Some(old) = old.get(&volume.identity) {
-            f(&volume, old);
-        }
+impl Identity {
+    fn of_pool(database: &str, table_group: &str, pool: &str) -> Self {
+        let [database, table_group, pool] = [database, table_group, pool].map(str::to_owned);
+        Self::Pool { database, table_group, pool }
     }
 }
 
 /// All volumes of a cluster, what is inherited and what is defaulted filled in; without those that are not known.
-fn volumes(view: &View<'_>) -> Vec<Volume> {
+pub(super) fn volumes(view: &View<'_>) -> Vec<Volume> {
     let spec = view.spec();
     let cluster = view.cluster.metadata.name.as_deref().unwrap_or_default();
     let mut found = Vec::new();
@@ -223,6 +249,46 @@ fn volumes(view: &View<'_>) -> Vec<Volume> {
     found
 }
 
+/// The volumes of a child.
+fn volumes_of_child(view: &ChildView<'_>) -> Vec<Volume> {
+    let spec = Path::new("spec");
+    let mut found = Vec::new();
+    match view.spec {
+        ChildSpec::TopoServer(server) => found.push(Volume {
+            identity: Identity::Etcd,
+            claim: server.data_volume_claim_template.clone(),
+            path: FieldPath::from(&spec.field("dataVolumeClaimTemplate")),
+            labels: Some(Labels::new(&server.cluster, Component::Etcd).selector()),
+        }),
+        ChildSpec::MultiShard(shard) => {
+            let list = spec.field("pools");
+            found.extend(shard.pools.iter().enumerate().map(|(index, pool)| {
+                Volume {
+                    identity: Identity::of_pool(&shard.database, &shard.table_group, &pool.name),
+                    claim: pool.data_volume_claim_template.clone(),
+                    path: FieldPath::from(&list.item(index, &pool.name).field("dataVolumeClaimTemplate")),
+                    labels: Some(
+                        pool_labels(&shard.cluster, &shard.database, &shard.table_group, &pool.name)
+                            .with(labels::SHARD, &shard.shard)
+                            .selector(),
+                    ),
+                }
+            }));
+            found.extend(backup_volume(&shard.database, &BACKUP, Some(&shard.backup)));
+        }
+        ChildSpec::MultiAdmin(_) | ChildSpec::MultiOrch(_) | ChildSpec::MultiCell(_) => {}
+    }
+    found.retain(|volume| view.knows(volume.path.clone()));
+    found
+}
+
+fn pool_labels(cluster: &str, database: &str, table_group: &str, pool: &str) -> Labels {
+    Labels::new(cluster, Component::MultiPooler)
+        .with(labels::DATABASE, database)
+        .with(labels::TABLE_GROUP, table_group)
+        .with(labels::POOL, pool)
+}
+
 fn pool_volume(
     cluster: &str,
     path: &Path<'_>,
@@ -230,26 +296,12 @@ fn pool_volume(
     group: &TableGroupSource<'_>,
     pool: &PoolSource<'_>,
 ) -> Option<Volume> {
-    let own_claim = |entry: usize| {
-        let entry = database.template.spec.pools.get(entry)?;
-        entry.replica.as_ref()?.data_volume_claim_template.as_ref()
-    };
-    let labels = Labels::new(cluster, Component::MultiPooler)
-        .with(labels::DATABASE, &database.template.name)
-        .with(labels::TABLE_GROUP, group.name)
-        .with(labels::POOL, &pool.name);
+    let has_claim = |member: &Member| member.data_volume_claim_template.is_some();
+    let labels = pool_labels(cluster, &database.template.name, group.name, &pool.name);
     Some(Volume {
-        identity: Identity::Pool {
-            database: database.template.name.clone(),
-            table_group: group.name.to_owned(),
-            pool: pool.name.clone(),
-        },
+        identity: Identity::of_pool(&database.template.name, group.name, &pool.name),
         claim: pool.member.data_volume_claim_template?.clone(),
-        path: database.at_pool(path, pool, |site| {
-            let block = match pool.origin {
-                Origin::Replica { entry } if own_claim(entry).is_none() => site.entry.field("primary"),
-                _ => site.block,
-            };
+        path: database.at_block(path, pool, has_claim, |block| {
             FieldPath::from(&block.field("dataVolumeClaimTemplate"))
         }),
         labels: Some(labels.selector()),
@@ -267,15 +319,11 @@ fn backup_volume(database: &str, path: &Path<'_>, backup: Option<&Backup>) -> Op
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use multigres_crds::v1alpha1::MultigresCluster;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::lookup::Lookup;
     use crate::testing::{Edit, FULL, SHORT, edit, edited, small, volume};
-    use crate::validate::testing::{create, found, update};
+    use crate::validate::testing::{Claims, create, found, update};
 
     const PRIMARY: &str = "/spec/pools/0/primary/dataVolumeClaimTemplate";
     const PRIMARY_PATH: &str = "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate";
@@ -383,23 +431,6 @@ mod tests {
                 ),
             ],
         );
-    }
-
-    struct Claims(Known<Vec<Claim>>);
-
-    impl Lookup for Claims {
-        fn synced(&self) -> bool {
-            true
-        }
-
-        fn cluster(&self, _: &str, _: &str) -> Option<Arc<MultigresCluster>> {
-            None
-        }
-
-        fn claims(&self, namespace: &str, labels: &StringMap) -> Known<Vec<Claim>> {
-            assert_eq!((namespace, labels[labels::CLUSTER].as_str()), ("ns", "c"));
-            self.0.clone()
-        }
     }
 
     fn claim(bound: bool, capacity: &str) -> Claim {

@@ -1,0 +1,61 @@
+//! What a cluster lets go: nothing of it is deleted.
+
+use kube::ResourceExt;
+use multigres_crds::resolve::{self, Children, section_is_managed};
+use multigres_crds::v1alpha1::{MultigresCluster, MultigresClusterSpec};
+use multigres_webhooks::kind::ChildKind;
+use multigres_webhooks::report::Report;
+
+use super::{Consequence, Disruption, Shard};
+
+/// The children that the cluster no longer manages: they stay as they are, and so does what they have become.
+pub fn released(old: &MultigresCluster, new: &MultigresCluster) -> Vec<Consequence> {
+    let children = resolve::children(old);
+    let released = ChildKind::ALL.into_iter().filter(|kind| !section_is_managed(&new.spec, kind.as_str()));
+    let lines = released.filter_map(|kind| line(&why(kind, &new.spec), kind, &names(kind, &children)));
+    lines.map(|line| (Disruption::Released, line)).collect()
+}
+
+/// The change that releases.
+fn why(kind: ChildKind, new: &MultigresClusterSpec) -> String {
+    let section = match kind {
+        ChildKind::TopoServer if new.global_topo_server.external.is_some() => {
+            return "globalTopoServer.external set".to_owned();
+        }
+        ChildKind::TopoServer => "globalTopoServer",
+        ChildKind::MultiAdmin => "admin",
+        ChildKind::MultiOrch => "orchestrator",
+        ChildKind::MultiCell => "cells",
+        ChildKind::MultiShard => "databases",
+    };
+    format!("{section}.managed true → false")
+}
+
+/// What people call them.
+fn names(kind: ChildKind, children: &Children) -> Vec<String> {
+    match kind {
+        ChildKind::TopoServer => children.topo_server.iter().map(ResourceExt::name_any).collect(),
+        ChildKind::MultiAdmin => children.admin.iter().map(ResourceExt::name_any).collect(),
+        ChildKind::MultiOrch => children.orch.iter().map(ResourceExt::name_any).collect(),
+        ChildKind::MultiCell => children.cells.iter().map(|cell| cell.spec.cell.clone()).collect(),
+        ChildKind::MultiShard => {
+            children.shards.iter().map(|shard| Shard::of(&shard.spec).to_string()).collect()
+        }
+    }
+}
+
+/// What is released, by as many names as fit, the others counted.
+fn line(why: &str, kind: ChildKind, names: &[String]) -> Option<String> {
+    let with = |shown: usize| {
+        let (shown, more) = names.split_at(shown);
+        let more = match (shown.len(), more.len()) {
+            (_, 0) => String::new(),
+            (0, more) => format!("{more} objects"),
+            (_, more) => format!(" and {more} more"),
+        };
+        format!("{why}: {} {}{more} released: not deleted, yours to edit", kind.as_str(), shown.join(", "))
+    };
+    let fits = |line: &String| line.chars().count() <= Report::MAX_WARNING;
+    let lines = (0..=names.len()).rev().map(with);
+    (!names.is_empty()).then(|| lines.clone().find(fits).unwrap_or_else(|| with(0)))
+}

@@ -1,0 +1,93 @@
+//! The classes of volumes, for what admission says of them.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+
+use futures::StreamExt;
+use k8s_openapi::api::storage::v1::StorageClass as Resource;
+use kube::api::Api;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, ResourceExt};
+use multigres_webhooks::lookup::{Known, StorageClass};
+
+use super::watch::WATCH_SECONDS;
+
+/// Marks the class that a claim gets which names none.
+const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
+
+/// The classes of volumes, by name. Nothing until the first list is complete.
+#[derive(Debug, Default)]
+pub struct StorageClasses(RwLock<Option<BTreeMap<String, StorageClass>>>);
+
+impl StorageClasses {
+    /// What is known of them.
+    pub fn known(&self) -> Known<Vec<StorageClass>> {
+        let classes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        classes.as_ref().map_or(Known::NotYet, |classes| Known::Yes(classes.values().cloned().collect()))
+    }
+
+    /// Keeps them up to date. Never ends; nothing waits for it, since only warnings depend on it.
+    pub async fn observe(&self, client: Client) {
+        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let mut events = watcher(Api::all(client), config).default_backoff().boxed();
+        let mut listed = BTreeMap::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.take(event, &mut listed),
+                Err(error) => tracing::warn!(%error, "the watch of StorageClasses failed; it is tried again"),
+            }
+        }
+    }
+
+    fn take(&self, event: Event<Resource>, listed: &mut BTreeMap<String, StorageClass>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(class) => drop(listed.insert(class.name_any(), project(&class))),
+            Event::InitDone => *known = Some(std::mem::take(listed)),
+            Event::Apply(class) => {
+                known.get_or_insert_default().insert(class.name_any(), project(&class));
+            }
+            Event::Delete(class) => drop(known.as_mut().and_then(|known| known.remove(&class.name_any()))),
+        }
+    }
+}
+
+fn project(class: &Resource) -> StorageClass {
+    StorageClass {
+        name: class.name_any(),
+        default: class.annotations().get(DEFAULT).is_some_and(|value| value == "true"),
+        expandable: class.allow_volume_expansion == Some(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn class(name: &str, default: &str) -> Resource {
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "annotations": {DEFAULT: default}}, "provisioner": "p", "allowVolumeExpansion": true,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn nothing_is_known_until_the_list_is_complete() {
+        let (classes, mut listed) = (StorageClasses::default(), BTreeMap::new());
+        let mut take = |event| classes.take(event, &mut listed);
+        take(Event::Init);
+        take(Event::InitApply(class("a", "true")));
+        assert_eq!(classes.known(), Known::NotYet);
+        take(Event::InitDone);
+        let a = StorageClass { name: "a".to_owned(), default: true, expandable: true };
+        assert_eq!(classes.known(), Known::Yes(vec![a]));
+        take(Event::Apply(class("b", "false")));
+        take(Event::Delete(class("a", "true")));
+        let b = StorageClass { name: "b".to_owned(), default: false, expandable: true };
+        assert_eq!(classes.known(), Known::Yes(vec![b]));
+    }
+}

@@ -1,0 +1,248 @@
+//! What volumes will meet in the cluster that they are made in.
+
+use std::collections::BTreeMap;
+
+use multigres_crds::labels;
+use multigres_crds::v1alpha1::{AccessMode, StringMap, VolumeClaimTemplate};
+
+use super::text::count;
+use super::view::View;
+use super::volumes::{Volume, each_kept_volume, volumes};
+use super::{ClusterContext, Reporter, rule};
+use crate::lookup::{Claim, Known, StorageClass};
+use crate::report::quote;
+
+rule!(
+    /// A volume needs a class that exists, and grows only where the class lets it.
+    W13 since "0.1.0" = cluster: classes
+);
+
+fn classes(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let Known::Yes(known) = cx.lookup.storage_classes() else { return };
+    let class_of = |volume: &Volume| match &volume.claim.storage_class_name {
+        Some(name) => known.iter().find(|class| class.name == *name),
+        None => known.iter().find(|class| class.default),
+    };
+    let mut missing: BTreeMap<Option<String>, usize> = BTreeMap::new();
+    for volume in volumes(&cx.new).iter().filter(|volume| class_of(volume).is_none()) {
+        *missing.entry(volume.claim.storage_class_name.clone()).or_default() += 1;
+    }
+    for (name, uses) in missing {
+        let pending = format!(
+            "pods wait for it ({})",
+            count(i64::try_from(uses).unwrap_or(i64::MAX), "volume template")
+        );
+        report.warn(match name {
+            Some(name) => format!("there is no StorageClass {}: {pending}", quote(&name)),
+            None => format!("there is no default StorageClass: {pending}"),
+        });
+    }
+    each_kept_volume(cx, |kept| {
+        let size = |volume: &Volume| volume.claim.resources.requests.storage.as_ref()?.value();
+        let fixed: Option<&StorageClass> = class_of(kept.new).filter(|class| !class.expandable);
+        if let Some(class) = fixed.filter(|_| size(kept.new) > size(kept.old)) {
+            report.warn(format!(
+                "volumes of StorageClass {} do not grow: it does not allow expansion",
+                quote(&class.name)
+            ));
+        }
+    });
+}
+
+rule!(
+    /// A cluster or a database of the name of an earlier one finds its volumes, and their data.
+    W14 since "0.1.0" = cluster: retained_data
+);
+
+fn retained_data(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let meta = &cx.new.cluster.metadata;
+    let (Some(namespace), Some(cluster)) = (&meta.namespace, &meta.name) else { return };
+    let before = cx.old.as_ref().map(View::database_names).unwrap_or_default();
+    for name in cx.new.database_names().difference(&before) {
+        let labels = [(labels::CLUSTER, cluster), (labels::DATABASE, name)];
+        let labels = StringMap::from(labels.map(|(key, value)| (key.to_owned(), value.clone())));
+        if let Known::Yes(claims) = cx.lookup.claims(namespace, &labels)
+            && let Some(first) = claims.iter().map(|claim| claim.name.as_str()).min()
+        {
+            let volumes = count(i64::try_from(claims.len()).unwrap_or(i64::MAX), "volume");
+            report.warn(format!(
+                "database {name} finds data of an earlier one and uses it: {volumes}, {first} first"
+            ));
+        }
+    }
+    for volume in volumes(&cx.new) {
+        let Some(labels) = &volume.labels else { continue };
+        if labels.get(labels::DATABASE).is_some_and(|database| !before.contains(database))
+            && let Known::Yes(claims) = cx.lookup.claims(namespace, labels)
+            && let Some(difference) = claims.iter().find_map(|claim| difference(&volume.claim, claim))
+        {
+            report.warn(difference);
+        }
+    }
+}
+
+/// What a volume that is there will never be, though it is asked for.
+fn difference(wanted: &VolumeClaimTemplate, there: &Claim) -> Option<String> {
+    let name = &there.name;
+    let class =
+        wanted.storage_class_name.as_ref().filter(|class| there.storage_class.as_ref() != Some(class));
+    if let Some(class) = class {
+        let is = there.storage_class.as_deref().unwrap_or_default();
+        return Some(format!("volume {name} is of class {} and stays so, not {}", quote(is), quote(class)));
+    }
+    let (is, asked) = (there.capacity.as_ref()?, wanted.resources.requests.storage.as_ref()?);
+    (is.value()? > asked.value()?)
+        .then(|| format!("volume {name} has {} and stays so large, not {}", is.0, asked.0))
+}
+
+rule!(
+    /// A backup volume that one node can mount keeps all instances of its shard on that node.
+    W15 since "0.1.0" = cluster: unshared_backups
+);
+
+fn unshared_backups(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    for database in &cx.new.databases {
+        let backup = database.template.spec.backup.as_ref().or(cx.new.spec().backup.as_ref());
+        let Some(filesystem) = backup.and_then(|backup| backup.filesystem.as_ref()) else { continue };
+        if filesystem.volume_claim_template.access_modes.contains(&AccessMode::ReadWriteMany) {
+            continue;
+        }
+        for group in &database.groups {
+            let instances =
+                group.pools.iter().fold(0_i32, |all, pool| all.saturating_add(pool.member.replicas()));
+            if instances > 1 {
+                report.warn(format!(
+                    "backups of {}/{} are on a volume for one node: its {instances} instances must all run there",
+                    database.template.name, group.name
+                ));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use multigres_crds::v1alpha1::MultigresCluster;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::lookup::Lookup;
+    use crate::testing::{Edit, SHORT, edit, edited, small, volume};
+    use crate::validate::testing::{Claims, create, found};
+
+    struct Classes(Known<Vec<StorageClass>>);
+
+    impl Lookup for Classes {
+        fn synced(&self) -> bool {
+            true
+        }
+
+        fn cluster(&self, _: &str, _: &str) -> Option<Arc<MultigresCluster>> {
+            None
+        }
+
+        fn storage_classes(&self) -> Known<Vec<StorageClass>> {
+            self.0.clone()
+        }
+    }
+
+    fn known(default: bool, expandable: bool) -> Classes {
+        Classes(Known::Yes(vec![StorageClass { name: "standard".to_owned(), default, expandable }]))
+    }
+
+    fn of_class(class: Value, size: &str) -> Value {
+        let primary = format!("{SHORT}/spec/pools/0/primary/dataVolumeClaimTemplate");
+        let edits: [Edit; 2] = [edit("", &primary, volume(size)), edit(&primary, "/storageClassName", class)];
+        edited(small(), &edits)
+    }
+
+    #[test]
+    fn classes() {
+        let of = |class: &str| of_class(json!(class), "10Gi");
+        for (cluster, classes, expected) in [
+            (small(), known(true, true), &[][..]),
+            (small(), Classes(Known::NotYet), &[]),
+            (
+                small(),
+                known(false, true),
+                &["there is no default StorageClass: pods wait for it (8 volume templates)"],
+            ),
+            (of("standard"), known(true, true), &[]),
+            (
+                of("fast"),
+                known(true, true),
+                &["there is no StorageClass \"fast\": pods wait for it (2 volume templates)"],
+            ),
+        ] {
+            assert_eq!(found("W13", &cluster, None, &classes), expected);
+        }
+        let grown = of_class(json!(null), "20Gi");
+        let fixed = "volumes of StorageClass \"standard\" do not grow: it does not allow expansion";
+        assert_eq!(found("W13", &grown, Some(&small()), &known(true, false)), [fixed, fixed]);
+        assert!(found("W13", &grown, Some(&small()), &known(true, true)).is_empty());
+        assert!(found("W13", &small(), Some(&small()), &known(true, false)).is_empty());
+    }
+
+    #[test]
+    fn retained_data() {
+        let claim = |name: &str| Claim { name: name.to_owned(), ..Claim::default() };
+        let claims = Claims(Known::Yes(vec![claim("b"), claim("a")]));
+        let of = |name: &str| {
+            format!("database {name} finds data of an earlier one and uses it: 2 volumes, a first")
+        };
+        assert_eq!(found("W14", &small(), None, &claims), [of("full"), of("short")]);
+        assert!(found("W14", &small(), Some(&small()), &claims).is_empty());
+        let before = edited(small(), &[edit("", SHORT, json!(null))]);
+        assert_eq!(found("W14", &small(), Some(&before), &claims), [of("short")]);
+        // What is there is not made anew as it is asked for.
+        let there = |capacity: &str, class: &str| {
+            let claim = Claim {
+                capacity: Some(capacity.into()),
+                storage_class: Some(class.to_owned()),
+                ..claim("v")
+            };
+            Claims(Known::Yes(vec![claim]))
+        };
+        let told = |cluster: &Value, claims: &Claims| found("W14", cluster, None, claims).split_off(2);
+        assert!(told(&small(), &there("10Gi", "any")).is_empty());
+        assert_eq!(
+            told(&small(), &there("20Gi", "any"))[0],
+            "volume v has 20Gi and stays so large, not 10Gi"
+        );
+        assert_eq!(
+            told(&of_class(json!("fast"), "30Gi"), &there("20Gi", "slow"))[0],
+            "volume v is of class \"slow\" and stays so, not \"fast\""
+        );
+        assert!(found("W14", &small(), None, &Claims(Known::Yes(vec![]))).is_empty());
+        assert!(found("W14", &small(), None, &Claims(Known::NotYet)).is_empty());
+    }
+
+    #[test]
+    fn unshared_backups() {
+        let backup = |mode: &str| {
+            let mut claim = volume("1Gi");
+            claim["accessModes"] = json!([mode]);
+            vec![edit(SHORT, "/spec/backup", json!({"filesystem": {"volumeClaimTemplate": claim}}))]
+        };
+        let alone = |mut edits: Vec<Edit>| {
+            edits.push(edit(SHORT, "/spec/pools", json!([{"cell": "a", "primary": {}}])));
+            edits
+        };
+        create(
+            "W15",
+            &[
+                (vec![], &[]),
+                (backup("ReadWriteMany"), &[]),
+                (
+                    backup("ReadWriteOnce"),
+                    &[
+                        "backups of short/default are on a volume for one node: its 4 instances must all run there",
+                    ],
+                ),
+                (alone(backup("ReadWriteOnce")), &[]),
+            ],
+        );
+    }
+}
