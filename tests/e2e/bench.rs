@@ -92,7 +92,7 @@ impl Bench {
             ],
         ] {
             let said = kubectl.run(look).await?;
-            self.report.aside(&format!("$ kubectl {}\n{}{}", look.join(" "), said.stdout, said.stderr));
+            Report::aside(&format!("$ kubectl {}\n{}{}", look.join(" "), said.stdout, said.stderr));
         }
         Ok(())
     }

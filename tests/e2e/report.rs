@@ -95,7 +95,7 @@ impl Report {
     }
 
     /// For those who look for the cause of a failure, not for the document.
-    pub fn aside(&self, what: &str) {
+    pub fn aside(what: &str) {
         eprintln!("{what}");
     }
 
