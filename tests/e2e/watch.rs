@@ -76,7 +76,7 @@ impl Watch {
     }
 }
 
-/// The pods of pools are named after StatefulSets that are called so.
+/// The pods of pools are named after sets that are called so.
 fn is_instance(pod: &str) -> bool {
     pod.rsplit_once('-').is_some_and(|(set, _)| set.ends_with("-pg"))
 }
