@@ -1,29 +1,37 @@
 CARGO ?= cargo
 
+# Real nodes take root on Debian or a relative of it, with the right to make namespaces.
+REAL_NODES := $(shell [ -e /etc/debian_version ] && [ "$$(id -u)" = 0 ] && unshare --mount --net --pid --fork true 2>/dev/null && echo yes)
+
 .DEFAULT_GOAL := help
 .PHONY: help test lint e2e testbed generate crds demo demo-down
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-test: lint testbed ## Check formatting and lints, and run all tests
+ifeq ($(REAL_NODES),yes)
+test: export TESTBED_REAL = 1
+endif
+test: lint testbed ## Check formatting and lints, and run all tests, those on real nodes where that is possible
 	$(CARGO) test --workspace --all-targets --no-fail-fast
+	@[ "$(REAL_NODES)" = yes ] || echo "e2e: skipped: real nodes take root on Debian or a relative of it, with the right to make namespaces"
 
 lint: ## Check formatting and lints only
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-e2e: ## Run the tests that need real nodes, as root on Linux
-	$(CARGO) run --package testbed -- build --real
-	TESTBED_REAL=1 $(CARGO) test --package testbed --test node
-	TESTBED_REAL=1 $(CARGO) test --package multigres-operator --test e2e -- --nocapture
+e2e: export TESTBED_REAL = 1
+e2e: testbed ## Run the tests on real nodes only; ONLY=failover a part of them, UPDATE=1 writes docs/e2e.md
+	@[ "$(REAL_NODES)" = yes ] || { echo "real nodes take root on Debian or a relative of it, with the right to make namespaces" >&2; exit 1; }
+	[ -n "$(ONLY)" ] || $(CARGO) test --package testbed --test node
+	$(CARGO) test --package multigres-operator --test e2e -- $(ONLY)
 
 # Tests would build what is missing themselves, but in silence, and it takes ten minutes the first time.
-testbed: ## Build the programs of the control planes that the tests run on
-	$(CARGO) run --package testbed -- build
+testbed: ## Build the programs of the control planes that the tests run on, and of the nodes where there can be any
+	$(CARGO) run --package testbed -- build $(if $(REAL_NODES),--real)
 
-demo: ## Show the operator at work on a real control plane; DEMO_EXIT=1 leaves nothing running
-	@tests/demo/demo.sh
+demo: ## Show the operator at work on a control plane, with REAL=1 on a node with databases; DEMO_EXIT=1 leaves nothing
+	@REAL=$(REAL) tests/demo/demo.sh
 
 demo-down: ## End what the demo left running
 	@tests/demo/demo.sh down

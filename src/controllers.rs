@@ -8,8 +8,12 @@ mod children;
 mod cluster;
 mod context;
 mod engine;
+mod failover;
+mod records;
+mod rollout;
 mod secrets;
 mod topology;
+mod volumes;
 mod wake;
 
 pub use context::{Context, Stores};

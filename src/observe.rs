@@ -4,6 +4,7 @@
 //! what decisions need is kept. Everything else is there as a digest, which says whether an object is still what it
 //! was when it was last compared in full.
 
+mod instance;
 mod neighbourhood;
 mod projection;
 mod storage;
@@ -12,6 +13,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+pub use instance::Instance;
 pub use neighbourhood::Neighbourhood;
 pub use projection::{Observed, Owner, Workload, content};
 pub use storage::StorageClasses;

@@ -8,6 +8,7 @@ pub mod desired;
 pub mod records;
 
 mod client;
+mod cohort;
 mod credentials;
 mod error;
 mod etcd;
@@ -27,7 +28,7 @@ pub use etcd::{Etcd, KeyValue};
 pub use merge::Malformed;
 pub use roles::{Member, Role, Roles};
 
-use records::Id;
+pub use records::Id;
 
 /// A client of the topology.
 ///
@@ -67,8 +68,14 @@ pub trait Topology: Send + Sync + 'static {
         shard: &'a MultiShardSpec,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Removes the record of a pooler that will not return. Nobody else does.
-    fn remove_pooler<'a>(&'a self, global: &'a Access, pooler: &'a Id) -> BoxFuture<'a, Result<(), Error>>;
+    /// Removes a pooler that will not return: from the cohort, whose commits would go on counting on it, and its record.
+    /// Nobody else does.
+    fn remove_pooler<'a>(
+        &'a self,
+        global: &'a Access,
+        shard: &'a MultiShardSpec,
+        pooler: &'a Id,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Has an orchestrator of a cell deal with a primary that is gone now, instead of after a grace. Answers with the
     /// problems that remain: call it again until there are none.
@@ -153,7 +160,12 @@ impl Topology for Absent {
         answer(Err(Error::Absent))
     }
 
-    fn remove_pooler<'a>(&'a self, _: &'a Access, _: &'a Id) -> BoxFuture<'a, Result<(), Error>> {
+    fn remove_pooler<'a>(
+        &'a self,
+        _: &'a Access,
+        _: &'a MultiShardSpec,
+        _: &'a Id,
+    ) -> BoxFuture<'a, Result<(), Error>> {
         answer(Err(Error::Absent))
     }
 

@@ -5,19 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::ApiResource;
 use kube::core::NamespaceResourceScope;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
+use multigres_crds::labels::{self, Component};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::context::{Context, Error};
+use super::records::{self, RecordOf};
+use super::rollout::Course;
+use super::volumes;
 use crate::apply::{Applied, Outcome, OwnerReference};
 use crate::build::{Build, Manifest};
 use crate::observe::ObjectKey;
 use crate::status::{Circumstances, Fact, Gate, Survey, Trouble, conditions, facts};
+use crate::topology::{self, Access};
 
 /// A child of a cluster.
 pub trait Child:
@@ -51,13 +57,37 @@ pub trait Child:
         Box::pin(std::future::ready(Vec::new()))
     }
 
+    /// The record that the topology has of it, where it writes one.
+    fn record_of(&self) -> Option<RecordOf<'_>> {
+        None
+    }
+
+    /// Removes that record.
+    fn erase<'a>(
+        &'a self,
+        _cx: &'a Context,
+        _global: &'a Access,
+    ) -> BoxFuture<'a, Result<(), topology::Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Sees to what the topology must know of it, once its objects are applied. Returns what was done, if anything.
     fn record<'a>(&'a self, _cx: &'a Context) -> BoxFuture<'a, Result<Option<&'static str>, Trouble>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
+    /// What of its objects may be applied now, and what is to be done beside that.
+    fn steer<'a>(&'a self, _cx: &'a Context, manifests: &'a [Manifest]) -> BoxFuture<'a, Course> {
+        Box::pin(std::future::ready(Course::straight(manifests)))
+    }
+
+    /// Does what is to be done beside applying, once everything is applied.
+    fn advance<'a>(&'a self, _cx: &'a Context, _course: &'a Course) -> BoxFuture<'a, Result<(), Trouble>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// What can be seen of it beside its workloads.
-    fn look<'a>(&'a self, _cx: &'a Context) -> BoxFuture<'a, Sight> {
+    fn look<'a>(&'a self, _cx: &'a Context, _course: &'a Course) -> BoxFuture<'a, Sight> {
         Box::pin(std::future::ready(Sight::default()))
     }
 }
@@ -71,8 +101,10 @@ pub struct Sight {
     pub topology: Option<multigres_crds::v1alpha1::Truth>,
     /// What must hold for the child to be ready.
     pub gates: Vec<Gate>,
-    /// Why a change of the pods does not go on by itself.
-    pub rollout_awaits: Option<(&'static str, String)>,
+    /// What remains to be done about its pods or volumes, and why it is not done yet.
+    pub awaits: Option<(&'static str, String)>,
+    /// What else is to be said.
+    pub facts: Vec<Fact>,
     /// When to look again at what Kubernetes does not tell of.
     pub look_again: Option<Duration>,
 }
@@ -92,27 +124,37 @@ pub async fn reconcile<K: Child>(child: Arc<K>, cx: Arc<Context>) -> Result<Acti
     if child.meta().deletion_timestamp.is_some() {
         // Garbage collection does the rest, also without the operator.
         cx.failures.reset(&uid);
-        return Ok(Action::await_change());
+        return records::let_go(child.as_ref(), &cx).await;
     }
     let manifests = child.build(&cx.environment);
+    let mut course = Course::straight(&manifests);
     let mut troubles = Vec::new();
     let mut immutable = Vec::new();
     if !child.paused() {
+        course = child.steer(&cx, &manifests).await;
         let owner = OwnerReference::to(child.as_ref());
         troubles = child.prepare(&cx, &owner).await;
         // Without its Secret a pod could not start, or would start with another password than its data has.
         if troubles.is_empty() {
-            (troubles, immutable) = apply(child.as_ref(), &cx, &manifests).await;
+            (troubles, immutable) = apply(child.as_ref(), &cx, &course.manifests).await;
         }
         if troubles.is_empty() {
-            troubles = prune(&cx, &manifests, &uid).await;
+            troubles = prune(&cx, &course, &uid).await;
+        }
+        if troubles.is_empty() {
+            troubles.extend(records::hold(child.as_ref(), &cx).await.err());
         }
         if troubles.is_empty() {
             troubles.extend(record(child.as_ref(), &cx).await);
         }
+        if troubles.is_empty() {
+            troubles.extend(child.advance(&cx, &course).await.err());
+        }
     }
     let survey = Survey::of(&manifests, &cx.objects);
-    let look_again = say(child.as_ref(), &cx, &survey, &troubles, &immutable).await?;
+    let sight = child.look(&cx, &course).await;
+    let look_again = sight.look_again;
+    say(child.as_ref(), &cx, &survey, sight, &troubles, &immutable).await?;
     Ok(match look_again {
         Some(interval) if troubles.is_empty() => {
             cx.failures.reset(&uid);
@@ -148,7 +190,13 @@ where
         let seen = cx.objects.get(&key);
         match cx.applier.ensure(manifest, &reference, seen.as_ref()).await {
             Ok(Applied { outcome, immutable: pinned }) => {
-                immutable.extend(pinned.into_iter().map(|field| format!("{key}: {field}")));
+                if !pinned.is_empty() {
+                    match volumes::grow(cx, manifest).await {
+                        Ok(true) => {}
+                        Ok(false) => immutable.extend(pinned.iter().map(|field| format!("{key}: {field}"))),
+                        Err(trouble) => troubles.push(trouble),
+                    }
+                }
                 outcome.count(&cx.metrics, &key.kind);
                 match outcome {
                     Outcome::Created => created += 1,
@@ -180,10 +228,11 @@ where
 }
 
 /// Deletes what an owner controls and no longer asks for.
-async fn prune(cx: &Context, manifests: &[Manifest], uid: &str) -> Vec<Trouble> {
+async fn prune(cx: &Context, course: &Course, uid: &str) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     for (key, observed) in cx.objects.controlled_by(uid) {
-        let wanted = manifests.iter().any(|manifest| manifest.key() == key);
+        let wanted =
+            course.kept.contains(&key) || course.manifests.iter().any(|manifest| manifest.key() == key);
         let Some(resource) = workload_kinds().into_iter().find(|resource| resource.kind == key.kind) else {
             continue;
         };
@@ -196,6 +245,13 @@ async fn prune(cx: &Context, manifests: &[Manifest], uid: &str) -> Vec<Trouble> 
         }
     }
     troubles
+}
+
+/// What is watched of what children become, with the selector of it: their objects, and the instances of shards.
+pub fn watched_kinds() -> Vec<(ApiResource, String)> {
+    let objects = workload_kinds().into_iter().map(|kind| (kind, labels::CLUSTER.to_owned()));
+    let instances = format!("{},{}={}", labels::CLUSTER, labels::COMPONENT, Component::MultiPooler.as_str());
+    objects.chain([(ApiResource::erase::<Pod>(&()), instances)]).collect()
 }
 
 /// The kinds of objects that children become.
@@ -217,17 +273,18 @@ async fn say<K: Child>(
     child: &K,
     cx: &Context,
     survey: &Survey,
+    sight: Sight,
     troubles: &[Trouble],
     immutable: &[String],
-) -> Result<Option<Duration>, Error> {
-    let sight = child.look(cx).await;
+) -> Result<(), Error> {
     let circumstances = Circumstances {
         troubles: troubles.to_vec(),
         gates: sight.gates.clone(),
-        rollout_awaits: sight.rollout_awaits.clone(),
+        awaits: sight.awaits.clone(),
         paused: child.paused(),
     };
     let mut facts = facts(survey, &circumstances);
+    facts.extend(sight.facts.iter().cloned());
     if let Some(field) = immutable.first() {
         let message = format!("{field} cannot be changed in place; it stays as it is for now.");
         facts.push(Fact::new("ImmutableField", true, "ImmutableField", message));
@@ -241,5 +298,5 @@ async fn say<K: Child>(
     if child.status() != Some(&status) {
         cx.write_status(child, &status).await?;
     }
-    Ok(sight.look_again)
+    Ok(())
 }

@@ -11,11 +11,16 @@ use multigres_crds::v1alpha1::*;
 
 use super::child::{Child, Said, Sight};
 use super::context::Context;
+use super::records::RecordOf;
+use super::rollout::Course;
 use super::topology;
 use crate::status::{Gate, Survey, Trouble};
+use crate::topology::{Access, Error};
 
 /// How often to look at what Kubernetes does not tell of.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How often to look while something waits for it.
+const LOOK_SOON: Duration = Duration::from_secs(1);
 
 /// Whether a topology answers. What opens it is missing or wrong: it does not.
 pub async fn reachable<K: Resource>(cx: &Context, child: &K, topology: &TopologyReference) -> Truth {
@@ -78,7 +83,7 @@ impl Child for MultiAdmin {
 impl Child for MultiOrch {
     own_fields!(MultiOrchStatus);
 
-    fn look<'a>(&'a self, _: &'a Context) -> BoxFuture<'a, Sight> {
+    fn look<'a>(&'a self, _: &'a Context, _: &'a Course) -> BoxFuture<'a, Sight> {
         let no_databases = self.spec.databases.is_empty().then(|| Gate {
             open: Truth::Unknown,
             reason: "NoDatabases",
@@ -102,12 +107,20 @@ impl Child for MultiOrch {
 impl Child for MultiCell {
     own_fields!(MultiCellStatus);
 
-    fn look<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Sight> {
+    fn look<'a>(&'a self, cx: &'a Context, _: &'a Course) -> BoxFuture<'a, Sight> {
         Box::pin(async move {
             let own = self.spec.topology.address != self.spec.global_topology.address;
             let topology = if own { Some(reachable(cx, self, &self.spec.topology).await) } else { None };
             Sight { topology, look_again: own.then_some(LOOK_AGAIN), ..Sight::default() }
         })
+    }
+
+    fn record_of(&self) -> Option<RecordOf<'_>> {
+        Some(RecordOf { global: &self.spec.global_topology, cluster: &self.spec.cluster })
+    }
+
+    fn erase<'a>(&'a self, cx: &'a Context, global: &'a Access) -> BoxFuture<'a, Result<(), Error>> {
+        cx.topology.remove_cell(global, &self.spec)
     }
 
     fn record<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<Option<&'static str>, Trouble>> {

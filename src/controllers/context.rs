@@ -16,6 +16,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::failover::Failovers;
+use super::rollout::Ended;
 use crate::apply::{Applier, ApplyError, Outcome, OwnerReference};
 use crate::build::Environment;
 use crate::clock::Clock;
@@ -49,6 +51,10 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Failures in a row, by object.
     pub failures: Failures,
+    /// Pods that the operator has just ended.
+    pub ended: Ended,
+    /// Who leads the shards.
+    pub failovers: Failovers,
 }
 
 /// The custom resources of all kinds, as the caches have them.

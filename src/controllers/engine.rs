@@ -21,9 +21,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::child::{self, workload_kinds};
+use super::child::{self, watched_kinds};
 use super::cluster;
 use super::context::{Context, Error, Failures, Stores};
+use super::failover::{self, Failovers};
+use super::rollout::Ended;
 use super::wake::{Waker, Wakers, wakers};
 use crate::apply::Applier;
 use crate::build::Environment;
@@ -91,12 +93,11 @@ impl Engine {
         let leading = CancellationToken::new();
         let (wakers, woken) = wakers(&leading);
         let mut watches = JoinSet::new();
-        watches.spawn(wake(noted, wakers.clone(), objects.clone()));
         let mut listed = Vec::new();
-        for resource in workload_kinds() {
+        for watched in watched_kinds() {
             let (done, first_list) = oneshot::channel();
             let (client, objects, changes) = (seams.client.clone(), objects.clone(), changes.clone());
-            watches.spawn(observe_objects(client, scope.clone(), resource, objects, changes, move || {
+            watches.spawn(observe_objects(client, scope.clone(), watched, objects, changes, move || {
                 // Nobody waits any more when the operator ends.
                 let _ = done.send(());
             }));
@@ -139,19 +140,12 @@ impl Engine {
             clock: seams.clock,
             metrics: seams.metrics,
             failures: Failures::default(),
+            ended: Ended::default(),
+            failovers: Failovers::new(wakers.shards.clone()),
         };
-        Self {
-            context: Arc::new(context),
-            clusters,
-            topo_servers,
-            admins,
-            orchs,
-            cells,
-            shards,
-            leading,
-            complete,
-            watches,
-        }
+        let context = Arc::new(context);
+        watches.spawn(wake(noted, wakers, context.clone()));
+        Self { context, clusters, topo_servers, admins, orchs, cells, shards, leading, complete, watches }
     }
 
     /// What is known, for admission.
@@ -290,9 +284,12 @@ async fn announce(listed: Vec<oneshot::Receiver<()>>, stores: Stores, complete: 
     }
 }
 
-async fn wake(mut noted: UnboundedReceiver<Change>, wakers: Wakers, objects: Arc<Objects>) {
+/// Passes on what became of objects. That a leader's pod ends is passed on before anything else.
+async fn wake(mut noted: UnboundedReceiver<Change>, wakers: Wakers, context: Arc<Context>) {
     while let Some(change) = noted.next().await {
-        wakers.wake(&change, &objects);
+        failover::notice(&context, &change);
+        context.ended.notice(&change);
+        wakers.wake(&change, &context.objects);
     }
 }
 

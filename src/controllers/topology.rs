@@ -44,6 +44,14 @@ pub fn outcome(written: Result<Written, Error>) -> Result<Option<&'static str>, 
     }
 }
 
+/// What the attempt to remove a record came to.
+pub fn erased(result: Result<(), Error>) -> Result<(), Trouble> {
+    match result {
+        Ok(()) | Err(Error::Absent) => Ok(()),
+        Err(error) => Err(trouble(&error)),
+    }
+}
+
 fn trouble(error: &Error) -> Trouble {
     Trouble { reason: error.reason(), message: error.to_string(), lasting: error.is_lasting() }
 }

@@ -91,17 +91,20 @@ impl Wakers {
         for owner in observed().filter_map(|observed| observed.owner.as_ref()) {
             self.send(&owner.kind, &change.key.namespace, &owner.name);
         }
-        for observed in observed().filter(|observed| observed.owner.is_none()) {
+        let by_labels = |observed: &&Observed| observed.owner.is_none() || change.key.kind == "Pod";
+        for observed in observed().filter(by_labels) {
             self.wake_by_labels(&change.key, observed, objects);
         }
     }
 
-    /// Objects that nobody controls: standalone children, and data that outlives its shard.
+    /// Objects that no child controls: standalone children, data that outlives its shard, and instances of a shard.
     fn wake_by_labels(&self, key: &ObjectKey, observed: &Observed, objects: &Objects) {
-        if let Some(cluster) = observed.labels.get(labels::CLUSTER) {
+        if key.kind != "Pod"
+            && let Some(cluster) = observed.labels.get(labels::CLUSTER)
+        {
             self.send("MultigresCluster", &key.namespace, cluster);
         }
-        if key.kind == "PersistentVolumeClaim" {
+        if matches!(key.kind.as_str(), "PersistentVolumeClaim" | "Pod") {
             let shard = [labels::CLUSTER, labels::DATABASE, labels::TABLE_GROUP, labels::SHARD];
             let same_shard = |candidate: &ObjectKey, other: &Observed| {
                 candidate.kind == "MultiShard"

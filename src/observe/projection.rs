@@ -7,6 +7,8 @@ use multigres_crds::quantity::Quantity;
 use multigres_webhooks::lookup::Claim;
 use serde_json::Value;
 
+use super::instance::Instance;
+
 /// What is known of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
@@ -22,6 +24,10 @@ pub struct Observed {
     pub deleting: bool,
     /// Its pods, where it is a workload.
     pub workload: Workload,
+    /// Revision of the template that a pod was made from, or that a StatefulSet makes pods from.
+    pub revision: Option<String>,
+    /// What is to be known of a pod, where it is one.
+    pub instance: Option<Box<Instance>>,
     /// The volume, where it is a claim.
     pub claim: Option<Box<Claim>>,
     /// Digest of what is said of it, where the operator says it: a cluster tells of its children's status.
@@ -79,6 +85,8 @@ impl Observed {
             content: content(object),
             deleting: metadata.get("deletionTimestamp").is_some(),
             workload: workload(object),
+            revision: revision(object),
+            instance: (object["kind"] == "Pod").then(|| Box::new(Instance::project(object))),
             claim: (object["kind"] == "PersistentVolumeClaim").then(|| Box::new(claim(object))),
             said: said(object),
         }
@@ -145,6 +153,11 @@ fn workload(object: &Value) -> Workload {
         updated: number(status.get("updatedReplicas")).unwrap_or(0),
         existing: number(status.get("replicas")).unwrap_or(0),
     }
+}
+
+fn revision(object: &Value) -> Option<String> {
+    let of_pod = object["metadata"]["labels"]["controller-revision-hash"].as_str();
+    of_pod.or_else(|| object["status"]["updateRevision"].as_str()).map(str::to_owned)
 }
 
 fn number(value: Option<&Value>) -> Option<i32> {

@@ -13,7 +13,6 @@ use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, Resource, ResourceExt};
-use multigres_crds::labels;
 use serde::de::DeserializeOwned;
 
 use super::{Change, ObjectKey, Objects, Observed};
@@ -39,16 +38,16 @@ impl Scope {
 /// Load balancers cut idle connections at 240 s: the server is asked to end the watch before.
 pub(super) const WATCH_SECONDS: u32 = 200;
 
-/// Watches the objects of a kind that carry a cluster's label and tells what becomes of them. Never ends.
+/// Watches the objects of a kind that a selector selects and tells what becomes of them. Never ends.
 pub async fn observe_objects(
     client: Client,
     scope: Scope,
-    resource: ApiResource,
+    (resource, selector): (ApiResource, String),
     objects: Arc<Objects>,
     changes: UnboundedSender<Change>,
     synced: impl FnOnce() + Send,
 ) {
-    let labelled = watcher::Config::default().labels(labels::CLUSTER);
+    let labelled = watcher::Config::default().labels(&selector);
     let mut events = noted(scope.api(client, &resource), resource.kind, labelled, objects, changes).boxed();
     let mut synced = Some(synced);
     while let Some(event) = events.next().await {
@@ -156,7 +155,9 @@ impl Notes {
 
     fn put(&self, object: &DynamicObject) -> Change {
         // Read from JSON, it is JSON again.
-        let value = serde_json::to_value(object).unwrap_or_default();
+        let mut value = serde_json::to_value(object).unwrap_or_default();
+        // The items of a list do not say of what kind they are.
+        value["kind"] = self.kind.as_str().into();
         self.objects.put(self.key(object), Observed::project(&value))
     }
 
@@ -172,6 +173,16 @@ mod tests {
     fn object(name: &str) -> DynamicObject {
         let resource = ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&());
         DynamicObject::new(name, &resource).within("n")
+    }
+
+    #[test]
+    fn the_items_of_a_list_are_of_its_kind() {
+        let objects = Arc::new(Objects::default());
+        let mut notes = Notes { kind: "Pod".to_owned(), objects: objects.clone(), listed: HashSet::new() };
+        let mut listed = object("a");
+        listed.types = None;
+        notes.take(&Event::InitApply(listed));
+        assert!(objects.get(&ObjectKey::new("Pod", "n", "a")).is_some_and(|pod| pod.instance.is_some()));
     }
 
     #[test]

@@ -274,12 +274,16 @@ fn stalled(view: &ClusterView, children: &[ChildState<'_>]) -> Fact {
 
 /// The reasons of children that a cluster passes on.
 fn known_reason(reason: &str) -> &'static str {
-    const PASSED_ON: [&str; 14] = [
+    const PASSED_ON: [&str; 18] = [
         "PodsNotReady",
         "Creating",
         "RollingOut",
+        "ScalingDown",
         "AwaitingTopology",
+        "AwaitingQuorum",
+        "AwaitingDisruptionBudget",
         "AwaitingVolumeGrowth",
+        "VolumeNotExpandable",
         "NameTaken",
         "PasswordMissing",
         "ApplyFailed",

@@ -59,8 +59,8 @@ pub struct Circumstances {
     pub troubles: Vec<Trouble>,
     /// What must hold.
     pub gates: Vec<Gate>,
-    /// Why a change of the pods does not go on by itself.
-    pub rollout_awaits: Option<(&'static str, String)>,
+    /// What remains to be done about pods or volumes, and why it is not done yet.
+    pub awaits: Option<(&'static str, String)>,
     /// Whether the operator writes nothing.
     pub paused: bool,
 }
@@ -97,15 +97,11 @@ fn progress(survey: &Survey, circumstances: &Circumstances) -> Option<(&'static 
     if let Some(missing) = survey.missing.first() {
         return Some(("Creating", format!("{missing} does not exist yet")));
     }
+    if let Some(awaits) = &circumstances.awaits {
+        return Some(awaits.clone());
+    }
     if let Some(message) = survey.not_rolled_out() {
-        let created = survey
-            .workloads
-            .values()
-            .all(|workload| workload.current && workload.existing == workload.desired);
-        return Some(match &circumstances.rollout_awaits {
-            Some((reason, why)) if created => (*reason, format!("{message}: {why}")),
-            _ => ("RollingOut", message),
-        });
+        return Some(("RollingOut", message));
     }
     survey.not_ready().map(|message| ("PodsNotReady", message))
 }
@@ -238,16 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_that_waits_says_for_what() {
-        let awaits = Circumstances {
-            rollout_awaits: Some(("AwaitingTopology", "x".into())),
-            ..Circumstances::default()
-        };
-        let changed = survey(Workload { updated: 0, ..COMPLETE });
-        assert_eq!(said(&changed, &awaits)[1], (Truth::True, "AwaitingTopology"));
-        // Pods that are still being made wait for nobody.
-        let starting = survey(Workload { updated: 1, existing: 1, ready: 0, ..COMPLETE });
-        assert_eq!(said(&starting, &awaits)[1], (Truth::True, "RollingOut"));
+    fn what_is_waited_for_is_said() {
+        let awaits = Some(("AwaitingTopology", "x".to_owned()));
+        let circumstances = Circumstances { awaits, ..Circumstances::default() };
+        for workload in [COMPLETE, Workload { updated: 0, ..COMPLETE }] {
+            assert_eq!(said(&survey(workload), &circumstances)[1], (Truth::True, "AwaitingTopology"));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::desired::{CELL, DATABASE, cell_key, database_key, desired_cell, desir
 use super::etcd::{Etcd, KeyValue};
 use super::merge::{Fields, Malformed, merge};
 use super::records::{Cell, Id, Multiorch, Multipooler};
-use super::roles::{Roles, Sighting, roles};
+use super::roles::{Roles, Sighting, led, roles};
 use super::{Access, Error, Topology, Written, orch, poolers};
 
 /// How often a record that others write at the same time is read again.
@@ -118,14 +118,19 @@ fn unreadable(key: &str, source: Malformed) -> Error {
     Error::Unreadable { key: key.to_owned(), source }
 }
 
-/// Asks every cell for its poolers of the shard, and those for their status. A cell that no pool is in any more may
-/// still have the primary.
 async fn see(global: &Access, shard: &MultiShardSpec) -> Roles {
+    let (sightings, unseen) = sightings(global, shard).await;
+    roles(&sightings, unseen)
+}
+
+/// Asks every cell for its poolers of the shard, and those for their status; tells also what could not be asked. A cell
+/// that no pool is in any more may still have the primary.
+async fn sightings(global: &Access, shard: &MultiShardSpec) -> (Vec<Sighting>, Vec<String>) {
     let cells = match global.cells().await {
         Ok(cells) => cells,
         Err(error) => {
             tracing::debug!(%error, "the cells are not known");
-            return Roles { unseen: vec![format!("topology {}", global.address)], ..Roles::default() };
+            return (Vec::new(), vec![format!("topology {}", global.address)]);
         }
     };
     let found = join_all(cells.iter().map(async |cell| (cell, global.of_cell(cell).poolers().await))).await;
@@ -139,7 +144,7 @@ async fn see(global: &Access, shard: &MultiShardSpec) -> Roles {
             }
         }
     }
-    roles(&join_all(registered.into_iter().map(ask)).await, unseen)
+    (join_all(registered.into_iter().map(ask)).await, unseen)
 }
 
 async fn ask(pooler: Multipooler) -> Sighting {
@@ -217,8 +222,17 @@ impl Topology for Client {
         })
     }
 
-    fn remove_pooler<'a>(&'a self, global: &'a Access, pooler: &'a Id) -> BoxFuture<'a, Result<(), Error>> {
+    fn remove_pooler<'a>(
+        &'a self,
+        global: &'a Access,
+        shard: &'a MultiShardSpec,
+        pooler: &'a Id,
+    ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async {
+            let (sightings, _) = sightings(global, shard).await;
+            let leader = led(&sightings)
+                .ok_or_else(|| Error::NotRegistered { what: "a leader of the shard".to_owned() })?;
+            leader.remove(pooler).await?;
             let cell = global.cell(&pooler.cell).await?;
             cell.etcd()?.delete(&pooler_key(&cell.root, pooler)).await
         })

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use multigres_crds::v1alpha1::Truth;
 
+use super::cohort::Leader;
 use super::poolers::{PoolerStatus, PostgresStatus, RuleNumber, ShardRule, StatusResponse};
 use super::records::{Id, Multipooler, PoolerType, ServingStatus};
 
@@ -29,6 +30,8 @@ pub struct Roles {
 pub struct Member {
     /// What identifies it in the topology.
     pub id: Id,
+    /// The DNS name under which it is registered.
+    pub hostname: String,
     /// Its role; not known where it did not answer, or could not read the rule in its PostgreSQL.
     pub role: Option<Role>,
     /// Whether it receives what the primary writes.
@@ -133,6 +136,12 @@ pub fn roles(sightings: &[Sighting], unseen: impl IntoIterator<Item = String>) -
     }
 }
 
+/// The leader, with what it leads by.
+pub fn led(sightings: &[Sighting]) -> Option<Leader<'_>> {
+    let leader = leader(sightings)?;
+    Some(Leader { pooler: &leader.record, rule: leader.rule()? })
+}
+
 /// The one that names itself as the leader in the newest term that anyone has heard of. One that has been replaced
 /// names itself in an older term.
 fn leader(sightings: &[Sighting]) -> Option<&Sighting> {
@@ -158,6 +167,7 @@ fn members(sightings: &[Sighting], leader: Option<&Sighting>) -> BTreeMap<String
             role: sighting.rule().map(|_| role),
             streaming: sighting.streams(),
             in_cohort: cohort.contains(&id),
+            hostname: sighting.record.hostname.clone(),
             id,
         }
     };

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Shows the operator at work on a real control plane with fake nodes: each step is a command and its real output.
-# `demo.sh down` ends what `demo.sh` left running. With DEMO_EXIT=1 nothing is left running.
+# With REAL=1 on a real node, with a database to write to, which takes root. `demo.sh down` ends what `demo.sh` left
+# running. With DEMO_EXIT=1 nothing is left running.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 state=${DEMO_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/multigres-demo}
-operator=target/debug/multigres-operator
-testbed=target/debug/testbed
+target=${CARGO_TARGET_DIR:-target}
+operator=$target/debug/multigres-operator
+testbed=$target/debug/testbed
 samples=tests/samples
 
 say() { printf '\n\033[1m── %s\033[0m\n' "$*"; }
@@ -35,7 +37,7 @@ down() {
 build() {
     say "Building the operator, and the programs of a control plane where they are missing (ten minutes the first time)"
     cargo build --package multigres-operator --package testbed
-    "$testbed" build
+    "$testbed" build ${REAL:+--real}
 }
 
 free_port() {
@@ -133,26 +135,89 @@ again() {
     show kubectl apply -f $samples/tablegroups-cluster.yaml
 }
 
+start_node() {
+    say "A real node: kube-apiserver and its like, containerd, kubelet, and the images of Multigres"
+    eval "$("$testbed" up --dir "$state" --real --operator "$operator")"
+    PATH=$(dirname "$("$testbed" path kubectl)"):$PATH
+}
+
+install_on_node() {
+    say "Installing the CRDs and the operator"
+    show kubectl apply -f charts/multigres-operator/crds
+    printf '\n$ %s manifests --image localhost/multigres/multigres-operator:dev | kubectl apply -f -\n' "$operator"
+    "$operator" manifests --image localhost/multigres/multigres-operator:dev | kubectl apply -f -
+    show kubectl -n multigres-system rollout status deployment/multigres-operator --timeout 3m
+}
+
+databases() {
+    say "One manifest, and nothing else"
+    kubectl create namespace multigres >/dev/null
+    show kubectl apply -f $samples/two-cells.yaml
+    show kubectl -n multigres wait --for=condition=Ready mgc/two-cells --timeout 5m
+    show kubectl -n multigres get multigres
+    say "SQL through the gateway"
+    connection=$(kubectl -n multigres get secret -l multigres.com/database=users_db -o name | grep connection)
+    sql "create table users (id int primary key, name text); insert into users values (1, 'Ada')"
+    sql 'select * from users'
+}
+
+# psql is in the gateway's image; how to connect is in the Secret that the operator made.
+uri='{{.data.uri | base64decode}}'
+psql=(kubectl -n multigres exec -i deploy/two-cells-multigateway-us-east-1 -- psql)
+sql() {
+    printf '\n$ psql "$uri" -c "%s"\n' "$1"
+    "${psql[@]}" "$(kubectl -n multigres get "$connection" -o go-template="$uri")" -c "$1"
+}
+
+failover() {
+    say "The primary's pod is deleted: another leads, and what was written is there"
+    local primary
+    primary=$(kubectl -n multigres get multishard -o jsonpath='{.items[0].status.primary}')
+    show kubectl -n multigres delete pod "$primary" --wait=false
+    until sql "insert into users values (2, 'Grace')" 2>/dev/null; do sleep 0.2; done
+    show kubectl -n multigres wait --for=condition=Ready mgc/two-cells --timeout 5m
+    show kubectl -n multigres get multishard -o custom-columns='WAS:.metadata.name,PRIMARY:.status.primary'
+    sql 'select * from users'
+}
+
+on_control_plane() {
+    start_control_plane
+    install
+    start_operator
+    proposal
+    mistakes
+    protection
+    again
+}
+
+on_node() {
+    start_node
+    install_on_node
+    databases
+    failover
+}
+
 if [[ ${1:-} == down ]]; then
     down
     exit
+fi
+if [[ -n ${REAL:-} && $(id -u) != 0 ]]; then
+    echo "a real node takes root" >&2
+    exit 1
 fi
 build
 down
 mkdir -p "$state"
 trap 'down' ERR INT TERM
-start_control_plane
-install
-start_operator
-proposal
-mistakes
-protection
-again
+if [[ -n ${REAL:-} ]]; then on_node; else on_control_plane; fi
 trap - ERR INT TERM
 if [[ ${DEMO_EXIT:-} == 1 ]]; then
     down
     say "Done; everything was ended"
-else
-    say "It goes on: play with it, and end it with \`make demo-down\`"
-    printf '\nexport KUBECONFIG=%s PATH=%s:$PATH\n' "$KUBECONFIG" "$(dirname "$("$testbed" path kubectl)")"
+    exit
+fi
+say "It goes on: play with it, and end it with \`make demo-down\`"
+printf '\nexport KUBECONFIG=%s PATH=%s:$PATH\n' "$KUBECONFIG" "$(dirname "$("$testbed" path kubectl)")"
+if [[ -n ${REAL:-} ]]; then
+    printf '%s "$(kubectl -n multigres get %s -o go-template='"'%s'"')"\n' "${psql[*]/ -i / -it }" "$connection" "$uri"
 fi

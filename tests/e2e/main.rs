@@ -1,130 +1,111 @@
-//! Databases that come online: real kubelet, real PostgreSQL, SQL through the gateway. Runs where `make e2e` asks for it.
+//! Databases on a real node: real kubelet, real PostgreSQL, and a client that writes all the time.
+//!
+//! The scenarios share a node and are run in this order. One that fails is reported, and the others are run all the
+//! same. What happened is written down (`report.rs`); no scenario depends on how long anything takes. They are run where
+//! `make e2e` asks for it; a part of them by a part of their names: `make e2e ONLY=failover`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::large_futures, reason = "there is one of each")]
 
-use std::process::Command;
-use std::time::{Duration, Instant};
+mod bench;
+mod cluster;
+mod connection;
+mod episode;
+mod journal;
+mod report;
+mod scenarios;
+mod watch;
 
-use multigres_crds::schema;
-use serde_json::Value;
-use testbed::{Image, Kubectl, Node, NodeOptions, node};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
-const CLUSTER: &str = include_str!("../samples/two-cells.yaml");
-const OPERATOR: &str = env!("CARGO_BIN_EXE_multigres-operator");
-const PATIENCE: Duration = Duration::from_mins(3);
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use testbed::node;
+use tokio::runtime::Runtime;
 
-/// A cluster in its namespace, and SQL through its gateway.
-struct Database {
-    kubectl: Kubectl,
-    password: String,
+use bench::Bench;
+use report::Report;
+use scenarios::{SCENARIOS, Scenario};
+
+/// Where the report is written anyway, and where it is kept for readers.
+const REPORT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/e2e.md");
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/e2e.md");
+
+/// What is started with the first scenario.
+enum Stage {
+    Empty,
+    Set(Box<Bench>),
+    Broken,
 }
 
-impl Database {
-    const HOST: &'static str = "two-cells-multigateway-us-east-1";
+struct Theatre {
+    runtime: Runtime,
+    report: Report,
+    stage: Mutex<Stage>,
+}
 
-    async fn must(&self, args: &[&str]) -> String {
-        self.kubectl.must(["-n", "multigres"].iter().chain(args)).await.unwrap()
-    }
-
-    async fn shard(&self) -> Value {
-        let list: Value =
-            serde_json::from_str(&self.must(&["get", "multishard", "-o", "json"]).await).unwrap();
-        list["items"][0].clone()
-    }
-
-    /// Waits until the shard is ready, with a primary other than `not`, and returns that.
-    async fn primary(&self, not: Option<&str>) -> String {
-        let started = Instant::now();
-        while started.elapsed() < PATIENCE {
-            let status = self.shard().await["status"].clone();
-            let primary = status["primary"].as_str().filter(|primary| Some(*primary) != not);
-            if let Some(primary) =
-                primary.filter(|_| status["servingWrites"] == "True" && status["readyInstances"] == 3)
-            {
-                return primary.to_owned();
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+impl Theatre {
+    fn run(&self, scenario: &Scenario) -> Result<Completion, Failed> {
+        if let Some(reason) = node::why_not() {
+            return Ok(Completion::ignored_with(reason));
         }
-        panic!("no other primary than {not:?}: {}", self.shard().await["status"]);
-    }
-
-    /// Runs SQL from an orchestrator's pod, whose image has psql.
-    async fn sql(&self, sql: &str) -> Result<String, String> {
-        let (password, host) = (format!("PGPASSWORD={}", self.password), Self::HOST);
-        let client =
-            ["env", &password, "PGCONNECT_TIMEOUT=2", "psql", "-h", host, "-U", "postgres", "-d", "users_db"];
-        let exec = ["-n", "multigres", "exec", "two-cells-multiorch-us-east-1-0", "--"];
-        let args = exec.into_iter().chain(client).chain(["-v", "ON_ERROR_STOP=1", "-qAtc", sql]);
-        let output = self.kubectl.run(args).await.unwrap();
-        if output.status.success() { Ok(output.stdout) } else { Err(output.stderr) }
-    }
-}
-
-async fn install(node: &Node) {
-    let image = ["manifests", "--image", "localhost/multigres/multigres-operator:dev"];
-    let manifests = Command::new(OPERATOR).args(image).output().unwrap();
-    assert!(manifests.status.success(), "{manifests:?}");
-    let manifests = String::from_utf8(manifests.stdout).unwrap();
-    node.kubectl().must_with_stdin(["apply", "-f", "-"], &manifests).await.unwrap();
-    let rollout =
-        ["-n", "multigres-system", "rollout", "status", "deployment/multigres-operator", "--timeout=2m"];
-    node.kubectl().must(rollout).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_cluster_comes_online_and_keeps_every_acknowledged_write() {
-    if !node::is_wanted() {
-        return;
-    }
-    let mut images = Image::cluster();
-    images.push(Image::operator(OPERATOR.into()));
-    let options = NodeOptions { images, crds: schema::crds(), ..NodeOptions::default() };
-    let node = Node::start(options).await.unwrap();
-    install(&node).await;
-    node.kubectl().must(["create", "namespace", "multigres"]).await.unwrap();
-    let applied = Instant::now();
-    node.kubectl().must_with_stdin(["apply", "-f", "-"], CLUSTER).await.unwrap();
-    let mut database = Database { kubectl: node.kubectl(), password: String::new() };
-    let ready = ["wait", "--for=condition=Ready", "multigrescluster/two-cells", "--timeout=3m"];
-    database.must(&ready).await;
-    database.password = password(&database).await;
-    database.sql("create table journal (i int)").await.unwrap();
-    println!("first write after {:.1?}", applied.elapsed());
-
-    let primary = database.primary(None).await;
-    database.must(&["delete", "pod", &primary, "--wait=false"]).await;
-    let (mut acknowledged, mut longest, mut last) = (Vec::new(), Duration::ZERO, Instant::now());
-    let successor = {
-        let mut successor = std::pin::pin!(database.primary(Some(&primary)));
-        let mut next = 0;
-        loop {
-            let insert = format!("insert into journal values ({next})");
-            tokio::select! {
-                biased;
-                successor = &mut successor => break successor,
-                result = database.sql(&insert) => {
-                    if result.is_ok() {
-                        acknowledged.push(next);
-                        longest = longest.max(last.elapsed());
-                        last = Instant::now();
-                    }
-                    next += 1;
-                }
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Stage::Empty = *stage {
+            *stage = Stage::Broken;
+            let bench = self.runtime.block_on(Bench::start(self.report.clone()));
+            self.report.end(bench.as_ref().err().map(|error| format!("{error:#}")));
+            *stage = Stage::Set(Box::new(bench.map_err(|error| in_words(&error))?));
+        }
+        let Stage::Set(bench) = &mut *stage else { return Err("there is no node".into()) };
+        self.report.begin(scenario.title);
+        let result = self.runtime.block_on((scenario.play)(bench));
+        self.report.end(result.as_ref().err().map(|error| format!("{error:#}")));
+        if result.is_err() {
+            let cleared = self.runtime.block_on(async {
+                bench.diagnose().await?;
+                bench.abandon().await
+            });
+            if let Err(error) = cleared {
+                self.report.saw(&format!("the cluster cannot be removed: {error:#}"));
+                *stage = Stage::Broken;
             }
         }
-    };
-    println!("{primary} → {successor}: longest time without a write {longest:.1?}");
-    assert!(!acknowledged.is_empty());
-    let kept = database.sql("select i from journal").await.unwrap();
-    let kept: Vec<i32> = kept.lines().map(|line| line.parse().unwrap()).collect();
-    let missing: Vec<&i32> = acknowledged.iter().filter(|i| !kept.contains(i)).collect();
-    assert!(missing.is_empty(), "acknowledged and lost: {missing:?}");
+        result.map_err(|error| in_words(&error)).map(|()| Completion::Completed)
+    }
+
+    /// Writes the report, also for the documentation if that is asked for and everything was run.
+    fn write(&self, everything: bool) -> std::io::Result<()> {
+        self.report.write(Path::new(REPORT))?;
+        eprintln!("\nwritten down in {REPORT}");
+        if everything && std::env::var_os("UPDATE").is_some() {
+            self.report.write(Path::new(DOCUMENT))?;
+        }
+        Ok(())
+    }
 }
 
-/// The password that the operator made, from the connection Secret.
-async fn password(database: &Database) -> String {
-    let selector = ["get", "secret", "-l", "multigres.com/database=users_db", "-o"];
-    let template =
-        "go-template={{range .items}}{{if .data.uri}}{{.data.password | base64decode}}{{end}}{{end}}";
-    database.must(&[selector.as_slice(), &[template]].concat()).await
+fn in_words(error: &anyhow::Error) -> Failed {
+    format!("{error:#}").into()
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let runtime = Runtime::new().unwrap();
+    let theatre = Arc::new(Theatre { runtime, report: Report::default(), stage: Mutex::new(Stage::Empty) });
+    let trials = SCENARIOS.iter().map(|scenario| {
+        let theatre = Arc::clone(&theatre);
+        Trial::ignorable_test(scenario.name, move || theatre.run(scenario))
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    // The node ends here, and its clients before the runtime that they are of.
+    let stage =
+        std::mem::replace(&mut *theatre.stage.lock().unwrap_or_else(PoisonError::into_inner), Stage::Empty);
+    let ran = !matches!(stage, Stage::Empty);
+    theatre.runtime.block_on(async { drop(stage) });
+    if ran {
+        theatre.write(arguments.filter.is_none() && conclusion.num_filtered_out == 0).unwrap();
+    }
+    conclusion.exit_code()
 }

@@ -7,6 +7,14 @@ use serde_json::Value;
 use crate::installation::{Installation, OPERATOR, binary};
 use crate::samples::{PROPOSAL, SMALL, converged, own};
 
+/// What is said of a cluster and its children: shown when it changed and should not have.
+const STATUSES: [&str; 4] = [
+    "get",
+    "multigres",
+    "-o",
+    "jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.generation} {.status}{\"\\n\"}{end}",
+];
+
 #[tokio::test]
 async fn applying_twice_changes_nothing() {
     let namespace = Installation::shared().await.namespace("twice").await;
@@ -35,13 +43,15 @@ async fn a_converged_cluster_causes_no_writes() {
     let manifest = own(PROPOSAL, &namespace.name);
     namespace.apply(&manifest).await.unwrap();
     converged(&namespace, "example-multigres-cluster").await;
+    let said = namespace.must(&STATUSES).await;
     let audit = installation.control_plane.audit_log();
     let marker = audit.marker().unwrap();
     // Not a wait for something to happen: the statement is about this very time.
     tokio::time::sleep(QUIET).await;
     let writes = audit.writes_since(marker, OPERATOR).unwrap();
     let here: Vec<_> = writes.iter().filter(|write| write.namespace == namespace.name).collect();
-    assert!(here.is_empty(), "{here:#?}");
+    let says = namespace.must(&STATUSES).await;
+    assert!(here.is_empty(), "{here:#?}\nbefore:\n{said}\nafter:\n{says}");
 }
 
 #[tokio::test]

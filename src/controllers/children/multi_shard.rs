@@ -6,19 +6,31 @@ use kube::ResourceExt;
 use multigres_crds::names;
 use multigres_crds::v1alpha1::*;
 
-use super::{LOOK_AGAIN, own_fields};
+use super::{LOOK_AGAIN, LOOK_SOON, own_fields};
 use crate::apply::OwnerReference;
+use crate::build::Manifest;
 use crate::controllers::child::{Child, Said, Sight};
 use crate::controllers::context::Context;
-use crate::controllers::{secrets, topology};
-use crate::status::{Gate, Survey, Trouble};
-use crate::topology::Roles;
+use crate::controllers::records::RecordOf;
+use crate::controllers::rollout::{self, Course};
+use crate::controllers::{failover, secrets, topology, volumes};
+use crate::status::{Fact, Gate, Survey, Trouble};
+use crate::topology::{Access, Error, Roles};
 
 impl Child for MultiShard {
     own_fields!(MultiShardStatus);
 
     fn prepare<'a>(&'a self, cx: &'a Context, owner: &'a OwnerReference) -> BoxFuture<'a, Vec<Trouble>> {
         Box::pin(async move { secrets::ensure(self, cx, owner).await.err().into_iter().collect() })
+    }
+
+    fn record_of(&self) -> Option<RecordOf<'_>> {
+        let record = RecordOf { global: &self.spec.global_topology, cluster: &self.spec.cluster };
+        self.spec.database_record.is_some().then_some(record)
+    }
+
+    fn erase<'a>(&'a self, cx: &'a Context, global: &'a Access) -> BoxFuture<'a, Result<(), Error>> {
+        cx.topology.remove_database(global, &self.spec)
     }
 
     fn record<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Result<Option<&'static str>, Trouble>> {
@@ -29,21 +41,33 @@ impl Child for MultiShard {
         })
     }
 
-    fn look<'a>(&'a self, cx: &'a Context) -> BoxFuture<'a, Sight> {
+    fn steer<'a>(&'a self, cx: &'a Context, manifests: &'a [Manifest]) -> BoxFuture<'a, Course> {
+        Box::pin(rollout::steer(self, cx, manifests))
+    }
+
+    fn advance<'a>(&'a self, cx: &'a Context, course: &'a Course) -> BoxFuture<'a, Result<(), Trouble>> {
+        Box::pin(rollout::take(self, cx, course))
+    }
+
+    fn look<'a>(&'a self, cx: &'a Context, course: &'a Course) -> BoxFuture<'a, Sight> {
         Box::pin(async move {
-            let namespace = self.namespace().unwrap_or_default();
-            let roles = match topology::access(cx, &namespace, &self.spec.global_topology).await {
-                Ok(global) => cx.topology.roles(&global, &self.spec).await,
-                Err(trouble) => Roles { unseen: vec![trouble.message], ..Roles::default() },
+            let roles = match &course.roles {
+                Some(roles) => roles.clone(),
+                None => rollout::roles(self, cx).await,
             };
+            failover::note(cx, self, &roles);
+            if !self.spec.paused {
+                rollout::part_with_departed(self, cx, &roles).await;
+            }
             // Without a topology client there is nothing to look at.
             let asked = !(roles.members.is_empty() && roles.unseen.is_empty());
-            // Which pod leads is not known: replacing one could take the primary, or a quorum.
-            let why = "which pod may be replaced is known from the topology alone".to_owned();
+            let awaits = course.awaits().or_else(|| volumes::growing(self, cx));
+            let interval = if course.awaits().is_some() { LOOK_SOON } else { LOOK_AGAIN };
             Sight {
                 gates: vec![serving(&roles)],
-                rollout_awaits: Some(("AwaitingTopology", why)),
-                look_again: asked.then_some(LOOK_AGAIN),
+                awaits,
+                facts: rewritten(&course.rewritten).into_iter().collect(),
+                look_again: asked.then_some(interval),
                 roles,
                 ..Sight::default()
             }
@@ -62,7 +86,7 @@ impl Child for MultiShard {
             let ready_instances = workload.ready.min(pool.replicas);
             (pool.name.clone(), PoolStatus { desired_instances: pool.replicas, ready_instances })
         };
-        let waiting_for = sight.rollout_awaits.as_ref().map(|(_, why)| why.clone());
+        let waiting_for = sight.awaits.as_ref().map(|(_, why)| why.clone());
         MultiShardStatus {
             observed_generation: said.observed_generation,
             conditions: said.conditions,
@@ -74,6 +98,16 @@ impl Child for MultiShard {
             rollout: survey.rollout(waiting_for),
         }
     }
+}
+
+/// Where the platform gives pods other images than they ask for, replacing them would change nothing.
+fn rewritten(containers: &[String]) -> Option<Fact> {
+    let first = containers.first()?;
+    let message = match containers.len() - 1 {
+        0 => format!("Container {first}, which is not what was asked for."),
+        more => format!("Container {first}, which is not what was asked for; {more} more do so."),
+    };
+    Some(Fact::new("ImageRewritten", true, "ImageRewritten", message))
 }
 
 /// Whether the shard takes writes: known from the poolers alone.

@@ -153,7 +153,7 @@ impl ControlPlane {
 
     pub(crate) async fn start_controllers(&mut self, storage: Storage) -> anyhow::Result<()> {
         self.spawn(KUBE_CONTROLLER_MANAGER.name(), components::controller_manager(&self.state)?)?;
-        volumes::create_storage_class(self.client()).await?;
+        volumes::create_storage_classes(self.client()).await?;
         let provisioner = client_config(&self.state.kubeconfig(PROVISIONER)).await?;
         self.provisioner = Some(volumes::provision(provisioner, storage)?);
         self.wait_for(KUBE_CONTROLLER_MANAGER.name(), default_account_exists(self.client())).await
@@ -175,6 +175,12 @@ impl ControlPlane {
             None => command,
         };
         self.processes.spawn(name, command, self.state.log(name))
+    }
+
+    /// Ends a process, abruptly, and starts it again by another command.
+    pub(crate) fn restart(&mut self, name: &'static str, command: Command) -> anyhow::Result<()> {
+        self.processes.kill(name)?;
+        self.spawn(name, command)
     }
 
     /// Waits for what a process is to bring about, as long as all processes run.

@@ -93,7 +93,8 @@ impl ProcessGroup {
 
     /// Starts a process in the group, with its output in `log`.
     pub fn spawn(&mut self, name: &'static str, mut command: Command, log: PathBuf) -> anyhow::Result<()> {
-        let output = File::create(&log)?;
+        // Of a process that is started again, both lives are of interest.
+        let output = File::options().create(true).append(true).open(&log)?;
         let process = command
             .process_group(self.id().as_raw_pid())
             .stdin(Stdio::null())
@@ -102,6 +103,15 @@ impl ProcessGroup {
             .spawn()
             .with_context(|| format!("starting {name}"))?;
         self.members.push(Member { name, process, log });
+        Ok(())
+    }
+
+    /// Ends a member, and forgets it.
+    pub fn kill(&mut self, name: &str) -> anyhow::Result<()> {
+        let position = self.members.iter().position(|member| member.name == name);
+        let mut member = self.members.remove(position.with_context(|| format!("{name} does not run"))?);
+        member.process.kill()?;
+        member.process.wait()?;
         Ok(())
     }
 

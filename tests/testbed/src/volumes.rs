@@ -1,12 +1,13 @@
 //! Volumes for claims.
 //!
 //! Nothing provisions volumes on a bare control plane, and a pod whose claim is not bound is not scheduled. The
-//! provisioner makes a volume for every pending claim of the class [`STORAGE_CLASS`], grows it when its claim grows,
-//! and removes it when its claim is gone.
+//! provisioner makes a volume for every pending claim of the classes [`STORAGE_CLASS`] and [`LIMITED_STORAGE_CLASS`],
+//! grows it when its claim grows, and removes it when its claim is gone.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Context;
 use futures::{Stream, StreamExt};
@@ -22,10 +23,14 @@ use kube::{Client, ResourceExt};
 use serde_json::json;
 
 use crate::background::Background;
+use crate::command::run;
+use crate::namespaces;
 use crate::state::absent_is_fine;
 
-/// The default storage class, whose claims are served.
+/// The default storage class. Its volumes have as much room as the machine.
 pub const STORAGE_CLASS: &str = "standard";
+/// A storage class whose volumes can become full. On a real node they are in memory, and hold what was asked for.
+pub const LIMITED_STORAGE_CLASS: &str = "limited";
 
 const STORAGE: &str = "storage";
 
@@ -40,6 +45,8 @@ pub enum Storage {
         directory: PathBuf,
         /// The node's name.
         node: &'static str,
+        /// The file with the id of the node's first process, among whose mounts volumes are.
+        pid_file: PathBuf,
     },
 }
 
@@ -51,22 +58,29 @@ pub fn provision(config: kube::Config, storage: Storage) -> anyhow::Result<Backg
     })
 }
 
-/// Creates the class. It names no provisioner, so that the controllers leave its claims alone.
-pub async fn create_storage_class(client: Client) -> anyhow::Result<()> {
-    let class = StorageClass {
-        metadata: ObjectMeta {
-            name: Some(STORAGE_CLASS.into()),
-            annotations: Some([("storageclass.kubernetes.io/is-default-class".into(), "true".into())].into()),
+/// Creates the classes. They name no provisioner, so that the controllers leave their claims alone.
+pub async fn create_storage_classes(client: Client) -> anyhow::Result<()> {
+    for (name, is_default) in [(STORAGE_CLASS, true), (LIMITED_STORAGE_CLASS, false)] {
+        let is_default = ("storageclass.kubernetes.io/is-default-class".into(), is_default.to_string());
+        let class = StorageClass {
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                annotations: Some([is_default].into()),
+                ..Default::default()
+            },
+            provisioner: "kubernetes.io/no-provisioner".into(),
+            volume_binding_mode: Some("Immediate".into()),
+            reclaim_policy: Some("Retain".into()),
+            allow_volume_expansion: Some(true),
             ..Default::default()
-        },
-        provisioner: "kubernetes.io/no-provisioner".into(),
-        volume_binding_mode: Some("Immediate".into()),
-        reclaim_policy: Some("Retain".into()),
-        allow_volume_expansion: Some(true),
-        ..Default::default()
-    };
-    Api::all(client).create(&PostParams::default(), &class).await?;
+        };
+        Api::all(client.clone()).create(&PostParams::default(), &class).await?;
+    }
     Ok(())
+}
+
+fn is_served(class: Option<&str>) -> bool {
+    matches!(class, Some(STORAGE_CLASS | LIMITED_STORAGE_CLASS))
 }
 
 async fn serve(client: Client, storage: Storage) {
@@ -104,16 +118,20 @@ async fn for_each<K>(
 
 async fn provide(client: &Client, storage: &Storage, claim: PersistentVolumeClaim) -> anyhow::Result<()> {
     let Some(spec) = &claim.spec else { return Ok(()) };
-    if spec.storage_class_name.as_deref() != Some(STORAGE_CLASS)
-        || claim.metadata.deletion_timestamp.is_some()
-    {
+    let Some(class) = spec.storage_class_name.as_deref().filter(|class| is_served(Some(class))) else {
+        return Ok(());
+    };
+    if claim.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
     let requested = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get(STORAGE));
     let capacity = claim.status.as_ref().and_then(|status| status.capacity.as_ref()?.get(STORAGE));
     match (&spec.volume_name, requested, capacity) {
-        (None, Some(requested), _) => create(client, storage, &claim, requested).await,
+        (None, Some(requested), _) => create(client, storage, &claim, class, requested).await,
         (Some(volume), Some(requested), Some(capacity)) if requested != capacity => {
+            if class == LIMITED_STORAGE_CLASS {
+                storage.limit(volume, requested, "remount,")?;
+            }
             grow(client, &claim, volume, requested).await
         }
         _ => Ok(()),
@@ -124,6 +142,7 @@ async fn create(
     client: &Client,
     storage: &Storage,
     claim: &PersistentVolumeClaim,
+    class: &str,
     size: &Quantity,
 ) -> anyhow::Result<()> {
     let uid = claim.uid().context("the claim has no uid")?;
@@ -141,13 +160,15 @@ async fn create(
                 ..Default::default()
             }),
             persistent_volume_reclaim_policy: Some("Retain".into()),
-            storage_class_name: Some(STORAGE_CLASS.into()),
+            storage_class_name: Some(class.into()),
             ..storage.source(&name)
         }),
         metadata: ObjectMeta { name: Some(name.clone()), ..Default::default() },
         ..Default::default()
     };
-    storage.create(&name)?;
+    if storage.create(&name)? && class == LIMITED_STORAGE_CLASS {
+        storage.limit(&name, size, "")?;
+    }
     match Api::all(client.clone()).create(&PostParams::default(), &volume).await {
         // The claim was seen again before it was bound.
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
@@ -177,12 +198,15 @@ async fn remove_if_released(
     storage: &Storage,
     volume: PersistentVolume,
 ) -> anyhow::Result<()> {
-    let ours =
-        volume.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()) == Some(STORAGE_CLASS);
+    let class = volume.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref());
+    let ours = is_served(class);
     let released = volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Released");
     if ours && released && volume.metadata.deletion_timestamp.is_none() {
         let name = volume.name_any();
         volumes.delete(&name, &DeleteParams::default()).await?;
+        if class == Some(LIMITED_STORAGE_CLASS) {
+            storage.unmount(&name)?;
+        }
         storage.remove(&name)?;
     }
     Ok(())
@@ -202,7 +226,7 @@ impl Storage {
                 }),
                 ..Default::default()
             },
-            Self::Local { directory, node } => PersistentVolumeSpec {
+            Self::Local { directory, node, .. } => PersistentVolumeSpec {
                 local: Some(LocalVolumeSource {
                     path: directory.join(volume).display().to_string(),
                     ..Default::default()
@@ -213,11 +237,33 @@ impl Storage {
         }
     }
 
-    fn create(&self, volume: &str) -> io::Result<()> {
-        match self {
-            Self::Nowhere => Ok(()),
-            Self::Local { directory, .. } => fs::create_dir_all(directory.join(volume)),
-        }
+    /// Makes room for a volume, and says whether there was none.
+    fn create(&self, volume: &str) -> io::Result<bool> {
+        let Self::Local { directory, .. } = self else { return Ok(false) };
+        let directory = directory.join(volume);
+        let absent = !directory.exists();
+        fs::create_dir_all(directory)?;
+        Ok(absent)
+    }
+
+    /// Holds a volume to its size: by a file system of its own, which is of memory because growing any other that is
+    /// in use takes more rights than root may have.
+    fn limit(&self, volume: &str, size: &Quantity, options: &str) -> anyhow::Result<()> {
+        // Its units are the binary ones, without the letter that says so.
+        let size = size.0.trim_end_matches('i');
+        let options = format!("{options}size={size},mode=755");
+        self.on_node(volume, Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]))
+    }
+
+    fn unmount(&self, volume: &str) -> anyhow::Result<()> {
+        self.on_node(volume, &mut Command::new("umount"))
+    }
+
+    /// Runs a command about a volume among the node's mounts, which are not seen outside.
+    fn on_node(&self, volume: &str, command: &mut Command) -> anyhow::Result<()> {
+        let Self::Local { directory, pid_file, .. } = self else { return Ok(()) };
+        let command = command.arg(directory.join(volume));
+        run(&mut namespaces::enter_others(pid_file, command)?).map(drop)
     }
 
     fn remove(&self, volume: &str) -> io::Result<()> {

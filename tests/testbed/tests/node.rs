@@ -19,7 +19,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::conditions::{is_deleted, is_pod_running};
 use kube::runtime::wait::await_condition;
 use serde_json::json;
-use testbed::{Image, Node, NodeOptions, node};
+use testbed::{Image, LIMITED_STORAGE_CLASS, Node, NodeOptions, STORAGE_CLASS, node};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -28,10 +28,14 @@ const NAMESPACE: &str = "default";
 /// The user and group that own what Multigres keeps.
 const POSTGRES: u32 = 999;
 
-fn etcd_claim() -> serde_json::Result<PersistentVolumeClaim> {
+fn etcd_claim(class: &str) -> serde_json::Result<PersistentVolumeClaim> {
     serde_json::from_value(json!({
         "metadata": { "name": "etcd" },
-        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": class,
+            "resources": { "requests": { "storage": "1Gi" } },
+        },
     }))
 }
 
@@ -65,10 +69,10 @@ fn etcd_service() -> serde_json::Result<Service> {
 }
 
 /// Ends well if it can resolve and reach etcd.
-fn client_pod() -> serde_json::Result<Pod> {
-    let script = "getent hosts etcd.default && exec 3<>/dev/tcp/etcd/2379";
+fn client_pod(name: &str) -> serde_json::Result<Pod> {
+    let script = "getent hosts etcd.default && timeout 2 bash -c 'exec 3<>/dev/tcp/etcd/2379'";
     serde_json::from_value(json!({
-        "metadata": { "name": "client" },
+        "metadata": { "name": name },
         "spec": {
             "restartPolicy": "Never",
             "containers": [{
@@ -80,9 +84,9 @@ fn client_pod() -> serde_json::Result<Pod> {
     }))
 }
 
-async fn create_etcd(client: kube::Client) -> anyhow::Result<()> {
+async fn create_etcd(client: kube::Client, class: &str) -> anyhow::Result<()> {
     let params = PostParams::default();
-    Api::namespaced(client.clone(), NAMESPACE).create(&params, &etcd_claim()?).await?;
+    Api::namespaced(client.clone(), NAMESPACE).create(&params, &etcd_claim(class)?).await?;
     Api::namespaced(client.clone(), NAMESPACE).create(&params, &etcd_pod()?).await?;
     Api::namespaced(client, NAMESPACE).create(&params, &etcd_service()?).await?;
     Ok(())
@@ -103,6 +107,14 @@ async fn answers(port: u16) {
     }
 }
 
+/// Runs a client to its end.
+async fn outcome_of_client(pods: &Api<Pod>, name: &str) -> anyhow::Result<Option<String>> {
+    pods.create(&PostParams::default(), &client_pod(name)?).await?;
+    let over = |pod: Option<&Pod>| matches!(phase(pod), Some("Succeeded" | "Failed"));
+    let client = await_condition(pods.clone(), name, over).await?;
+    Ok(phase(client.as_ref()).map(ToOwned::to_owned))
+}
+
 #[tokio::test]
 async fn pods_are_reached_by_name_and_own_their_volumes() -> anyhow::Result<()> {
     if !node::is_wanted() {
@@ -112,7 +124,7 @@ async fn pods_are_reached_by_name_and_own_their_volumes() -> anyhow::Result<()> 
     let node = Node::start(NodeOptions { images, ..NodeOptions::default() }).await?;
     let pods: Api<Pod> = Api::namespaced(node.client(), NAMESPACE);
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(node.client(), NAMESPACE);
-    create_etcd(node.client()).await?;
+    create_etcd(node.client(), STORAGE_CLASS).await?;
     await_condition(pods.clone(), "etcd", is_ready).await?;
 
     let port = node.forward_service(NAMESPACE, "etcd", 2379).await?;
@@ -121,11 +133,8 @@ async fn pods_are_reached_by_name_and_own_their_volumes() -> anyhow::Result<()> 
     assert!(node.exec(Command::new("getent").args(["hosts", name])).await?.contains(name));
     assert!(node.exec(Command::new("getent").args(["hosts", "example.com"])).await.is_err());
 
-    pods.create(&PostParams::default(), &client_pod()?).await?;
-    let over = |pod: Option<&Pod>| matches!(phase(pod), Some("Succeeded" | "Failed"));
-    let client = await_condition(pods.clone(), "client", over).await?;
+    assert_eq!(outcome_of_client(&pods, "client").await?.as_deref(), Some("Succeeded"));
     let log = node.kubectl().must(["logs", "client"]).await?;
-    assert_eq!(phase(client.as_ref()), Some("Succeeded"), "{log}");
     assert!(log.contains("etcd.default.svc.cluster.local"), "{log}");
 
     let claim = claims.get("etcd").await?;
@@ -143,6 +152,52 @@ async fn pods_are_reached_by_name_and_own_their_volumes() -> anyhow::Result<()> 
     await_condition(pods, "etcd", is_deleted(&uid)).await?;
     claims.delete("etcd", &DeleteParams::default()).await?;
     assert_vanishes(&directory);
+    Ok(())
+}
+
+/// How many MiB a volume has, as its pod sees it.
+async fn room(node: &Node, volume: &Path) -> anyhow::Result<String> {
+    let sizes = node.exec(Command::new("df").args(["--block-size=M", "--output=size"]).arg(volume)).await?;
+    Ok(sizes.lines().last().unwrap_or_default().trim().to_owned())
+}
+
+#[tokio::test]
+async fn nodes_fail_in_the_ways_they_are_told_to() -> anyhow::Result<()> {
+    if !node::is_wanted() {
+        return Ok(());
+    }
+    let images = vec![Image::etcd(), Image::pgctld()];
+    let mut node = Node::start(NodeOptions { images, ..NodeOptions::default() }).await?;
+    let pods: Api<Pod> = Api::namespaced(node.client(), NAMESPACE);
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(node.client(), NAMESPACE);
+    create_etcd(node.client(), LIMITED_STORAGE_CLASS).await?;
+    let etcd = await_condition(pods.clone(), "etcd", is_ready).await?.context("it is ready")?;
+    let status = etcd.status.context("pods that run have a status")?;
+
+    let claim = claims.get("etcd").await?;
+    let volume = claim.spec.and_then(|spec| spec.volume_name).context("the claim is bound")?;
+    let directory = node.control_plane().dir().join("volumes").join(volume);
+    assert_eq!(room(&node, &directory).await?, "1024M");
+    let grown = json!({ "spec": { "resources": { "requests": { "storage": "2Gi" } } } });
+    claims.patch("etcd", &PatchParams::default(), &Patch::Merge(grown)).await?;
+    await_condition(claims, "etcd", has_capacity("2Gi")).await?;
+    assert_eq!(room(&node, &directory).await?, "2048M");
+
+    node.cut_off(status.pod_ip.context("it has an address")?.parse()?).await?;
+    assert_eq!(outcome_of_client(&pods, "cut-off").await?.as_deref(), Some("Failed"));
+    node.reconnect().await?;
+    assert_eq!(outcome_of_client(&pods, "reconnected").await?.as_deref(), Some("Succeeded"));
+
+    node.restart_kubelet().await?;
+    let container = status.container_statuses.and_then(|all| all.first()?.container_id.clone());
+    let processes = node.processes(&container.context("it has a container")?).await?;
+    assert_eq!(processes.iter().map(|process| &process.name).collect::<Vec<_>>(), ["etcd"]);
+    node.signal("KILL", &processes[0]).await?;
+    let restarted = |pod: Option<&Pod>| {
+        let containers = pod.and_then(|pod| pod.status.as_ref()?.container_statuses.as_ref());
+        containers.is_some_and(|all| all.iter().any(|container| container.restart_count == 1))
+    };
+    await_condition(pods, "etcd", restarted).await?;
     Ok(())
 }
 
@@ -197,7 +252,7 @@ async fn two_nodes_do_not_meet_and_leave_nothing() -> anyhow::Result<()> {
     }
     let options = NodeOptions { images: vec![Image::etcd()], ..NodeOptions::default() };
     let (one, other) = tokio::try_join!(Node::start(options.clone()), Node::start(options))?;
-    create_etcd(one.client()).await?;
+    create_etcd(one.client(), STORAGE_CLASS).await?;
     await_condition(Api::<Pod>::namespaced(one.client(), NAMESPACE), "etcd", is_pod_running()).await?;
     assert!(Api::<Pod>::namespaced(other.client(), NAMESPACE).get_opt("etcd").await?.is_none());
 
@@ -243,7 +298,7 @@ async fn own_a_node() -> anyhow::Result<()> {
         return Ok(());
     }
     let node = Node::start(NodeOptions { images: vec![Image::etcd()], ..NodeOptions::default() }).await?;
-    create_etcd(node.client()).await?;
+    create_etcd(node.client(), STORAGE_CLASS).await?;
     await_condition(Api::<Pod>::namespaced(node.client(), NAMESPACE), "etcd", is_pod_running()).await?;
     // The test runner's own words are on the same line as the first of ours.
     println!("\ndir {}", node.control_plane().dir().display());

@@ -1,6 +1,9 @@
 //! A real node: pods run, have addresses and names, and write to volumes.
 
 mod components;
+mod faults;
+
+pub use faults::Process;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -23,6 +26,7 @@ use crate::control_plane::{ControlPlane, until};
 use crate::fake_nodes::is_schedulable;
 use crate::images::{BuiltImages, Image};
 use crate::kubectl::Kubectl;
+use crate::namespaces;
 use crate::packages;
 use crate::process::ProcessGroup;
 use crate::state::State;
@@ -68,21 +72,29 @@ pub struct Node {
     tunnel: Tunnel,
     control_plane: ControlPlane,
     _cgroups: Cgroups,
+    cgroup: String,
+    labels: Vec<(String, String)>,
 }
 
-/// Whether tests on real nodes are asked for, by the environment variable `TESTBED_REAL`, and possible. If not, it says
-/// so, past the test runner: a test that was not run must not look like one that was.
+/// Whether tests on real nodes are asked for and possible. If not, it says so, past the test runner: a test that was
+/// not run must not look like one that was.
 pub fn is_wanted() -> bool {
-    let reason = if std::env::var_os("TESTBED_REAL").is_none() {
-        "TESTBED_REAL is not set"
-    } else if !is_root() {
-        "needs root"
-    } else {
-        return true;
-    };
+    let Some(reason) = why_not() else { return true };
     let test = std::thread::current();
     cache::report(&format!("{}: skipped: {reason}", test.name().unwrap_or("a test")));
     false
+}
+
+/// Why no test on a real node is to be run: nobody asked for it, by the environment variable `TESTBED_REAL`, or it is
+/// not possible.
+pub fn why_not() -> Option<&'static str> {
+    if std::env::var_os("TESTBED_REAL").is_none() {
+        Some("TESTBED_REAL is not set")
+    } else if !is_root() {
+        Some("needs root")
+    } else {
+        None
+    }
 }
 
 fn is_root() -> bool {
@@ -128,18 +140,17 @@ impl Node {
         let tunnel = Tunnel::into(control_plane.namespaces()?.network()?)?;
         tunnel.forward(listener, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
 
-        let mut starting = Self { tunnel, control_plane, _cgroups: cgroups };
-        Box::pin(starting.start_everything(options, images, port, &cgroup)).await?;
+        let mut starting = Self { tunnel, control_plane, _cgroups: cgroups, cgroup, labels: options.labels };
+        Box::pin(starting.start_everything(&options.crds, images, port)).await?;
         Ok(starting)
     }
 
     /// Images take the longest; all else is started meanwhile.
     async fn start_everything(
         &mut self,
-        options: NodeOptions,
+        crds: &[CustomResourceDefinition],
         images: BuiltImages,
         port: u16,
-        cgroup: &str,
     ) -> anyhow::Result<()> {
         let control_plane = &mut self.control_plane;
         control_plane.spawn(CONTAINERD, components::containerd(control_plane.state())?)?;
@@ -149,14 +160,18 @@ impl Node {
         let import = tokio::task::spawn_blocking(move || pipe(&images, import));
 
         control_plane.start_apiserver(ADDRESS, port).await?;
-        control_plane.define(&options.crds).await?;
+        control_plane.define(crds).await?;
         control_plane.start_scheduler()?;
         let state = control_plane.state();
-        let volumes = state.path().join("volumes");
-        let kubelet = components::kubelet(state, cgroup, &options.labels)?;
+        let storage = Storage::Local {
+            directory: state.path().join("volumes"),
+            node: NAME,
+            pid_file: namespaces::pid_file(state.path()),
+        };
+        let kubelet = components::kubelet(state, &self.cgroup, &self.labels)?;
         control_plane.spawn(KUBELET.name(), kubelet)?;
         control_plane.spawn(COREDNS.name(), components::coredns(control_plane.state())?)?;
-        control_plane.start_controllers(Storage::Local { directory: volumes, node: NAME }).await?;
+        control_plane.start_controllers(storage).await?;
         control_plane.wait_for(KUBELET.name(), is_ready(control_plane.client())).await?;
 
         // Only now, since it waits in long steps for the node to be there.

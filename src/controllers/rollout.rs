@@ -1,0 +1,122 @@
+//! The rollout of a shard: what the planner is shown, and what becomes of its answer.
+
+mod departed;
+mod instances;
+mod steps;
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use kube::ResourceExt;
+use multigres_crds::v1alpha1::MultiShard;
+use serde_json::Value;
+
+use self::instances::Instances;
+use super::context::Context;
+use super::topology;
+use crate::build::{Manifest, disruption_budget};
+use crate::observe::{Change, ObjectKey};
+use crate::rollout::{Action, Plan, plan};
+use crate::topology::Roles;
+
+pub use departed::part_with_departed;
+pub use steps::take;
+
+/// What a shard's objects should be for now, and what is to be done beside that.
+#[derive(Clone, Debug, Default)]
+pub struct Course {
+    /// The planner's answer.
+    pub plan: Plan,
+    /// What is to be applied.
+    pub manifests: Vec<Manifest>,
+    /// Objects that are no longer wanted and still needed.
+    pub kept: Vec<ObjectKey>,
+    /// What the topology said, where it was asked.
+    pub roles: Option<Roles>,
+    /// Containers that run another image than they should, since they were made.
+    pub rewritten: Vec<String>,
+}
+
+/// Pods that the operator has ended and of which the caches do not tell so yet.
+#[derive(Debug, Default)]
+pub struct Ended(Mutex<HashSet<String>>);
+
+impl Ended {
+    fn note(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned());
+    }
+
+    fn contains(&self, uid: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(uid)
+    }
+
+    /// Forgets the pod that has changed, once the caches tell that it ends.
+    pub fn notice(&self, change: &Change) {
+        let Some(before) = &change.before else { return };
+        if change.after.as_ref().is_none_or(|after| after.deleting || after.uid != before.uid) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&before.uid);
+        }
+    }
+}
+
+/// Plans the next step of a shard. The topology is asked only where there is a step to take.
+pub async fn steer(shard: &MultiShard, cx: &Context, manifests: &[Manifest]) -> Course {
+    let instances = Instances::of(shard, cx, manifests);
+    let unknown = instances.seen_by(&Roles::default());
+    let mut course = Course {
+        manifests: manifests.to_vec(),
+        kept: instances.kept(),
+        rewritten: instances.rewritten(),
+        ..Course::default()
+    };
+    if !unknown.has_work() {
+        return course;
+    }
+    let roles = roles(shard, cx).await;
+    course.plan = plan(&instances.seen_by(&roles));
+    course.roles = Some(roles);
+    hold_back(shard, &instances, &mut course);
+    course
+}
+
+/// What the topology says of a shard.
+pub async fn roles(shard: &MultiShard, cx: &Context) -> Roles {
+    let namespace = shard.namespace().unwrap_or_default();
+    match topology::access(cx, &namespace, &shard.spec.global_topology).await {
+        Ok(global) => cx.topology.roles(&global, &shard.spec).await,
+        Err(trouble) => Roles { unseen: vec![trouble.message], ..Roles::default() },
+    }
+}
+
+/// Keeps the instances that may not go yet, and the budget that protects them.
+fn hold_back(shard: &MultiShard, instances: &Instances, course: &mut Course) {
+    let budget = disruption_budget(shard, instances.most());
+    for manifest in &mut course.manifests {
+        if manifest.resource.kind == "PodDisruptionBudget" {
+            *manifest = budget.clone();
+        }
+        let pool = instances.pool_of(&manifest.key());
+        if let Some(replicas) = pool.and_then(|pool| course.plan.replicas.get(pool)) {
+            manifest.body["spec"]["replicas"] = Value::from(*replicas);
+        }
+    }
+}
+
+impl Course {
+    /// Everything is to be applied as it was built.
+    pub fn straight(manifests: &[Manifest]) -> Self {
+        Self { manifests: manifests.to_vec(), ..Self::default() }
+    }
+
+    /// What remains to be done, in words, with a reason for machines.
+    pub fn awaits(&self) -> Option<(&'static str, String)> {
+        let wait = self.plan.wait.as_ref().map(|wait| (wait.reason, wait.message.clone()));
+        let under_way = || match self.plan.action.as_ref()? {
+            Action::Evict { pod, why, .. } | Action::Delete { pod, why, .. } => {
+                Some(("RollingOut", format!("pod {pod} is being replaced: {why}")))
+            }
+            Action::Remove { why, .. } => Some(("ScalingDown", why.clone())),
+        };
+        wait.or_else(under_way)
+    }
+}

@@ -1,0 +1,257 @@
+//! The instances of a shard, as the caches and its manifests have them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+use multigres_crds::labels::{self, Component};
+use multigres_crds::v1alpha1::{MultiShard, Truth};
+use serde_json::Value;
+
+use crate::build::{Manifest, shard_names};
+use crate::controllers::context::Context;
+use crate::observe::{Instance, ObjectKey, Observed};
+use crate::rollout::{Outdated, Pod, Pool, Shard, Standing};
+use crate::topology::{Role, Roles};
+
+/// The pools and pods of a shard.
+pub struct Instances {
+    shard: Shard,
+    /// The StatefulSet of each pool, by its key.
+    pools: BTreeMap<ObjectKey, String>,
+    /// Objects of pools that are no longer wanted.
+    leftovers: Vec<ObjectKey>,
+    rewritten: Vec<String>,
+}
+
+/// What the pods of a pool should be.
+struct Wanted<'a> {
+    /// The revision of the current template, where that is known.
+    revision: Option<&'a str>,
+    /// The images of the containers, by name.
+    images: BTreeMap<String, String>,
+}
+
+impl Instances {
+    /// Looks them up.
+    pub fn of(owner: &MultiShard, cx: &Context, manifests: &[Manifest]) -> Self {
+        let controlled = cx.objects.controlled_by(&owner.uid().unwrap_or_default());
+        let names = shard_names(&owner.spec);
+        let namespace = owner.namespace().unwrap_or_default();
+        let mut instances = Self {
+            shard: Shard::default(),
+            pools: BTreeMap::new(),
+            leftovers: Vec::new(),
+            rewritten: Vec::new(),
+        };
+        instances.shard.durability = owner.spec.durability_policy;
+        for pool in &owner.spec.pools {
+            let key = ObjectKey::new("StatefulSet", &namespace, &names.pool(&pool.name));
+            let found = cx.objects.get(&key).filter(|found| !found.deleting);
+            instances.add_pool(key, &pool.name, pool.replicas, found.map(|found| found.workload.desired));
+        }
+        for (key, observed) in &controlled {
+            let Some(pool) = observed.labels.get(labels::POOL) else { continue };
+            if key.kind == "StatefulSet" && !instances.pools.contains_key(key) && !observed.deleting {
+                instances.add_pool(key.clone(), pool, 0, Some(observed.workload.desired));
+            }
+        }
+        for (key, observed) in pods(owner, cx, &namespace) {
+            instances.add_pod(&key, &observed, cx, manifests);
+        }
+        instances.leftovers = instances.leftovers(&controlled, owner);
+        instances
+    }
+
+    fn add_pool(&mut self, key: ObjectKey, name: &str, desired: i32, current: Option<i32>) {
+        self.shard.pools.push(Pool { name: name.to_owned(), desired, current });
+        self.pools.insert(key, name.to_owned());
+    }
+
+    fn add_pod(&mut self, key: &ObjectKey, observed: &Observed, cx: &Context, manifests: &[Manifest]) {
+        let (Some(instance), Some((set, ordinal))) = (&observed.instance, ordinal(&key.name)) else { return };
+        let label = |label: &str| observed.labels.get(label).cloned().unwrap_or_default();
+        let set = ObjectKey::new("StatefulSet", &key.namespace, set);
+        let workload = cx.objects.get(&set);
+        // An account of an older template says nothing of the current one.
+        let revision =
+            workload.as_ref().filter(|set| set.workload.current).and_then(|set| set.revision.as_deref());
+        let manifest = manifests.iter().find(|manifest| manifest.key() == set);
+        let wanted = Wanted { revision, images: manifest.map(images).unwrap_or_default() };
+        let foreign = wanted.foreign(instance);
+        let edited = foreign.iter().find(|container| instance.edited.contains(**container));
+        let outdated =
+            if wanted.revision.is_some_and(|revision| observed.revision.as_deref() != Some(revision)) {
+                Some(Outdated::Template)
+            } else {
+                edited.map(|container| Outdated::Image((*container).to_owned()))
+            };
+        if outdated.is_none() && wanted.revision.is_some() {
+            let rewritten = |container: &&str| {
+                format!("{container} of pod {} runs {}", key.name, instance.images[*container])
+            };
+            self.rewritten.extend(foreign.iter().map(rewritten));
+        }
+        self.shard.pods.push(Pod {
+            name: key.name.clone(),
+            uid: observed.uid.clone(),
+            pool: label(labels::POOL),
+            ordinal,
+            cell: label(labels::CELL),
+            ready: instance.ready,
+            running: instance.running,
+            terminating: observed.deleting || cx.ended.contains(&observed.uid),
+            outdated,
+            standing: Standing::Unknown,
+        });
+    }
+
+    /// What a pool that is being turned down still needs.
+    fn leftovers(&self, controlled: &[(ObjectKey, Observed)], owner: &MultiShard) -> Vec<ObjectKey> {
+        let wanted = |pool: &str| owner.spec.pools.iter().any(|wanted| wanted.name == pool);
+        let populated = |pool: &str| {
+            self.shard.pods.iter().any(|pod| pod.pool == pool)
+                || self.shard.pools.iter().any(|known| known.name == pool && known.existing() > 0)
+        };
+        let of_pool = |(_, observed): &&(ObjectKey, Observed)| {
+            observed.labels.get(labels::POOL).is_some_and(|pool| !wanted(pool) && populated(pool))
+        };
+        controlled.iter().filter(of_pool).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The shard as the planner is to see it.
+    pub fn seen_by(&self, roles: &Roles) -> Shard {
+        let mut shard = self.shard.clone();
+        shard.roles_known = roles.primary.is_some() && roles.serving_writes == Truth::True;
+        for pod in &mut shard.pods {
+            pod.standing = standing(&pod.name, roles, shard.roles_known);
+        }
+        shard
+    }
+
+    /// The pool of a StatefulSet.
+    pub fn pool_of(&self, key: &ObjectKey) -> Option<&String> {
+        self.pools.get(key)
+    }
+
+    /// The most instances that there are, or are to be.
+    pub fn most(&self) -> i32 {
+        let of_pool = |pool: &Pool| {
+            let pods = self.shard.pods.iter().filter(|pod| pod.pool == pool.name).count();
+            pool.existing().max(pool.desired).max(i32::try_from(pods).unwrap_or(i32::MAX))
+        };
+        self.shard.pools.iter().map(of_pool).sum()
+    }
+
+    /// Objects of pools that are no longer wanted and still have instances.
+    pub fn kept(&self) -> Vec<ObjectKey> {
+        self.leftovers.clone()
+    }
+
+    /// Containers that run another image than they should since they were made: the platform's doing.
+    pub fn rewritten(&self) -> Vec<String> {
+        self.rewritten.clone()
+    }
+}
+
+impl Wanted<'_> {
+    /// The containers of an instance that run another image than they should. Those of others are none of ours.
+    fn foreign<'a>(&'a self, instance: &Instance) -> Vec<&'a str> {
+        let differs = |(container, image): &(&String, &String)| {
+            instance.images.get(*container).is_some_and(|runs| runs != *image)
+        };
+        self.images.iter().filter(differs).map(|(container, _)| container.as_str()).collect()
+    }
+}
+
+/// The names of the pods that exist or are to exist.
+pub fn expected_pods(shard: &MultiShard, cx: &Context) -> BTreeSet<String> {
+    let instances = Instances::of(shard, cx, &[]);
+    let mut expected: BTreeSet<String> = instances.shard.pods.into_iter().map(|pod| pod.name).collect();
+    for (set, pool) in &instances.pools {
+        let pool = instances.shard.pools.iter().find(|known| known.name == *pool);
+        let replicas = pool.map_or(0, |pool| pool.existing().max(pool.desired));
+        expected.extend((0..replicas).map(|ordinal| format!("{}-{ordinal}", set.name)));
+    }
+    expected
+}
+
+/// The pods of a shard.
+fn pods(owner: &MultiShard, cx: &Context, namespace: &str) -> Vec<(ObjectKey, Observed)> {
+    let spec = &owner.spec;
+    let identity = [
+        (labels::CLUSTER, &spec.cluster),
+        (labels::DATABASE, &spec.database),
+        (labels::TABLE_GROUP, &spec.table_group),
+        (labels::SHARD, &spec.shard),
+    ];
+    cx.objects.select(namespace, |key, observed| {
+        key.kind == "Pod"
+            && observed.has_label(labels::COMPONENT, Component::MultiPooler.as_str())
+            && identity.iter().all(|(label, value)| observed.has_label(label, value))
+    })
+}
+
+/// The name of its StatefulSet and the ordinal, from the name of a pod.
+fn ordinal(pod: &str) -> Option<(&str, i32)> {
+    let (set, ordinal) = pod.rsplit_once('-')?;
+    Some((set, ordinal.parse().ok()?))
+}
+
+/// The images of a workload's containers, by name.
+fn images(manifest: &Manifest) -> BTreeMap<String, String> {
+    let spec = &manifest.body["spec"]["template"]["spec"];
+    let lists = ["containers", "initContainers"].into_iter().filter_map(|list| spec[list].as_array());
+    let image = |container: &Value| {
+        Some((container["name"].as_str()?.to_owned(), container["image"].as_str()?.to_owned()))
+    };
+    lists.flatten().filter_map(image).collect()
+}
+
+/// What a pod is. One that has not registered has no part; one that does not answer may have any.
+fn standing(pod: &str, roles: &Roles, known: bool) -> Standing {
+    let Some(member) = roles.members.get(pod) else {
+        return if known { Standing::Apart } else { Standing::Unknown };
+    };
+    match member.role {
+        Some(Role::Primary) => Standing::Primary,
+        Some(Role::Standby) if roles.has_joined(pod) => Standing::Joined,
+        Some(Role::Standby) => Standing::Apart,
+        None => Standing::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::Member;
+
+    #[test]
+    fn what_does_not_answer_may_have_any_part() {
+        let member =
+            |role, joined| Member { role, streaming: joined, in_cohort: joined, ..Member::default() };
+        let members = [
+            ("primary", member(Some(Role::Primary), false)),
+            ("joined", member(Some(Role::Standby), true)),
+            ("apart", member(Some(Role::Standby), false)),
+            ("silent", member(None, true)),
+        ];
+        let members = members.map(|(pod, member)| (pod.to_owned(), member)).into();
+        let roles = Roles { members, ..Roles::default() };
+        for (pod, expected) in [
+            ("primary", Standing::Primary),
+            ("joined", Standing::Joined),
+            ("apart", Standing::Apart),
+            ("silent", Standing::Unknown),
+            ("unregistered", Standing::Apart),
+        ] {
+            assert_eq!(standing(pod, &roles, true), expected, "{pod}");
+        }
+        assert_eq!(standing("unregistered", &roles, false), Standing::Unknown);
+    }
+
+    #[test]
+    fn pods_are_named_after_their_set() {
+        assert_eq!(ordinal("a-b-pg-10"), Some(("a-b-pg", 10)));
+        assert_eq!(ordinal("a-b-pg"), None);
+    }
+}

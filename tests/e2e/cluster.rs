@@ -1,0 +1,295 @@
+//! A cluster with its database, and a client that writes to it all the time.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, ensure};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{Api, GetParams, ListParams, PostParams};
+use kube::core::Request;
+use kube::{Client, ResourceExt};
+use multigres_crds::labels;
+use multigres_crds::v1alpha1::{DatabaseStatus, MultiShard, MultigresCluster, Truth};
+use serde_json::Value;
+use testbed::{Kubectl, Node};
+use tokio::time::{sleep, timeout};
+
+use crate::connection::Connection;
+use crate::journal::{Gateway, Journal};
+use crate::report::Report;
+use crate::watch::Watch;
+
+/// For what takes half a minute on an idle machine.
+pub const PATIENCE: Duration = Duration::from_mins(4);
+pub const INTERVAL: Duration = Duration::from_millis(250);
+const POSTGRES: u16 = 5432;
+
+/// A manifest under its file's name.
+pub struct Manifest {
+    pub file: &'static str,
+    pub namespace: &'static str,
+    pub cluster: &'static str,
+    pub database: &'static str,
+    pub text: String,
+    /// Where the operator does not make it.
+    pub password: Option<String>,
+}
+
+pub struct Cluster {
+    pub manifest: Manifest,
+    pub report: Report,
+    pub watch: Watch,
+    pub journal: Journal,
+    client: Client,
+    kubectl: Kubectl,
+    password: String,
+}
+
+/// Everything there is to see of a cluster at one moment.
+pub struct Seen {
+    pub cluster: MultigresCluster,
+    pub shards: Vec<MultiShard>,
+    /// Of the shard, by name.
+    pub pods: Vec<Pod>,
+}
+
+impl Cluster {
+    /// Applies a manifest, and nothing else, until a client can write.
+    pub async fn online(node: &Node, report: &Report, manifest: Manifest) -> anyhow::Result<Self> {
+        let client = node.client();
+        let namespace: Namespace =
+            serde_json::from_value(serde_json::json!({ "metadata": { "name": manifest.namespace } }))?;
+        Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
+        Self::applied(node, report, manifest).await
+    }
+
+    /// The same in a namespace that is there.
+    pub async fn applied(node: &Node, report: &Report, manifest: Manifest) -> anyhow::Result<Self> {
+        let (client, kubectl) = (node.client(), node.kubectl());
+        let watch = Watch::start(&client, manifest.namespace, manifest.cluster, report);
+        let began = Instant::now();
+        apply(&kubectl, report, &manifest, "").await?;
+
+        let connection = Connection::made(&client, &manifest).await?;
+        let port = node.forward_service(manifest.namespace, &connection.service, POSTGRES).await?;
+        let password = manifest.password.clone().or(connection.password);
+        let password = password.context("the connection Secret has no password")?;
+        let gateway = Gateway { port, database: manifest.database.to_owned(), password: password.clone() };
+        let journal = Journal::start(gateway);
+        let cluster = Self { manifest, report: report.clone(), watch, journal, client, kubectl, password };
+        let applied = cluster.report.clone();
+        let serves = async {
+            cluster.until("servingWrites is True", |seen| seen.database().serving_writes == Truth::True).await
+        };
+        let writes = async {
+            cluster.journal.advance(1, PATIENCE).await?;
+            applied.time(
+                &format!("{}: from apply to the first write", cluster.manifest.cluster),
+                began.elapsed(),
+            );
+            anyhow::Ok(())
+        };
+        tokio::try_join!(serves, writes)?;
+        cluster.settled().await?;
+        applied.time(&format!("{}: from apply to Ready", cluster.manifest.cluster), began.elapsed());
+        Ok(cluster)
+    }
+
+    /// Changes the manifest by replacing text, and applies it.
+    pub async fn change(&mut self, changes: &[(&str, &str)]) -> anyhow::Result<()> {
+        for (from, to) in changes {
+            ensure!(self.manifest.text.contains(from), "{from:?} is not in the manifest");
+            self.manifest.text = self.manifest.text.replace(from, to);
+        }
+        let told: Vec<String> = changes.iter().map(|(from, to)| format!("   # {from} → {to}")).collect();
+        let told = told.concat();
+        apply(&self.kubectl, &self.report, &self.manifest, &told).await
+    }
+
+    /// `kubectl` in the cluster's namespace, which must succeed.
+    pub async fn kubectl(&self, args: &[&str]) -> anyhow::Result<String> {
+        self.kubectl.must(["-n", self.manifest.namespace].iter().chain(args)).await
+    }
+
+    /// The same, told in the report.
+    pub async fn show(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = self.kubectl(args).await?;
+        self.report.did(&format!("kubectl -n {} {}", self.manifest.namespace, args.join(" ")), &output);
+        Ok(output)
+    }
+
+    /// SQL by psql in a pod, through the gateway's Service, told in the report.
+    pub async fn psql(&self, pod: &str, sql: &str) -> anyhow::Result<String> {
+        let connection = Connection::made(&self.client, &self.manifest).await?;
+        let password = format!("PGPASSWORD={}", self.password);
+        let url = format!("postgresql://postgres@{}/{}", connection.host, self.manifest.database);
+        let output = self.exec(pod, &["env", &password, "psql", &url, "-c", sql]).await?;
+        self.report.did(&format!("psql {url} -c \"{sql}\""), &output);
+        Ok(output)
+    }
+
+    /// SQL in the PostgreSQL of a pod itself, past the gateways.
+    pub async fn local_sql(&self, pod: &str, sql: &str) -> anyhow::Result<String> {
+        let password = format!("PGPASSWORD={}", self.password);
+        let client = ["env", &password, "psql", "-h", "/data/pg_sockets", "-U", "postgres", "-qAt"];
+        self.exec(pod, &[&client[..], &["-d", self.manifest.database, "-c", sql]].concat()).await
+    }
+
+    pub async fn exec(&self, pod: &str, command: &[&str]) -> anyhow::Result<String> {
+        self.kubectl(&[&["exec", pod, "-c", "multipooler", "--"], command].concat()).await
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), self.manifest.namespace)
+    }
+
+    pub async fn see(&self) -> anyhow::Result<Seen> {
+        let of_cluster =
+            ListParams::default().labels(&format!("{}={}", labels::CLUSTER, self.manifest.cluster));
+        let of_pools = of_cluster.clone().labels(&format!(
+            "{}={},{}={}",
+            labels::CLUSTER,
+            self.manifest.cluster,
+            labels::COMPONENT,
+            labels::Component::MultiPooler.as_str()
+        ));
+        Ok(Seen {
+            cluster: self.api::<MultigresCluster>().get(self.manifest.cluster).await?,
+            shards: self.api::<MultiShard>().list(&of_cluster).await?.items,
+            pods: self.api::<Pod>().list(&of_pools).await?.items,
+        })
+    }
+
+    /// Waits until something is seen.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Seen) -> bool) -> anyhow::Result<Seen> {
+        let mut last = None;
+        let seen = async {
+            loop {
+                match self.see().await {
+                    Ok(seen) if holds(&seen) => return seen,
+                    Ok(seen) => last = Some(seen),
+                    Err(error) => self.report.saw(&format!("the API server: {error:#}")),
+                }
+                sleep(INTERVAL).await;
+            }
+        };
+        let seen = timeout(PATIENCE, seen).await;
+        seen.map_err(|_| {
+            let status = last.map(|seen| seen.in_words()).unwrap_or_default();
+            anyhow!("not in {PATIENCE:?}: {what}; the status: {status}")
+        })
+    }
+
+    /// Waits until everything is as the spec wants it and every instance takes its full part.
+    pub async fn settled(&self) -> anyhow::Result<Seen> {
+        let seen = self.until("the cluster is Ready", Seen::is_settled).await?;
+        let joined = async {
+            while self.joined().await.ok() != usize::try_from(seen.database().desired_instances).ok() {
+                sleep(INTERVAL).await;
+            }
+        };
+        timeout(PATIENCE, joined).await.context("not all instances are in the primary's cohort")?;
+        // Meanwhile something may have changed.
+        self.until("the cluster is Ready", Seen::is_settled).await
+    }
+
+    /// How many instances the primary counts on, by its own word, itself included.
+    async fn joined(&self) -> anyhow::Result<usize> {
+        let mut cohort = None;
+        let mut highest = (-1, -1);
+        let poolers = self.admin("poolers").await?;
+        for pooler in poolers["poolers"].as_array().into_iter().flatten() {
+            let id = &pooler["id"];
+            let (cell, name) =
+                (id["cell"].as_str().unwrap_or_default(), id["name"].as_str().unwrap_or_default());
+            let Ok(said) = self.admin(&format!("poolers/{cell}/{name}/status")).await else { continue };
+            let rule = &said["consensus_status"]["current_position"]["rule"];
+            let number = |key: &str| rule["rule_number"][key].as_str().and_then(|number| number.parse().ok());
+            let number = (number("coordinator_term").unwrap_or(0), number("leader_subterm").unwrap_or(0));
+            if number > highest {
+                highest = number;
+                cohort = rule["cohort_members"].as_array().map(Vec::len);
+            }
+        }
+        cohort.context("nobody knows of a cohort")
+    }
+
+    /// What the admin server says.
+    pub async fn admin(&self, path: &str) -> anyhow::Result<Value> {
+        let Manifest { namespace, cluster, .. } = &self.manifest;
+        let service =
+            format!("/api/v1/namespaces/{namespace}/services/{cluster}-admin:http/proxy/api/v1/{path}");
+        let (parent, name) = service.rsplit_once('/').context("it has slashes")?;
+        let request = Request::new(parent).get(name, &GetParams::default())?;
+        Ok(self.client.request(request).await?)
+    }
+}
+
+impl Seen {
+    pub fn shard(&self) -> Option<&MultiShard> {
+        self.shards.first()
+    }
+
+    /// The primary by the operator's word.
+    pub fn primary(&self) -> Option<&str> {
+        self.shard()?.status.as_ref()?.primary.as_deref()
+    }
+
+    /// A pod that is not the primary.
+    pub fn standby(&self) -> Option<String> {
+        self.pods.iter().map(ResourceExt::name_any).find(|pod| Some(pod.as_str()) != self.primary())
+    }
+
+    pub fn pod(&self, name: &str) -> Option<&Pod> {
+        self.pods.iter().find(|pod| pod.metadata.name.as_deref() == Some(name))
+    }
+
+    /// All databases in one.
+    pub fn database(&self) -> DatabaseStatus {
+        let mut databases = self.cluster.status.iter().flat_map(|status| status.databases.values());
+        databases.next().cloned().unwrap_or_default()
+    }
+
+    pub fn condition(&self, type_: &str) -> Option<(&str, &str, &str)> {
+        let conditions = &self.cluster.status.as_ref()?.conditions;
+        let condition = conditions.iter().find(|condition| condition.type_ == type_)?;
+        Some((&condition.status, &condition.reason, &condition.message))
+    }
+
+    pub fn is(&self, type_: &str, status: &str) -> bool {
+        self.condition(type_).is_some_and(|(is, ..)| is == status)
+    }
+
+    fn is_settled(&self) -> bool {
+        let status = self.cluster.status.as_ref();
+        let database = self.database();
+        let pods = i32::try_from(self.pods.len()).ok();
+        status.and_then(|status| status.observed_generation) == self.cluster.metadata.generation
+            && self.is("Ready", "True")
+            && database.serving_writes == Truth::True
+            && database.ready_instances == database.desired_instances
+            && pods == Some(database.desired_instances)
+            && self.pods.iter().all(is_ready)
+    }
+
+    fn in_words(&self) -> String {
+        serde_json::to_string(&self.cluster.status).unwrap_or_default()
+    }
+}
+
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+}
+
+async fn apply(kubectl: &Kubectl, report: &Report, manifest: &Manifest, change: &str) -> anyhow::Result<()> {
+    let output = kubectl.run_with_stdin(["apply", "-f", "-"], &manifest.text).await?;
+    let said = format!("{}{}", output.stdout, output.stderr);
+    report.did(&format!("kubectl apply -f {}{change}", manifest.file), &said);
+    ensure!(output.status.success(), "kubectl apply: {said}");
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What is proved, one after another.
+
+pub mod external;
+mod failover;
+mod failures;
+mod online;
+mod rollout;
+mod scaling;
+mod volumes;
+
+use futures::future::BoxFuture;
+
+use crate::bench::Bench;
+
+/// Something that is proved on the node.
+pub struct Scenario {
+    /// For machines.
+    pub name: &'static str,
+    /// For readers.
+    pub title: &'static str,
+    pub play: Play,
+}
+
+type Play = for<'a> fn(&'a mut Bench) -> BoxFuture<'a, anyhow::Result<()>>;
+
+macro_rules! scenario {
+    ($theme:ident::$name:ident, $title:literal) => {
+        Scenario {
+            name: concat!(stringify!($theme), "::", stringify!($name)),
+            title: $title,
+            play: |bench| Box::pin($theme::$name(bench)),
+        }
+    };
+}
+
+/// In the order in which they are run.
+pub const SCENARIOS: &[Scenario] = &[
+    scenario!(online::one_apply_is_enough, "From one apply to SQL"),
+    scenario!(failover::a_deleted_primary_is_replaced, "The primary's pod is deleted"),
+    scenario!(failover::a_killed_primary_comes_back, "The primary's PostgreSQL is killed"),
+    scenario!(failover::a_drain_takes_one_instance_at_a_time, "A drain evicts two instances at once"),
+    scenario!(failures::the_kubelet_may_be_restarted, "The kubelet is killed"),
+    scenario!(failures::etcd_may_be_away_for_a_minute, "Etcd is away for a minute"),
+    scenario!(failures::the_operator_may_be_away_in_a_failover, "The operator is away in a failover"),
+    scenario!(failures::a_wrong_password_stops_nothing_that_runs, "A wrong password"),
+    scenario!(scaling::a_pool_grows_and_shrinks, "A pool grows and shrinks"),
+    scenario!(volumes::volumes_grow_online, "Volumes grow"),
+    scenario!(volumes::a_full_volume_is_survived, "A volume is full"),
+    scenario!(rollout::a_wrong_image_takes_one_instance, "An image that there is not"),
+    scenario!(rollout::a_new_image_is_rolled_out, "A new image"),
+    scenario!(rollout::new_resources_are_rolled_out, "New resources"),
+    scenario!(rollout::a_restart_is_rolled_out, "A restart"),
+    scenario!(
+        external::the_full_form_runs_on_external_topologies,
+        "Table groups, etcd that somebody else runs, a password that a user brings"
+    ),
+    scenario!(online::the_status_was_true, "What the status said"),
+];

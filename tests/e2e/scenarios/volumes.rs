@@ -1,0 +1,101 @@
+//! Volumes that grow, and one that is full.
+
+use anyhow::{Context, bail, ensure};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+use multigres_crds::labels;
+use multigres_crds::v1alpha1::Truth;
+
+use super::failover::primary;
+use crate::bench::Bench;
+use crate::cluster::{Cluster, PATIENCE, Seen};
+use crate::episode::Episode;
+
+/// More than any volume here holds.
+const FILLER: &str = "dd if=/dev/zero of=/data/filler bs=1M count=4096; sync; df -m /data";
+
+/// Online: no pod is replaced, and PostgreSQL has the room.
+pub async fn volumes_grow_online(bench: &mut Bench) -> anyhow::Result<()> {
+    let (cluster, _) = bench.cluster().await?;
+    let before = cluster.see().await?;
+    let episode = Episode::begin(cluster, "volumes grown from 512Mi to 768Mi").disrupting_none();
+    cluster.change(&[("storage: 512Mi", "storage: 768Mi")]).await?;
+    have_room(cluster, "768Mi").await?;
+    episode.end(cluster).await?;
+    let after = cluster.see().await?;
+    ensure!(uids(&before) == uids(&after), "pods were replaced");
+    let pod = after.standby().context("there is a standby")?;
+    let room = cluster.show(&["exec", &pod, "-c", "multipooler", "--", "df", "-m", "/data"]).await?;
+    ensure!(room.contains("768"), "{room}");
+    Ok(())
+}
+
+/// The primary has no room for another segment of its log: a standby leads, and nothing that was acknowledged is lost.
+/// More room, which is all that a person has to give, makes it whole.
+pub async fn a_full_volume_is_survived(bench: &mut Bench) -> anyhow::Result<()> {
+    let (cluster, _) = bench.cluster().await?;
+    let full = primary(cluster).await?;
+    let episode = Episode::begin(cluster, "the primary's volume full, and grown");
+    let filled = cluster.exec(&full, &["sh", "-c", FILLER]).await?;
+    cluster.report.did(&format!("kubectl exec {full} -- dd if=/dev/zero of=/data/filler"), &filled);
+    use_up(cluster, &full).await?;
+    cluster.until("the status says it", |seen| says_trouble(seen, &full)).await?;
+    let leads = |seen: &Seen| {
+        seen.primary().is_some_and(|primary| primary != full) && seen.database().serving_writes == Truth::True
+    };
+    cluster.until("a standby leads", leads).await?;
+    cluster.journal.advance(100, PATIENCE).await?;
+    cluster.report.saw("a standby leads and takes writes");
+
+    cluster.change(&[("storage: 768Mi", "storage: 1Gi")]).await?;
+    have_room(cluster, "1Gi").await?;
+    episode.end(cluster).await?;
+    let pods: Vec<_> = cluster.see().await?.pods.iter().map(ResourceExt::name_any).collect();
+    ensure!(pods.contains(&full));
+    cluster.exec(&full, &["rm", "-f", "/data/filler"]).await.map(drop)
+}
+
+/// Segments are prepared ahead; this uses up those that are there.
+async fn use_up(cluster: &Cluster, pod: &str) -> anyhow::Result<()> {
+    let switch =
+        "create table if not exists filler (i int); insert into filler values (1); select pg_switch_wal()";
+    for _ in 0..100 {
+        if let Err(error) = cluster.local_sql(pod, switch).await {
+            cluster.report.saw(&format!("PostgreSQL on {pod}: {error:#}"));
+            return Ok(());
+        }
+    }
+    bail!("the volume is not full")
+}
+
+fn says_trouble(seen: &Seen, pod: &str) -> bool {
+    !seen.is("Ready", "True") || seen.primary() != Some(pod)
+}
+
+async fn have_room(cluster: &Cluster, size: &str) -> anyhow::Result<()> {
+    let grown = |seen: &[PersistentVolumeClaim]| {
+        seen.iter().all(|claim| {
+            let capacity = claim.status.as_ref().and_then(|status| status.capacity.as_ref()?.get("storage"));
+            capacity.is_some_and(|capacity| capacity.0 == size)
+        })
+    };
+    let api: Api<PersistentVolumeClaim> = cluster.api();
+    let data = ListParams::default().labels(labels::POOL);
+    let wait = async {
+        loop {
+            let claims = api.list(&data).await?.items;
+            if grown(&claims) {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        }
+    };
+    let what = || format!("not all volumes have grown to {size}");
+    tokio::time::timeout(PATIENCE, wait).await.with_context(what)??;
+    cluster.show(&["get", "pvc", "-l", labels::POOL]).await.map(drop)
+}
+
+fn uids(seen: &Seen) -> Vec<Option<String>> {
+    seen.pods.iter().map(ResourceExt::uid).collect()
+}
