@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-use multigres_webhooks::validate::{GUARDS, RULES, WARNINGS};
+use multigres_webhooks::validate::{GUARDS, Guard, RULES, Rule, WARNINGS};
 
 use super::*;
 use crate::installation::eventually;
@@ -172,19 +172,21 @@ async fn examples() -> Examples {
 }
 
 fn document(examples: &Examples) -> String {
-    let mut out = INTRODUCTION.to_owned();
-    let mut section = |id: &str, mark: &str, summary: &str, since: &str| {
+    let section = |id: &str, mark: &str, summary: &str, since: &str| {
         let example = examples[id].trim_end();
-        write!(out, "\n### {id}{mark}\n\n{summary} Since {since}.\n\n```\n{example}\n```\n").unwrap();
+        format!("\n### {id}{mark}\n\n{summary} Since {since}.\n\n```\n{example}\n```\n")
     };
-    for rule in RULES {
-        section(rule.id, if rule.in_crd { "†" } else { "" }, rule.summary(), rule.since);
-    }
-    for guard in GUARDS {
-        section(guard.id, "", guard.summary(), guard.since);
-    }
-    for rule in WARNINGS {
-        section(rule.id, "", rule.summary(), rule.since);
+    let of_rule =
+        |rule: &Rule| section(rule.id, if rule.in_crd { "†" } else { "" }, rule.summary(), rule.since);
+    let of_guard = |guard: &Guard| section(guard.id, "", guard.summary(), guard.since);
+    let chapters = [
+        ("Rules of objects", RULES.iter().map(of_rule).collect::<String>()),
+        ("Rules of who asks for what", GUARDS.iter().map(of_guard).collect()),
+        ("Warnings, the most important first", WARNINGS.iter().map(of_rule).collect()),
+    ];
+    let mut out = INTRODUCTION.to_owned();
+    for (title, sections) in chapters {
+        write!(out, "\n## {title}\n{sections}").unwrap();
     }
     out
 }
