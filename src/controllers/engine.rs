@@ -145,18 +145,7 @@ impl Engine {
         };
         let context = Arc::new(context);
         watches.spawn(wake(noted, wakers, context.clone()));
-        Self {
-            context,
-            clusters,
-            topo_servers,
-            admins,
-            orchs,
-            cells,
-            shards,
-            leading,
-            complete,
-            watches,
-        }
+        Self { context, clusters, topo_servers, admins, orchs, cells, shards, leading, complete, watches }
     }
 
     /// What is known, for admission.

@@ -152,7 +152,7 @@ impl Contents {
         let lost: usize = self.outcomes.iter().map(|(_, outcome)| outcome.lost.len()).sum();
         let writes: i64 = self.outcomes.iter().map(|(_, outcome)| outcome.writes).sum();
         let failed = self.sections.iter().filter(|section| section.failure.is_some()).count();
-        writeln!(text, "\n**{lost} of {writes} acknowledged writes were lost.** ")?;
+        writeln!(text, "\n**{lost} of {writes} acknowledged writes were lost.**")?;
         writeln!(text, "{} scenarios passed, {failed} failed.\n", self.sections.len() - failed)?;
         writeln!(text, "| | took |\n|---|---|")?;
         for (what, took) in &self.times {
