@@ -96,13 +96,12 @@ impl Cluster {
 
     /// Changes the manifest by replacing text, and applies it.
     pub async fn change(&mut self, changes: &[(&str, &str)]) -> anyhow::Result<()> {
-        let mut told = String::new();
         for (from, to) in changes {
             ensure!(self.manifest.text.contains(from), "{from:?} is not in the manifest");
             self.manifest.text = self.manifest.text.replace(from, to);
-            told.push_str(&format!("   # {from} → {to}"));
         }
-        apply(&self.kubectl, &self.report, &self.manifest, &told).await
+        let told: Vec<String> = changes.iter().map(|(from, to)| format!("   # {from} → {to}")).collect();
+        apply(&self.kubectl, &self.report, &self.manifest, &told.concat()).await
     }
 
     /// `kubectl` in the cluster's namespace, which must succeed.
@@ -249,8 +248,8 @@ impl Seen {
 
     /// All databases in one.
     pub fn database(&self) -> DatabaseStatus {
-        let databases = self.cluster.status.iter().flat_map(|status| status.databases.values());
-        databases.cloned().next().unwrap_or_default()
+        let mut databases = self.cluster.status.iter().flat_map(|status| status.databases.values());
+        databases.next().cloned().unwrap_or_default()
     }
 
     pub fn condition(&self, type_: &str) -> Option<(&str, &str, &str)> {

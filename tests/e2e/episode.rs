@@ -28,12 +28,12 @@ impl Episode {
     }
 
     /// What is done is done to all instances at once, by something that knows of no budget.
-    pub fn to_all(self) -> Self {
+    pub fn disrupting_all(self) -> Self {
         Self { disruptions: usize::MAX, ..self }
     }
 
     /// What is done is to disrupt no instance.
-    pub fn to_none(self) -> Self {
+    pub fn disrupting_none(self) -> Self {
         Self { disruptions: 0, ..self }
     }
 

@@ -20,7 +20,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A time without writes that is worth to be told of.
 const OUTAGE: Duration = Duration::from_millis(500);
 /// Reading everything back is not hurried.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Where to write, and as whom.
 #[derive(Clone)]

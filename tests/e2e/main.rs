@@ -54,7 +54,7 @@ impl Theatre {
             *stage = Stage::Broken;
             let bench = self.runtime.block_on(Bench::start(self.report.clone()));
             self.report.end(bench.as_ref().err().map(|error| format!("{error:#}")));
-            *stage = Stage::Set(Box::new(bench.map_err(in_words)?));
+            *stage = Stage::Set(Box::new(bench.map_err(|error| in_words(&error))?));
         }
         let Stage::Set(bench) = &mut *stage else { return Err("there is no node".into()) };
         self.report.begin(scenario.title);
@@ -70,7 +70,7 @@ impl Theatre {
                 *stage = Stage::Broken;
             }
         }
-        result.map_err(in_words).map(|()| Completion::Completed)
+        result.map_err(|error| in_words(&error)).map(|()| Completion::Completed)
     }
 
     /// Writes the report, also for the documentation if that is asked for and everything was run.
@@ -84,7 +84,7 @@ impl Theatre {
     }
 }
 
-fn in_words(error: anyhow::Error) -> Failed {
+fn in_words(error: &anyhow::Error) -> Failed {
     format!("{error:#}").into()
 }
 

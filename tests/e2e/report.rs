@@ -94,11 +94,6 @@ impl Report {
         self.lock().outcomes.push((of.to_owned(), outcome));
     }
 
-    /// For those who look for the cause of a failure, not for the document.
-    pub fn aside(&self, what: &str) {
-        eprintln!("{what}");
-    }
-
     /// Something that the status said and that was not so.
     pub fn lie(&self, when: &str, what: &str) {
         self.saw(&format!("NOT TRUE: {what}"));

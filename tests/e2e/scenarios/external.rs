@@ -50,7 +50,7 @@ pub async fn the_full_form_runs_on_external_topologies(bench: &mut Bench) -> any
     let keys = keys(&kubectl, "etcd-us-east-1").await?;
     let of_poolers = keys.iter().filter(|key| key.starts_with("/multigres/us-east-1/poolers/")).count();
     ensure!(of_poolers == 2, "in the cell's own topology: {keys:?}");
-    Episode::begin(&cluster, "online with external topologies").to_none().end(&cluster).await?;
+    Episode::begin(&cluster, "online with external topologies").disrupting_none().end(&cluster).await?;
 
     cluster.show(&["delete", "multigrescluster", cluster.manifest.cluster]).await?;
     let removed = async {

@@ -27,7 +27,7 @@ pub async fn etcd_may_be_away_for_a_minute(bench: &mut Bench) -> anyhow::Result<
     let etcd = cluster.api::<Pod>().get(&format!("{}-etcd-0", cluster.manifest.cluster)).await?;
     let address = etcd.status.and_then(|status| status.pod_ip).context("etcd has no address")?;
     let address: IpAddr = address.parse()?;
-    let episode = Episode::begin(cluster, "etcd cut off for a minute").to_none();
+    let episode = Episode::begin(cluster, "etcd cut off for a minute").disrupting_none();
     node.cut_off(address).await?;
     cluster.report.did("# etcd is cut off", "");
     let over = tokio::time::sleep(OUTAGE);
@@ -72,7 +72,7 @@ async fn scale_operator(node: &Node, report: &Report, replicas: i32) -> anyhow::
 /// Its containers go on without it. For a moment it calls them not ready, until it has probed them.
 pub async fn the_kubelet_may_be_restarted(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, node) = bench.cluster().await?;
-    let episode = Episode::begin(cluster, "the kubelet killed and started again").to_all();
+    let episode = Episode::begin(cluster, "the kubelet killed and started again").disrupting_all();
     node.restart_kubelet().await?;
     cluster.report.did("kill -9 kubelet; kubelet …", "");
     cluster.journal.advance(A_WHILE, PATIENCE).await?;
@@ -87,8 +87,8 @@ pub async fn a_wrong_password_stops_nothing_that_runs(bench: &mut Bench) -> anyh
     let reference = seen.shard().map(|shard| shard.spec.password.secret_key_ref.clone());
     let reference = reference.context("there is a shard")?;
     let standby = seen.standby().context("there is a standby")?;
-    let path = format!("jsonpath={{.data.{}}}", reference.key);
-    let right = cluster.kubectl(&["get", "secret", &reference.name, "-o", &path]).await?;
+    let data = format!("jsonpath={{.data.{}}}", reference.key);
+    let right = cluster.kubectl(&["get", "secret", &reference.name, "-o", &data]).await?;
     let patch = |value: &str| format!(r#"{{"data":{{"{}":"{value}"}}}}"#, reference.key);
     let episode = Episode::begin(cluster, "a wrong password in the Secret, and a standby restarted");
 

@@ -20,7 +20,7 @@ pub async fn one_apply_is_enough(bench: &mut Bench) -> anyhow::Result<()> {
     let applied = cluster.manifest.text.clone();
     cluster.change(&[]).await?;
     ensure!(applied == cluster.manifest.text);
-    Episode::begin(cluster, "the same applied again").to_none().end(cluster).await
+    Episode::begin(cluster, "the same applied again").disrupting_none().end(cluster).await
 }
 
 /// Over all that was done to them, no cluster said that it serves no writes while it did.

@@ -13,7 +13,7 @@ use crate::episode::Episode;
 /// A fourth instance joins by itself; once it is gone again, nothing remembers it. Nobody else notices.
 pub async fn a_pool_grows_and_shrinks(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
-    let episode = Episode::begin(cluster, "a pool from one replica to two").to_none();
+    let episode = Episode::begin(cluster, "a pool from one replica to two").disrupting_none();
     cluster.change(&[("replica: {replicas: 1}", "replica: {replicas: 2}")]).await?;
     cluster.until("four instances are wanted", |seen| seen.database().desired_instances == 4).await?;
     episode.end(cluster).await?;

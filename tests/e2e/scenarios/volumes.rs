@@ -19,7 +19,7 @@ const FILLER: &str = "dd if=/dev/zero of=/data/filler bs=1M count=4096; sync; df
 pub async fn volumes_grow_online(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
     let before = cluster.see().await?;
-    let episode = Episode::begin(cluster, "volumes grown from 512Mi to 768Mi").to_none();
+    let episode = Episode::begin(cluster, "volumes grown from 512Mi to 768Mi").disrupting_none();
     cluster.change(&[("storage: 512Mi", "storage: 768Mi")]).await?;
     have_room(cluster, "768Mi").await?;
     episode.end(cluster).await?;
