@@ -176,7 +176,7 @@ failover() {
     show kubectl -n multigres delete pod "$primary" --wait=false
     until sql "insert into users values (2, 'Grace')" 2>/dev/null; do sleep 0.2; done
     show kubectl -n multigres wait --for=condition=Ready mgc/two-cells --timeout 5m
-    show kubectl -n multigres get multishard -o custom-columns='WAS:.metadata.name,PRIMARY:.status.primary'
+    show kubectl -n multigres get multishard -o custom-columns='SHARD:.metadata.name,PRIMARY:.status.primary'
     sql 'select * from users'
 }
 
@@ -219,5 +219,6 @@ fi
 say "It goes on: play with it, and end it with \`make demo-down\`"
 printf '\nexport KUBECONFIG=%s PATH=%s:$PATH\n' "$KUBECONFIG" "$(dirname "$("$testbed" path kubectl)")"
 if [[ -n ${REAL:-} ]]; then
-    printf '%s "$(kubectl -n multigres get %s -o go-template='"'%s'"')"\n' "${psql[*]/ -i / -it }" "$connection" "$uri"
+    command=${psql[*]}
+    printf '%s "$(kubectl -n multigres get %s -o go-template='"'%s'"')"\n' "${command/ -i / -it }" "$connection" "$uri"
 fi

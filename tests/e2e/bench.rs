@@ -76,7 +76,7 @@ impl Bench {
         delete_namespace(&self.node, external::NAMESPACE).await
     }
 
-    /// What a person would look at after a failure.
+    /// What a person would look at after a failure. It is too much for the report.
     pub async fn diagnose(&self) -> anyhow::Result<()> {
         let kubectl = self.node.kubectl();
         for look in [
@@ -92,7 +92,7 @@ impl Bench {
             ],
         ] {
             let said = kubectl.run(look).await?;
-            Report::aside(&format!("$ kubectl {}\n{}{}", look.join(" "), said.stdout, said.stderr));
+            eprintln!("$ kubectl {}\n{}{}", look.join(" "), said.stdout, said.stderr);
         }
         Ok(())
     }

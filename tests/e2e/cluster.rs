@@ -101,8 +101,7 @@ impl Cluster {
             self.manifest.text = self.manifest.text.replace(from, to);
         }
         let told: Vec<String> = changes.iter().map(|(from, to)| format!("   # {from} → {to}")).collect();
-        let told = told.concat();
-        apply(&self.kubectl, &self.report, &self.manifest, &told).await
+        apply(&self.kubectl, &self.report, &self.manifest, &told.concat()).await
     }
 
     /// `kubectl` in the cluster's namespace, which must succeed.

@@ -61,9 +61,7 @@ impl Episode {
                 .report
                 .saw(&format!("{after:.1} s after the last write: servingWrites={}", truth.as_str()));
         }
-        for (from, to) in false_alarms(&serving, &cluster.journal.outages(), began) {
-            let lasted = (to - from).as_secs_f64();
-            let lie = format!("servingWrites was False for {lasted:.1} s while writes were served");
+        for lie in lies(&serving, &cluster.journal.outages(), began) {
             cluster.report.lie(&what, &lie);
         }
         let disrupted = cluster.watch.disrupted();
@@ -82,12 +80,27 @@ impl Episode {
     }
 }
 
-/// When the status said that no writes are served, although none failed.
-fn false_alarms(serving: &[(Instant, Truth)], outages: &[Gap], since: Instant) -> Vec<(Instant, Instant)> {
+/// What the status said of writes and was not so.
+fn lies(serving: &[(Instant, Truth)], outages: &[Gap], since: Instant) -> Vec<String> {
     let ends = serving.iter().skip(1).map(|(at, _)| *at).chain([Instant::now()]);
-    let said = serving.iter().zip(ends).filter(|((from, truth), _)| *from >= since && *truth == Truth::False);
-    let unfounded = |(from, to): &(Instant, Instant)| {
-        !outages.iter().any(|outage| outage.from < *to && outage.end() + NOTICE > *from)
-    };
-    said.map(|((from, _), to)| (*from, to)).filter(unfounded).collect()
+    let said = serving.iter().zip(ends).map(|((from, truth), to)| (*from, to, *truth));
+    said.filter(|(from, ..)| *from >= since)
+        .filter_map(|(from, to, truth)| match truth {
+            Truth::False
+                if !outages.iter().any(|outage| outage.from < to && outage.end() + NOTICE > from) =>
+            {
+                let lasted = (to - from).as_secs_f64();
+                Some(format!("servingWrites was False for {lasted:.1} s while writes were served"))
+            }
+            // What is said anew within an outage is not only what was not yet taken back.
+            Truth::True => {
+                let outage =
+                    outages.iter().find(|outage| outage.from < from && from + NOTICE < outage.end())?;
+                let lasted = (to.min(outage.end()) - from).as_secs_f64();
+                let early = to > from + NOTICE;
+                early.then(|| format!("servingWrites was True for {lasted:.1} s while no write was served"))
+            }
+            _ => None,
+        })
+        .collect()
 }

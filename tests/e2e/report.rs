@@ -94,11 +94,6 @@ impl Report {
         self.lock().outcomes.push((of.to_owned(), outcome));
     }
 
-    /// For those who look for the cause of a failure, not for the document.
-    pub fn aside(what: &str) {
-        eprintln!("{what}");
-    }
-
     /// Something that the status said and that was not so.
     pub fn lie(&self, when: &str, what: &str) {
         self.saw(&format!("NOT TRUE: {what}"));
@@ -152,7 +147,7 @@ impl Contents {
         let lost: usize = self.outcomes.iter().map(|(_, outcome)| outcome.lost.len()).sum();
         let writes: i64 = self.outcomes.iter().map(|(_, outcome)| outcome.writes).sum();
         let failed = self.sections.iter().filter(|section| section.failure.is_some()).count();
-        writeln!(text, "\n**{lost} of {writes} acknowledged writes were lost.** ")?;
+        writeln!(text, "\n**{lost} of {writes} acknowledged writes were lost.**")?;
         writeln!(text, "{} scenarios passed, {failed} failed.\n", self.sections.len() - failed)?;
         writeln!(text, "| | took |\n|---|---|")?;
         for (what, took) in &self.times {

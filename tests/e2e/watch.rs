@@ -76,7 +76,7 @@ impl Watch {
     }
 }
 
-/// The pods of pools are named after sets that are called so.
+/// By its name: that of the pool, and an ordinal.
 fn is_instance(pod: &str) -> bool {
     pod.rsplit_once('-').is_some_and(|(set, _)| set.ends_with("-pg"))
 }

@@ -87,8 +87,8 @@ pub async fn a_wrong_password_stops_nothing_that_runs(bench: &mut Bench) -> anyh
     let reference = seen.shard().map(|shard| shard.spec.password.secret_key_ref.clone());
     let reference = reference.context("there is a shard")?;
     let standby = seen.standby().context("there is a standby")?;
-    let password = format!("jsonpath={{.data.{}}}", reference.key);
-    let right = cluster.kubectl(&["get", "secret", &reference.name, "-o", &password]).await?;
+    let data = format!("jsonpath={{.data.{}}}", reference.key);
+    let right = cluster.kubectl(&["get", "secret", &reference.name, "-o", &data]).await?;
     let patch = |value: &str| format!(r#"{{"data":{{"{}":"{value}"}}}}"#, reference.key);
     let episode = Episode::begin(cluster, "a wrong password in the Secret, and a standby restarted");
 

@@ -45,7 +45,7 @@ pub async fn a_new_image_is_rolled_out(bench: &mut Bench) -> anyhow::Result<()> 
             "multiPooler: \"localhost/multigres/multigres:v0.1.0-b\"",
         ),
     ];
-    rolled_out(cluster, "new images of postgres and pooler", &images).await?;
+    Box::pin(rolled_out(cluster, "new images of postgres and pooler", &images)).await?;
     let seen = cluster.see().await?;
     let wrong: Vec<_> = seen
         .pods
@@ -60,7 +60,7 @@ pub async fn a_new_image_is_rolled_out(bench: &mut Bench) -> anyhow::Result<()> 
 pub async fn new_resources_are_rolled_out(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
     let resources = [("{requests: {cpu: 20m, memory: 64Mi}}", "{requests: {cpu: 25m, memory: 64Mi}}")];
-    rolled_out(cluster, "new resources of postgres", &resources).await
+    Box::pin(rolled_out(cluster, "new resources of postgres", &resources)).await
 }
 
 pub async fn a_restart_is_rolled_out(bench: &mut Bench) -> anyhow::Result<()> {
@@ -69,7 +69,7 @@ pub async fn a_restart_is_rolled_out(bench: &mut Bench) -> anyhow::Result<()> {
         "\nspec:\n  globalTopoServer:",
         "\nspec:\n  restartedAt: \"2026-01-01T00:00:00Z\"\n  globalTopoServer:",
     )];
-    rolled_out(cluster, "restartedAt", &restart).await
+    Box::pin(rolled_out(cluster, "restartedAt", &restart)).await
 }
 
 /// Changes the manifest and waits until every instance was replaced, the primary last.
@@ -78,8 +78,9 @@ async fn rolled_out(cluster: &mut Cluster, what: &str, changes: &[(&str, &str)])
     cluster.change(changes).await?;
     let episode = Episode::begin(cluster, what);
     let all_replaced = |seen: &Seen| untouched(&before, seen, true).is_empty();
-    let after = cluster.until("every instance was replaced", all_replaced).await?;
+    cluster.until("every instance was replaced", all_replaced).await?;
     episode.end(cluster).await?;
+    let after = cluster.see().await?;
     let primary = before.primary().context("there was a primary")?;
     let newest = after.pods.iter().max_by_key(|pod| pod.metadata.creation_timestamp.clone());
     let newest = newest.map(ResourceExt::name_any).unwrap_or_default();
