@@ -6,6 +6,7 @@ use std::path::Path;
 use std::{env, fs};
 
 use multigres_webhooks::validate::{GUARDS, Guard, RULES, Rule, WARNINGS};
+use testbed::Options;
 
 use super::*;
 use crate::installation::eventually;
@@ -44,11 +45,11 @@ fn simplest<T: Copy>(
 }
 
 /// A namespace, and what kubectl prints there.
-struct Shell(Namespace<'static>);
+struct Shell<'a>(Namespace<'a>);
 
-impl Shell {
-    async fn new(purpose: &str) -> Self {
-        Self(Installation::shared().await.namespace(purpose).await)
+impl<'a> Shell<'a> {
+    async fn new(installation: &'a Installation, purpose: &str) -> Self {
+        Self(installation.namespace(purpose).await)
     }
 
     async fn print(&self, args: &[&str], input: &Value) -> String {
@@ -74,16 +75,16 @@ impl Shell {
     }
 }
 
-async fn of_creations(examples: &mut Examples) {
-    let shell = Shell::new("examples-create").await;
+async fn of_creations(installation: &Installation, examples: &mut Examples) {
+    let shell = Shell::new(installation, "examples-create").await;
     sharing::settle_neighbour(&shell.0).await;
     for (rule, edit) in simplest(creations().map(|(rule, edit, causes)| (*rule, *edit, *causes))) {
         examples.insert(rule, shell.refusal("create", &edited(sound(), edit)).await);
     }
 }
 
-async fn of_updates(examples: &mut Examples) {
-    let shell = Shell::new("examples-update").await;
+async fn of_updates(installation: &Installation, examples: &mut Examples) {
+    let shell = Shell::new(installation, "examples-update").await;
     update::settle_volumes(&shell.0, std::iter::once("sound".to_owned())).await;
     let clusters = shell.0.clusters();
     for (stored, cases) in update::CASES {
@@ -98,8 +99,8 @@ async fn of_updates(examples: &mut Examples) {
     }
 }
 
-async fn of_children(examples: &mut Examples) {
-    let shell = Shell::new("examples-children").await;
+async fn of_children(installation: &Installation, examples: &mut Examples) {
+    let shell = Shell::new(installation, "examples-children").await;
     let of = |cases: &'static [children::Case]| {
         simplest(cases.iter().map(|(rule, kind, edit, causes)| (*rule, (*kind, *edit), *causes)))
     };
@@ -115,7 +116,7 @@ async fn of_children(examples: &mut Examples) {
         child["metadata"]["name"] = json!("fresh");
         examples.insert(rule, shell.warning("create", &child, says).await);
     }
-    let shell = Shell::new("examples-adoption").await;
+    let shell = Shell::new(installation, "examples-adoption").await;
     for (rule, (kind, edit)) in of(children::ADOPTED) {
         shell.0.resource(kind.1).create(&edited(children::sound(kind), edit)).await.allowed();
         let clusters = shell.0.clusters().dry_run();
@@ -125,8 +126,8 @@ async fn of_children(examples: &mut Examples) {
     }
 }
 
-async fn of_warnings(examples: &mut Examples) {
-    let shell = Shell::new("examples-warnings").await;
+async fn of_warnings(installation: &Installation, examples: &mut Examples) {
+    let shell = Shell::new(installation, "examples-warnings").await;
     update::settle_volumes(&shell.0, std::iter::once("made".to_owned())).await;
     shell.0.clusters().create(&sound()).await.allowed();
     for (rule, edit, says, _) in warnings::CREATED {
@@ -140,8 +141,8 @@ async fn of_warnings(examples: &mut Examples) {
 }
 
 /// Of who asks for what.
-async fn of_requests(examples: &mut Examples) {
-    let shell = Shell::new("examples-requests").await;
+async fn of_requests(installation: &Installation, examples: &mut Examples) {
+    let shell = Shell::new(installation, "examples-requests").await;
     shell.0.apply(SMALL).await.unwrap();
     shell.0.until("multicell", "small-a", "made", |_| true).await;
     let edit = r#"--patch={"spec": {"multiGateway": {"replicas": 5}}}"#;
@@ -162,12 +163,14 @@ async fn of_requests(examples: &mut Examples) {
 }
 
 async fn examples() -> Examples {
+    // Other tests make clusters like these, which would stand in the way.
+    let own = Installation::start(Options { fake_nodes: 1, ..Options::default() }).await.unwrap();
     let mut examples = Examples::new();
-    of_creations(&mut examples).await;
-    of_updates(&mut examples).await;
-    of_children(&mut examples).await;
-    of_warnings(&mut examples).await;
-    of_requests(&mut examples).await;
+    of_creations(&own, &mut examples).await;
+    of_updates(&own, &mut examples).await;
+    of_children(&own, &mut examples).await;
+    of_warnings(&own, &mut examples).await;
+    of_requests(&own, &mut examples).await;
     examples
 }
 
