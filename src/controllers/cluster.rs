@@ -139,10 +139,7 @@ async fn say(
     status.observed_generation = cluster.metadata.generation;
     let earlier = before.map_or(&[][..], |status| &status.conditions);
     status.conditions = conditions(earlier, cluster.metadata.generation, &cx.clock.now(), facts);
-    if before == Some(&status) {
-        return Ok(());
-    }
-    cx.write_status(cluster, &status).await
+    cx.write_status(cluster, before, &status).await
 }
 
 async fn view(
