@@ -75,16 +75,15 @@ where
     let (store, mut writer) = reflector::store();
     let resource = ApiResource::erase::<K>(&());
     let config = watcher::Config::default();
-    let store_it = move |event| {
+    let keep = move |event| {
         let event = typed(event)?;
         seen(&event);
         writer.apply_watcher_event(&event);
         Some(event)
     };
     let kind = resource.kind.clone();
-    let stream = noted(scope.api(client, &resource), kind, config, objects, changes, store_it)
-        .map(Ok)
-        .applied_objects();
+    let stream =
+        noted(scope.api(client, &resource), kind, config, objects, changes, keep).map(Ok).applied_objects();
     (store, stream)
 }
 
@@ -103,9 +102,9 @@ fn noted<T: Send + 'static>(
     events.filter_map(move |event| {
         let event =
             event.inspect_err(|error| tracing::warn!(kind, %error, "watch failed; it is tried again")).ok();
-        let noted: Vec<Change> = event.iter().flat_map(|event| notes.take(event)).collect();
+        let told: Vec<Change> = event.iter().flat_map(|event| notes.take(event)).collect();
         let kept = event.and_then(&mut keep);
-        for change in noted {
+        for change in told {
             // The receiver ends only with the process.
             let _ = changes.unbounded_send(change);
         }
