@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 /// What is known of a pod, beside what is known of every object.
@@ -9,6 +10,8 @@ use serde_json::Value;
 pub struct Instance {
     /// Whether it counts as ready.
     pub ready: bool,
+    /// Since when that is so, or is not.
+    pub since: Option<Timestamp>,
     /// Whether all of its containers run. One that is only cut off from its node still runs.
     pub running: bool,
     /// The images of its containers, by name.
@@ -25,7 +28,14 @@ impl Instance {
             Some((name.to_owned(), image.to_owned()))
         };
         let images = both(&pod["spec"], ["containers", "initContainers"]).filter_map(image).collect();
-        Self { ready: is_ready(pod), running: is_running(pod), images, edited: edited(pod) }
+        let readiness = readiness(pod);
+        Self {
+            ready: readiness["status"] == "True",
+            since: readiness["lastTransitionTime"].as_str().and_then(|time| time.parse().ok()),
+            running: is_running(pod),
+            images,
+            edited: edited(pod),
+        }
     }
 }
 
@@ -34,9 +44,10 @@ fn both<'a>(object: &'a Value, lists: [&str; 2]) -> impl Iterator<Item = &'a Val
     lists.into_iter().filter_map(|list| object[list].as_array()).flatten()
 }
 
-fn is_ready(pod: &Value) -> bool {
+/// The condition that says whether a pod is ready; null where there is none yet.
+fn readiness(pod: &Value) -> &Value {
     let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    conditions.find(|condition| condition["type"] == "Ready").unwrap_or(&Value::Null)
 }
 
 fn is_running(pod: &Value) -> bool {
@@ -81,6 +92,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn readiness_has_a_beginning() {
+        let at = "2026-01-01T00:00:00Z";
+        let condition = json!({ "type": "Ready", "status": "True", "lastTransitionTime": at });
+        let pod = Instance::project(&json!({ "status": { "conditions": [condition] } }));
+        assert_eq!((pod.ready, pod.since), (true, at.parse().ok()));
+        assert_eq!(Instance::project(&json!({})).since, None);
+    }
 
     #[test]
     fn all_containers_must_run() {

@@ -98,8 +98,11 @@ impl<'a> Todo<'a> {
             let why = "which pod may be replaced is known from the topology alone";
             return wait("AwaitingTopology", format!("{why}, and no primary is known to serve writes"));
         }
-        match self.shard.pods.iter().find(|pod| !pod.takes_part() && !self.may_go_apart(pod)) {
-            Some(pod) => wait("RollingOut", format!("pod {} does not yet follow the primary", pod.name)),
+        if let Some(pod) = self.shard.pods.iter().find(|pod| !pod.takes_part() && !self.may_go_apart(pod)) {
+            return wait("RollingOut", format!("pod {} does not yet follow the primary", pod.name));
+        }
+        match self.shard.pods.iter().find(|pod| pod.fresh) {
+            Some(pod) => wait("RollingOut", format!("pod {} has only just become ready", pod.name)),
             None => Ok(()),
         }
     }
@@ -275,6 +278,7 @@ mod tests {
         assert_eq!(begun(|pod| pod.terminating = true), "RollingOut");
         assert_eq!(begun(|pod| pod.ready = false), "RollingOut");
         assert_eq!(begun(|pod| pod.standing = Standing::Apart), "RollingOut");
+        assert_eq!(begun(|pod| pod.fresh = true), "RollingOut");
         assert_eq!(begun(|_| {}), "evict b-0");
         let gone = |shard: &mut Shard| {
             outdate(shard);

@@ -29,6 +29,7 @@ pub struct Pool {
 }
 
 /// An instance that exists.
+#[expect(clippy::struct_excessive_bools, reason = "what Kubernetes tells of a pod is one bit each")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     /// Name of the pod.
@@ -43,6 +44,8 @@ pub struct Pod {
     pub cell: String,
     /// Whether PostgreSQL accepts connections.
     pub ready: bool,
+    /// Whether it has become ready only just now: not everybody who must know of it knows yet.
+    pub fresh: bool,
     /// Whether its containers run.
     pub running: bool,
     /// Whether it is on its way out.

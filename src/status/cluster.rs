@@ -44,6 +44,12 @@ struct ChildState<'a> {
     rollout: Option<&'a RolloutStatus>,
 }
 
+impl ChildState<'_> {
+    fn says(&self, what: &str) -> String {
+        format!("{} {}: {what}", self.reference.kind, self.reference.name)
+    }
+}
+
 macro_rules! child_state {
     ($kind:literal, $child:expr) => {{
         let child = $child;
@@ -218,7 +224,9 @@ fn cluster_facts(view: &ClusterView, children: &[ChildState<'_>], available: Fac
     } else if let Some((reason, message)) = progress {
         Fact::new("Ready", false, reason, message)
     } else {
-        Fact::new("Ready", true, "Ready", "The cluster is ready.")
+        let everything = || Fact::new("Ready", true, "Ready", "The cluster is ready.");
+        child_with(children, "Ready", "False")
+            .map_or_else(everything, |(reason, message)| Fact::new("Ready", false, reason, message))
     };
     let reconciling = Fact { type_: "Reconciling", ..progressing.clone() };
     let mut facts = vec![ready, available, progressing, reconciling, stalled(view, children)];
@@ -242,16 +250,18 @@ fn progress(view: &ClusterView, children: &[ChildState<'_>]) -> Option<(&'static
     if let Some(child) = view.missing.first().filter(|_| !stalled) {
         return Some(("Creating", format!("{} {} does not exist yet.", child.kind, child.name)));
     }
-    let named = |child: &ChildState<'_>, what: &str| {
-        format!("{} {}: {what}", child.reference.kind, child.reference.name)
-    };
     if let Some(child) = children.iter().find(|child| !child.current) {
-        return Some(("Reconciling", named(child, "its spec was not looked at yet")));
+        return Some(("Reconciling", child.says("its spec was not looked at yet")));
     }
+    child_with(children, "Progressing", "True")
+}
+
+/// What the first child says for which a condition has this status.
+fn child_with(children: &[ChildState<'_>], type_: &str, status: &str) -> Option<(&'static str, String)> {
     children.iter().find_map(|child| {
-        let condition = child.conditions.iter().find(|condition| condition.type_ == "Progressing")?;
-        (condition.status == "True")
-            .then(|| (known_reason(&condition.reason), named(child, &condition.message)))
+        let mut conditions = child.conditions.iter();
+        let found = conditions.find(|condition| condition.type_ == type_ && condition.status == status)?;
+        Some((known_reason(&found.reason), child.says(&found.message)))
     })
 }
 
@@ -259,23 +269,17 @@ fn stalled(view: &ClusterView, children: &[ChildState<'_>]) -> Fact {
     if let Some(trouble) = view.troubles.iter().find(|trouble| trouble.lasting) {
         return Fact::new("Stalled", true, trouble.reason, &trouble.message);
     }
-    let condition = children.iter().find_map(|child| {
-        let stalled = |condition: &&Condition| condition.type_ == "Stalled" && condition.status == "True";
-        child.conditions.iter().find(stalled).map(|condition| (child, condition))
-    });
-    match condition {
-        Some((child, condition)) => {
-            let message = format!("{} {}: {}", child.reference.kind, child.reference.name, condition.message);
-            Fact::new("Stalled", true, known_reason(&condition.reason), message)
-        }
+    match child_with(children, "Stalled", "True") {
+        Some((reason, message)) => Fact::new("Stalled", true, reason, message),
         None => Fact::new("Stalled", false, "Reconciled", "Nothing is in the way."),
     }
 }
 
 /// The reasons of children that a cluster passes on.
 fn known_reason(reason: &str) -> &'static str {
-    const PASSED_ON: [&str; 18] = [
+    const PASSED_ON: [&str; 19] = [
         "PodsNotReady",
+        "NotReplicating",
         "Creating",
         "RollingOut",
         "ScalingDown",

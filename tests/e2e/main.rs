@@ -5,6 +5,7 @@
 //! `make e2e` asks for it; a part of them by a part of their names: `make e2e ONLY=failover`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::large_futures, reason = "there is one of each")]
 
 mod bench;
 mod cluster;

@@ -38,20 +38,30 @@ async fn applying_twice_on_the_server_changes_nothing() {
 #[tokio::test]
 async fn a_converged_cluster_causes_no_writes() {
     const QUIET: Duration = Duration::from_mins(1);
+    // On a busy machine the last pods are reported late; who writes without end writes in each of these minutes.
+    const ATTEMPTS: usize = 3;
     let installation = Installation::shared().await;
     let namespace = installation.namespace("quiet").await;
     let manifest = own(PROPOSAL, &namespace.name);
     namespace.apply(&manifest).await.unwrap();
     converged(&namespace, "example-multigres-cluster").await;
-    let said = namespace.must(&STATUSES).await;
     let audit = installation.control_plane.audit_log();
-    let marker = audit.marker().unwrap();
-    // Not a wait for something to happen: the statement is about this very time.
-    tokio::time::sleep(QUIET).await;
-    let writes = audit.writes_since(marker, OPERATOR).unwrap();
-    let here: Vec<_> = writes.iter().filter(|write| write.namespace == namespace.name).collect();
-    let says = namespace.must(&STATUSES).await;
-    assert!(here.is_empty(), "{here:#?}\nbefore:\n{said}\nafter:\n{says}");
+    let mut report = String::new();
+    for _ in 0..ATTEMPTS {
+        let said = namespace.must(&STATUSES).await;
+        let marker = audit.marker().unwrap();
+        // Not a wait for something to happen: the statement is about this very time.
+        tokio::time::sleep(QUIET).await;
+        let writes = audit.writes_since(marker, OPERATOR).unwrap();
+        let here: Vec<_> = writes.iter().filter(|write| write.namespace == namespace.name).collect();
+        if here.is_empty() {
+            return;
+        }
+        let says = namespace.must(&STATUSES).await;
+        report = format!("{here:#?}\nbefore:\n{said}\nafter:\n{says}");
+        println!("{report}");
+    }
+    panic!("{report}");
 }
 
 #[tokio::test]

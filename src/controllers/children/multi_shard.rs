@@ -1,5 +1,7 @@
 //! Shards: their password comes before their pods, and whether they serve is known from the topology alone.
 
+use std::collections::BTreeSet;
+
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
@@ -64,7 +66,7 @@ impl Child for MultiShard {
             let awaits = course.awaits().or_else(|| volumes::growing(self, cx));
             let interval = if course.awaits().is_some() { LOOK_SOON } else { LOOK_AGAIN };
             Sight {
-                gates: vec![serving(&roles)],
+                gates: vec![serving(&roles), following(&roles, &rollout::expected_pods(self, cx))],
                 awaits,
                 facts: rewritten(&course.rewritten).into_iter().collect(),
                 look_again: asked.then_some(interval),
@@ -98,6 +100,13 @@ impl Child for MultiShard {
             rollout: survey.rollout(waiting_for),
         }
     }
+}
+
+/// Whether everybody who should follow the primary does: copies that are missing are missed when it fails.
+fn following(roles: &Roles, expected: &BTreeSet<String>) -> Gate {
+    let behind = expected.iter().find(|pod| !roles.has_joined(pod)).filter(|_| roles.primary.is_some());
+    let message = behind.map(|pod| format!("Pod {pod} does not follow the primary.")).unwrap_or_default();
+    Gate { open: behind.is_none().into(), reason: "NotReplicating", message }
 }
 
 /// Where the platform gives pods other images than they ask for, replacing them would change nothing.

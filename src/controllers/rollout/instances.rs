@@ -1,6 +1,7 @@
 //! The instances of a shard, as the caches and its manifests have them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use kube::ResourceExt;
 use multigres_crds::labels::{self, Component};
@@ -98,6 +99,7 @@ impl Instances {
             ordinal,
             cell: label(labels::CELL),
             ready: instance.ready,
+            fresh: instance.ready && is_fresh(instance, cx),
             running: instance.running,
             terminating: observed.deleting || cx.ended.contains(&observed.uid),
             outdated,
@@ -189,6 +191,13 @@ fn pods(owner: &MultiShard, cx: &Context, namespace: &str) -> Vec<(ObjectKey, Ob
             && observed.has_label(labels::COMPONENT, Component::MultiPooler.as_str())
             && identity.iter().all(|(label, value)| observed.has_label(label, value))
     })
+}
+
+/// Orchestrators and gateways look at an instance every five seconds, and a step takes what they know for granted.
+const FRESH: Duration = Duration::from_secs(10);
+
+fn is_fresh(instance: &Instance, cx: &Context) -> bool {
+    instance.since.is_some_and(|since| cx.clock.now().0.duration_since(since).unsigned_abs() < FRESH)
 }
 
 /// The name of its StatefulSet and the ordinal, from the name of a pod.

@@ -78,8 +78,9 @@ async fn rolled_out(cluster: &mut Cluster, what: &str, changes: &[(&str, &str)])
     cluster.change(changes).await?;
     let episode = Episode::begin(cluster, what);
     let all_replaced = |seen: &Seen| untouched(&before, seen, true).is_empty();
-    let after = cluster.until("every instance was replaced", all_replaced).await?;
+    cluster.until("every instance was replaced", all_replaced).await?;
     episode.end(cluster).await?;
+    let after = cluster.see().await?;
     let primary = before.primary().context("there was a primary")?;
     let newest = after.pods.iter().max_by_key(|pod| pod.metadata.creation_timestamp.clone());
     let newest = newest.map(ResourceExt::name_any).unwrap_or_default();

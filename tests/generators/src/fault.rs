@@ -29,7 +29,7 @@ fn put(at: &mut Value, way: &[Index], value: Option<Value>) {
             let key = fields.keys().nth(next.index(fields.len())).cloned().unwrap_or_default();
             match (fields.get_mut(&key), value) {
                 (Some(field), value) if !is_last && (field.is_object() || field.is_array()) => {
-                    put(field, rest, value)
+                    put(field, rest, value);
                 }
                 (Some(field), Some(value)) => *field = value,
                 (_, _) => drop(fields.remove(&key)),
@@ -39,7 +39,7 @@ fn put(at: &mut Value, way: &[Index], value: Option<Value>) {
             let index = next.index(items.len());
             match (items.get_mut(index), value) {
                 (Some(item), value) if !is_last && (item.is_object() || item.is_array()) => {
-                    put(item, rest, value)
+                    put(item, rest, value);
                 }
                 (Some(item), Some(value)) => *item = value,
                 (_, _) => drop(items.remove(index)),

@@ -67,11 +67,10 @@ impl Source<'_> {
             }
             [Field("password"), ..] => template + ".passwordSecretRef",
             [Field("pools"), Item(index), rest @ ..] => self.pool(&template, *index, rest),
-            [Field("pools"), ..] => self.pools(&template),
             [Field("databaseRecord"), Field("port")] => {
                 self.gateway_template() + ".spec.multiGateway.service.port"
             }
-            [Field("databaseRecord"), ..] => self.pools(&template),
+            [Field("pools" | "databaseRecord"), ..] => self.pools(&template),
             [Field("backup"), ..] if self.inherits_backup() => join("spec", path),
             _ => join(&template, path),
         }
