@@ -102,7 +102,8 @@ impl Cluster {
             ensure!(self.manifest.text.contains(from), "{from:?} is not in the manifest");
             self.manifest.text = self.manifest.text.replace(from, to);
         }
-        let told: Vec<String> = changes.iter().map(|(from, to)| format!("   # {from} → {to}")).collect();
+        let told: Vec<String> =
+            changes.iter().map(|(from, to)| format!("   # {} → {}", one_line(from), one_line(to))).collect();
         apply(&self.kubectl, &self.report, &self.manifest, &told.concat()).await
     }
 
@@ -283,6 +284,10 @@ pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()
         && conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 async fn apply(kubectl: &Kubectl, report: &Report, manifest: &Manifest, change: &str) -> anyhow::Result<()> {
