@@ -295,8 +295,5 @@ async fn say<K: Child>(
         conditions: conditions(child.conditions(), generation, &cx.clock.now(), facts),
     };
     let status = child.observed(survey, &sight, said);
-    if child.status() != Some(&status) {
-        cx.write_status(child, &status).await?;
-    }
-    Ok(())
+    cx.write_status(child, child.status(), &status).await
 }

@@ -6,6 +6,7 @@ use kube::api::ApiResource;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
+use multigres_crds::labels;
 use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::*;
 use multigres_webhooks::footprint::{Conflict, Footprint};
@@ -138,10 +139,7 @@ async fn say(
     status.observed_generation = cluster.metadata.generation;
     let earlier = before.map_or(&[][..], |status| &status.conditions);
     status.conditions = conditions(earlier, cluster.metadata.generation, &cx.clock.now(), facts);
-    if before == Some(&status) {
-        return Ok(());
-    }
-    cx.write_status(cluster, &status).await
+    cx.write_status(cluster, before, &status).await
 }
 
 async fn view(
@@ -195,13 +193,14 @@ fn expected_databases(children: &Children) -> std::collections::BTreeMap<String,
     databases
 }
 
-/// The child as the API server has it.
+/// The child as the API server has it, unless it is another cluster's that came to the same name.
 fn find<K>(store: &Store<K>, child: Option<&K>) -> Option<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     let found = store.get(&ObjectRef::from_obj(child?))?;
-    Some(found.as_ref().clone())
+    let cluster = |child: &K| child.labels().get(labels::CLUSTER).cloned();
+    (cluster(&found) == cluster(child?)).then(|| found.as_ref().clone())
 }
 
 /// Standalone children, which may have any name.

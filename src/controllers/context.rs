@@ -1,6 +1,7 @@
 //! What every controller works with.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Failures in a row, by object.
     pub failures: Failures,
+    /// What was said last.
+    pub statuses: Statuses,
     /// Pods that the operator has just ended.
     pub ended: Ended,
     /// Who leads the shards.
@@ -102,15 +105,20 @@ pub enum Error {
 }
 
 impl Context {
-    /// Writes a status as a whole.
-    pub async fn write_status<K, S>(&self, object: &K, status: &S) -> Result<(), Error>
+    /// Writes a status as a whole, unless it is what the caches have and what was written last. The caches alone would
+    /// not do: they may not yet have what was written a moment ago.
+    pub async fn write_status<K, S>(&self, object: &K, before: Option<&S>, status: &S) -> Result<(), Error>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
             + DeserializeOwned
             + std::fmt::Debug,
-        S: Serialize,
+        S: Serialize + PartialEq,
     {
+        let uid = object.uid().unwrap_or_default();
+        if before == Some(status) && self.statuses.last_is(&uid, status) {
+            return Ok(());
+        }
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
         let patch = json!({
             "apiVersion": K::api_version(&()), "kind": K::kind(&()),
@@ -125,7 +133,11 @@ impl Context {
         match tokio::time::timeout(CALL, call).await {
             Err(_) => Err(Error::StatusTimedOut(name)),
             Ok(Err(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => Ok(()),
-            Ok(result) => result.map(|_| ()).map_err(|error| Error::Status(name, Box::new(error))),
+            Ok(Err(error)) => Err(Error::Status(name, Box::new(error))),
+            Ok(Ok(_)) => {
+                self.statuses.note(uid, status);
+                Ok(())
+            }
         }
     }
 
@@ -181,6 +193,29 @@ impl From<&ApplyError> for Trouble {
     }
 }
 
+/// Digests of the statuses that were written last, by object.
+#[derive(Debug, Default)]
+pub struct Statuses(Mutex<HashMap<String, u64>>);
+
+impl Statuses {
+    /// Whether this was written last, or nothing was.
+    fn last_is(&self, uid: &str, status: &impl Serialize) -> bool {
+        let statuses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        statuses.get(uid).is_none_or(|last| *last == digest(status))
+    }
+
+    fn note(&self, uid: String, status: &impl Serialize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, digest(status));
+    }
+}
+
+fn digest(status: &impl Serialize) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    // A status is plain data: it has a text.
+    serde_json::to_string(status).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Failures in a row, by object, each waiting twice as long as the one before.
 #[derive(Debug, Default)]
 pub struct Failures(Mutex<HashMap<String, u32>>);
@@ -206,6 +241,15 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_last_counts_although_the_caches_lag() {
+        let statuses = Statuses::default();
+        assert!(statuses.last_is("a", &"as found"));
+        statuses.note("a".to_owned(), &"written");
+        assert!(statuses.last_is("a", &"written"));
+        assert!(!statuses.last_is("a", &"as found"));
+    }
 
     #[test]
     fn failures_wait_longer_and_longer_but_not_for_ever() {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::child::{self, watched_kinds};
 use super::cluster;
-use super::context::{Context, Error, Failures, Stores};
+use super::context::{Context, Error, Failures, Statuses, Stores};
 use super::failover::{self, Failovers};
 use super::rollout::Ended;
 use super::wake::{Waker, Wakers, wakers};
@@ -140,6 +140,7 @@ impl Engine {
             clock: seams.clock,
             metrics: seams.metrics,
             failures: Failures::default(),
+            statuses: Statuses::default(),
             ended: Ended::default(),
             failovers: Failovers::new(wakers.shards.clone()),
         };

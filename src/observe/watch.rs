@@ -48,7 +48,8 @@ pub async fn observe_objects(
     synced: impl FnOnce() + Send,
 ) {
     let labelled = watcher::Config::default().labels(&selector);
-    let mut events = noted(scope.api(client, &resource), resource.kind, labelled, objects, changes).boxed();
+    let kind = resource.kind.clone();
+    let mut events = noted(scope.api(client, &resource), kind, labelled, objects, changes, Some).boxed();
     let mut synced = Some(synced);
     while let Some(event) = events.next().await {
         if matches!(event, Event::InitDone)
@@ -71,36 +72,44 @@ pub fn observe_resources<K>(
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Send + Sync + 'static,
 {
-    let (store, writer) = reflector::store();
+    let (store, mut writer) = reflector::store();
     let resource = ApiResource::erase::<K>(&());
-    let stream =
-        noted(scope.api(client, &resource), resource.kind, watcher::Config::default(), objects, changes)
-            .filter_map(|event| std::future::ready(typed(event)))
-            .inspect(move |event| seen(event))
-            .map(Ok)
-            .reflect(writer)
-            .applied_objects();
+    let config = watcher::Config::default();
+    let store_it = move |event| {
+        let event = typed(event)?;
+        seen(&event);
+        writer.apply_watcher_event(&event);
+        Some(event)
+    };
+    let kind = resource.kind.clone();
+    let stream = noted(scope.api(client, &resource), kind, config, objects, changes, store_it)
+        .map(Ok)
+        .applied_objects();
     (store, stream)
 }
 
-/// The events of a watch, each noted in `objects` before it is passed on.
-fn noted(
+/// The events of a watch as `keep` has them, each noted in `objects`. Others are told of what became of an object only
+/// once it is noted and kept: whoever is woken by it finds all of it.
+fn noted<T: Send + 'static>(
     api: Api<DynamicObject>,
     kind: String,
     config: watcher::Config,
     objects: Arc<Objects>,
     changes: UnboundedSender<Change>,
-) -> impl Stream<Item = Event<DynamicObject>> + Send + 'static {
+    mut keep: impl FnMut(Event<DynamicObject>) -> Option<T> + Send + 'static,
+) -> impl Stream<Item = T> + Send + 'static {
     let mut notes = Notes { kind: kind.clone(), objects, listed: HashSet::new() };
     let events = watch(api, config.timeout(WATCH_SECONDS)).default_backoff();
     events.filter_map(move |event| {
         let event =
             event.inspect_err(|error| tracing::warn!(kind, %error, "watch failed; it is tried again")).ok();
-        for change in event.iter().flat_map(|event| notes.take(event)) {
+        let noted: Vec<Change> = event.iter().flat_map(|event| notes.take(event)).collect();
+        let kept = event.and_then(&mut keep);
+        for change in noted {
             // The receiver ends only with the process.
             let _ = changes.unbounded_send(change);
         }
-        std::future::ready(event)
+        std::future::ready(kept)
     })
 }
 

@@ -227,12 +227,13 @@ async fn apply(namespace: &Namespace<'_>, storage: &str) -> Result<String, Strin
     namespace.apply(&small_of(storage)).await
 }
 
-/// U05 asks what the volumes really are. Nobody grows any here, so that each growth is one that failed.
+/// U05 asks what the volumes really are. While the cluster is paused nobody grows any, as if it had failed.
 #[tokio::test]
 async fn a_growth_that_failed_can_be_taken_back() {
     let namespace = Installation::shared().await.namespace("rules-growth").await;
     apply(&namespace, "2Gi").await.unwrap();
     converged(&namespace, "small").await;
+    namespace.clusters().merge("small", json!({"spec": {"paused": true}})).await.allowed();
     apply(&namespace, "4Gi").await.unwrap();
     let refused = apply(&namespace, "1Gi").await.unwrap_err();
     assert!(refused.contains("\"1Gi\" is less than the \"4Gi\" of now"), "{refused}");

@@ -25,5 +25,7 @@ pub mod schema;
 pub mod validate;
 pub mod verdict;
 
+mod syntax;
+
 #[cfg(test)]
 mod testing;

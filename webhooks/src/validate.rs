@@ -11,6 +11,7 @@ mod child;
 mod fields;
 mod findings;
 mod images;
+mod legality;
 mod membership;
 mod metadata;
 mod names;
@@ -170,6 +171,7 @@ pub const RULES: &[Rule] = &[
     sharing::C20,
     backups::C21,
     metadata::C22,
+    legality::C23,
     transitions::U01,
     relocation::U02,
     transitions::U03,

@@ -88,7 +88,7 @@ fn survives(written: &Value, stored: &Value) -> bool {
         (Value::Object(written), Value::Object(stored)) => {
             written.iter().all(|(key, value)| stored.get(key).is_some_and(|stored| survives(value, stored)))
         }
-        _ => written == stored,
+        _ => serde_json::to_string(written).unwrap() == serde_json::to_string(stored).unwrap(),
     }
 }
 

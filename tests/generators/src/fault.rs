@@ -5,12 +5,17 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-use crate::admissible;
+use crate::admissible_in;
 
 /// Clusters of which some fields were removed, or replaced by what does not belong there.
 pub fn broken() -> impl Strategy<Value = Value> {
+    broken_in("n")
+}
+
+/// The same in a namespace.
+pub fn broken_in(namespace: &str) -> impl Strategy<Value = Value> + use<> {
     let fault = (vec(any::<Index>(), 1..9), prop_oneof![Just(None), nonsense().prop_map(Some)]);
-    (admissible(), vec(fault, 1..4)).prop_map(|(mut cluster, faults)| {
+    (admissible_in(namespace), vec(fault, 1..4)).prop_map(|(mut cluster, faults)| {
         for (way, value) in faults {
             if let Some(spec) = cluster.get_mut("spec") {
                 put(spec, &way, value);

@@ -10,4 +10,4 @@ mod fault;
 mod fields;
 
 pub use cluster::{admissible, admissible_in};
-pub use fault::broken;
+pub use fault::{broken, broken_in};

@@ -219,6 +219,35 @@ pub const CASES: &[Case] = &[
             "must have at most 20 items",
         )],
     ),
+    (
+        "C23",
+        |c| {
+            let placement = json!({"zone": "eu-west-1a", "tolerations": [{"operator": "Exists"}]});
+            c["spec"]["admin"]["spec"] = json!({"podLabels": {"team": "a"}, "placement": placement});
+            c["spec"]["imagePullSecrets"] = json!([{"name": "registry"}]);
+        },
+        &[],
+    ),
+    (
+        "C23",
+        |c| {
+            let placement = json!({"zone": "eu west", "tolerations": [{"key": "a", "operator": "In"}]});
+            c["spec"]["admin"]["spec"] = json!({"podLabels": {"team": "a b"}, "placement": placement});
+            c["spec"]["imagePullSecrets"] = json!([{"name": "Registry"}]);
+            volume(c)["storageClassName"] = json!("Fast");
+        },
+        &[
+            ("Invalid", "spec.admin.spec.placement.tolerations[0].operator", "is no operator"),
+            ("Invalid", "spec.admin.spec.placement.zone", "is no value of a label"),
+            ("Invalid", "spec.admin.spec.podLabels[team]", "is no value of a label"),
+            (
+                "Invalid",
+                "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate.storageClassName",
+                "is no name of an object",
+            ),
+            ("Invalid", "spec.imagePullSecrets[0].name", "\"Registry\" is no name of an object"),
+        ],
+    ),
     ("C21", |c| c["spec"]["backup"] = s3(&json!("https://s3.example.com"), "clusters/sound"), &[]),
     (
         "C21",

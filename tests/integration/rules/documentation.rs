@@ -1,22 +1,20 @@
-//! What people read of the rules is made of the rules, with examples that are tried.
+//! What people read of the rules is made of the rules, with what `kubectl` really prints.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-use multigres_crds::v1alpha1::MultigresCluster;
-use multigres_webhooks::document::Document;
-use multigres_webhooks::report::shorten;
-use multigres_webhooks::schema::Strictness;
-use multigres_webhooks::validate::{self, Context, GUARDS, RULES, WARNINGS};
+use multigres_webhooks::validate::{GUARDS, Guard, RULES, Rule, WARNINGS};
+use testbed::Options;
 
 use super::*;
+use crate::installation::eventually;
 
 const INTRODUCTION: &str = "\
 # What admission demands
 
-Made from the rules themselves by `make generate`; do not edit. Each example is what the operator answers to a
-manifest that breaks the rule: the field, and the message, or a part of it.
+Made from the rules themselves by `make generate`; do not edit. Each example is what `kubectl` prints.
 
 All errors of a manifest come in one answer. On an update, what was wrong before and still is in the same way is a
 warning, not an error. Rules marked † are in the CRD as well, and hold with the webhooks removed.
@@ -26,75 +24,186 @@ into. What stands alone, without a cluster that manages it, is held to those of 
 under.
 ";
 
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+/// What stands in the document for namespaces that are called otherwise each time.
+const NAMESPACE: &str = "prod";
+
+/// What kubectl prints, by the rule that it is an example of.
+type Examples = BTreeMap<&'static str, String>;
+
+/// The case of each rule that is refused for the fewest reasons.
+fn simplest<T: Copy>(
+    cases: impl Iterator<Item = (&'static str, T, &'static [Cause])>,
+) -> BTreeMap<&'static str, T> {
+    let mut simplest: BTreeMap<&str, (T, usize)> = BTreeMap::new();
+    for (rule, case, causes) in cases.filter(|(_, _, causes)| !causes.is_empty()) {
+        let best = simplest.entry(rule).or_insert((case, causes.len()));
+        if causes.len() < best.1 {
+            *best = (case, causes.len());
+        }
+    }
+    simplest.into_iter().map(|(rule, (case, _))| (rule, case)).collect()
 }
 
-/// Longest message that an example shows.
-const READABLE: usize = 180;
+/// A namespace, and what kubectl prints there.
+struct Shell<'a>(Namespace<'a>);
 
-/// The first cause of the first case that a rule refuses, in full where that takes no API server.
-fn example(id: &str) -> String {
-    let created = creations().map(|(rule, edit, causes)| (*rule, None, *edit, *causes));
-    let changed = update::CASES.iter().flat_map(|(stored, cases)| {
-        cases.iter().map(|(rule, edit, causes)| (*rule, Some(*stored), *edit, *causes))
-    });
-    let children = children::all().map(|(rule, _, edit, causes)| (*rule, None, *edit, *causes));
-    let is_example = |(rule, _, _, causes): &(&str, _, _, &[Cause])| *rule == id && !causes.is_empty();
-    let (_, stored, edit, causes) = created.chain(changed).chain(children).find(is_example).unwrap();
-    let (_, field, part) = causes[0];
-    let message = if id.starts_with('K') || id == "U10" { None } else { message(stored, edit, field) };
-    let message = message.unwrap_or_else(|| format!("… {part} …"));
-    format!("`{field}`: {}", shorten(&message, READABLE))
+impl<'a> Shell<'a> {
+    async fn new(installation: &'a Installation, purpose: &str) -> Self {
+        Self(installation.namespace(purpose).await)
+    }
+
+    async fn print(&self, args: &[&str], input: &Value) -> String {
+        let printed = self.0.with_input(args, &input.to_string()).await;
+        printed.unwrap_or_else(|error| error).replace(&self.0.name, NAMESPACE)
+    }
+
+    /// Why a manifest is refused.
+    async fn refusal(&self, verb: &str, manifest: &Value) -> String {
+        let printed = self.print(&[verb, "--dry-run=server", "-f", "-"], manifest).await;
+        let lines: Vec<&str> = printed.lines().filter(|line| !line.starts_with("Warning: ")).collect();
+        lines.join("\n")
+    }
+
+    /// The warning of a manifest that says this.
+    async fn warning(&self, verb: &str, manifest: &Value, says: &str) -> String {
+        let printed = self.print(&[verb, "--dry-run=server", "-f", "-"], manifest).await;
+        printed
+            .lines()
+            .find(|line| line.contains(says))
+            .unwrap_or_else(|| panic!("{says}: {printed}"))
+            .to_owned()
+    }
 }
 
-/// What is said of a field of the sound cluster after an edit, or after one that changes it.
-fn message(stored: Option<fn(&mut Value)>, edit: fn(&mut Value), field: &str) -> Option<String> {
-    let old = stored.map(|stored| edited(sound(), stored));
-    let new = edited(old.clone().unwrap_or_else(sound), edit).to_string();
-    let old = old.map(|old| old.to_string());
-    let decode = |text| Document::<MultigresCluster>::decode(text, Strictness::Server).unwrap();
-    let (new, old) = (decode(&new), old.as_deref().map(decode));
-    let causes = validate::cluster(&new, old.as_ref(), &Context::OFFLINE).errors.into_iter();
-    causes.filter(|cause| cause.field == field).map(|cause| cause.message).next()
+async fn of_creations(installation: &Installation, examples: &mut Examples) {
+    let shell = Shell::new(installation, "examples-create").await;
+    sharing::settle_neighbour(&shell.0).await;
+    for (rule, edit) in simplest(creations().map(|(rule, edit, causes)| (*rule, *edit, *causes))) {
+        examples.insert(rule, shell.refusal("create", &edited(sound(), edit)).await);
+    }
 }
 
-fn document() -> String {
+async fn of_updates(installation: &Installation, examples: &mut Examples) {
+    let shell = Shell::new(installation, "examples-update").await;
+    update::settle_volumes(&shell.0, std::iter::once("sound".to_owned())).await;
+    let clusters = shell.0.clusters();
+    for (stored, cases) in update::CASES {
+        let before = edited(sound(), *stored);
+        clusters.create(&before).await.allowed();
+        for (rule, edit) in simplest(cases.iter().map(|(rule, edit, causes)| (*rule, *edit, *causes))) {
+            let printed = shell.refusal("replace", &edited(before.clone(), edit)).await;
+            examples.entry(rule).or_insert(printed);
+        }
+        clusters.merge("sound", json!({"spec": {"deletionProtection": false}})).await.allowed();
+        shell.0.must(&["delete", "multigrescluster", "sound"]).await;
+    }
+}
+
+async fn of_children(installation: &Installation, examples: &mut Examples) {
+    let shell = Shell::new(installation, "examples-children").await;
+    let of = |cases: &'static [children::Case]| {
+        simplest(cases.iter().map(|(rule, kind, edit, causes)| (*rule, (*kind, *edit), *causes)))
+    };
+    for (rule, (kind, edit)) in of(children::CREATED) {
+        examples.insert(rule, shell.refusal("create", &edited(children::sound(kind), edit)).await);
+    }
+    for (rule, (kind, edit)) in of(children::CHANGED) {
+        shell.0.resource(kind.1).create(&children::sound(kind)).await.allowed();
+        examples.insert(rule, shell.refusal("replace", &edited(children::sound(kind), edit)).await);
+    }
+    for (rule, kind, edit, says, _) in children::WARNED {
+        let mut child = edited(children::sound(*kind), *edit);
+        child["metadata"]["name"] = json!("fresh");
+        examples.insert(rule, shell.warning("create", &child, says).await);
+    }
+    let shell = Shell::new(installation, "examples-adoption").await;
+    for (rule, (kind, edit)) in of(children::ADOPTED) {
+        shell.0.resource(kind.1).create(&edited(children::sound(kind), edit)).await.allowed();
+        let clusters = shell.0.clusters().dry_run();
+        let is_known = || async { (!clusters.create(&sound_as("alone")).await.is_allowed()).then_some(()) };
+        eventually("admission knows of the child", is_known).await.unwrap();
+        examples.insert(rule, shell.refusal("create", &sound_as("alone")).await);
+    }
+}
+
+async fn of_warnings(installation: &Installation, examples: &mut Examples) {
+    let shell = Shell::new(installation, "examples-warnings").await;
+    update::settle_volumes(&shell.0, std::iter::once("made".to_owned())).await;
+    shell.0.clusters().create(&sound()).await.allowed();
+    for (rule, edit, says, _) in warnings::CREATED {
+        if !examples.contains_key(rule) {
+            examples.insert(rule, shell.warning("create", &edited(sound_as("made"), *edit), says).await);
+        }
+    }
+    for (rule, edit, says, _) in warnings::CHANGED {
+        examples.insert(rule, shell.warning("replace", &edited(sound(), *edit), says).await);
+    }
+}
+
+/// Of who asks for what.
+async fn of_requests(installation: &Installation, examples: &mut Examples) {
+    let shell = Shell::new(installation, "examples-requests").await;
+    shell.0.apply(SMALL).await.unwrap();
+    shell.0.until("multicell", "small-a", "made", |_| true).await;
+    let edit = r#"--patch={"spec": {"multiGateway": {"replicas": 5}}}"#;
+    let patch = ["patch", "multicell", "small-a", "--type=merge", edit];
+    let label = ["label", "multicell", "small-a", "--overwrite", "multigres.com/managed=false"];
+    let is_refused = || async { shell.0.with_input(&patch, "").await.err() };
+    eventually("the cell is protected", is_refused).await.unwrap();
+    examples.insert("K01", shell.print(&patch, &Value::Null).await);
+    examples.insert("K02", shell.print(&label, &Value::Null).await);
+    let pause = json!({"spec": {"paused": true, "deletionProtection": true}});
+    shell.0.clusters().merge("small", pause).await.allowed();
+    let is_paused = || async { shell.0.with_input(&patch, "").await.ok() };
+    let printed = eventually("admission knows of the pause", is_paused).await.unwrap();
+    let warning = printed.lines().find(|line| line.starts_with("Warning: ")).unwrap();
+    examples.insert("K05", warning.to_owned());
+    let delete = ["delete", "multigrescluster", "small"];
+    examples.insert("U12", shell.print(&delete, &Value::Null).await);
+}
+
+async fn examples() -> Examples {
+    // Other tests make clusters like these, which would stand in the way.
+    let own = Installation::start(Options { fake_nodes: 1, ..Options::default() }).await.unwrap();
+    let mut examples = Examples::new();
+    of_creations(&own, &mut examples).await;
+    of_updates(&own, &mut examples).await;
+    of_children(&own, &mut examples).await;
+    of_warnings(&own, &mut examples).await;
+    of_requests(&own, &mut examples).await;
+    examples
+}
+
+fn document(examples: &Examples) -> String {
+    let section = |id: &str, mark: &str, summary: &str, since: &str| {
+        let example = examples[id].trim_end();
+        format!("\n### {id}{mark}\n\n{summary} Since {since}.\n\n```\n{example}\n```\n")
+    };
+    let of_rule =
+        |rule: &Rule| section(rule.id, if rule.in_crd { "†" } else { "" }, rule.summary(), rule.since);
+    let of_guard = |guard: &Guard| section(guard.id, "", guard.summary(), guard.since);
+    let chapters = [
+        ("Rules of objects", RULES.iter().map(of_rule).collect::<String>()),
+        ("Rules of who asks for what", GUARDS.iter().map(of_guard).collect()),
+        ("Warnings, the most important first", WARNINGS.iter().map(of_rule).collect()),
+    ];
     let mut out = INTRODUCTION.to_owned();
-    let header = "| id | what | example | since |\n|---|---|---|---|\n";
-    write!(out, "\n## Rules\n\n{header}").unwrap();
-    for rule in RULES {
-        let mark = if rule.in_crd { "†" } else { "" };
-        let (what, example) = (cell(rule.summary()), cell(&example(rule.id)));
-        writeln!(out, "| {}{mark} | {what} | {example} | {} |", rule.id, rule.since).unwrap();
-    }
-    out.push_str("\n## Rules of requests\n\nThey look at who asks for what, not only at the object.\n\n");
-    out.push_str("| id | what | since |\n|---|---|---|\n");
-    for guard in GUARDS {
-        writeln!(out, "| {} | {} | {} |", guard.id, cell(guard.summary()), guard.since).unwrap();
-    }
-    write!(out, "\n## Warnings\n\n{header}").unwrap();
-    let of_clusters =
-        warnings::CREATED.iter().chain(warnings::CHANGED).map(|(rule, _, says, _)| (rule, says));
-    let of_children = children::WARNED.iter().map(|(rule, _, _, says, _)| (rule, says));
-    let warned: Vec<_> = of_clusters.chain(of_children).collect();
-    for rule in WARNINGS {
-        let (_, says) = warned.iter().find(|(id, _)| **id == rule.id).unwrap();
-        writeln!(out, "| {} | {} | {} | {} |", rule.id, cell(rule.summary()), cell(says), rule.since)
-            .unwrap();
+    for (title, sections) in chapters {
+        write!(out, "\n## {title}\n{sections}").unwrap();
     }
     out
 }
 
 /// `UPDATE=1` writes the file anew instead of comparing it.
-#[test]
-fn it_is_up_to_date() {
+#[tokio::test]
+async fn it_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/admission.md");
-    let document = document();
+    let document = document(&examples().await);
     if env::var_os("UPDATE").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, &document).unwrap();
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == document, "docs/admission.md is out of date: make generate");
+    let differs = committed.lines().zip(document.lines()).find(|(committed, made)| committed != made);
+    assert!(committed == document, "docs/admission.md is out of date: make generate\n{differs:#?}");
 }

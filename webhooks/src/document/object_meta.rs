@@ -5,13 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::path::FieldPath;
 use crate::report::{Reason, quote};
 use crate::schema::{Origin, Violation};
+use crate::syntax::{MAX_NAME, MAX_SUBDOMAIN, is_name, is_subdomain};
 
 /// Most bytes of all annotations together.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
-/// Longest name of an object.
-const MAX_SUBDOMAIN: usize = 253;
-/// Longest name part of a label's or an annotation's key, and longest value of a label.
-const MAX_NAME: usize = 63;
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
                          '.', and must start and end with an alphanumeric character";
@@ -87,22 +84,6 @@ fn qualified_name(field: &str, written: &str, key: &str, found: &mut Vec<Violati
     if !is_name(name) {
         found.push(invalid(field, written, NAME_PART));
     }
-}
-
-fn is_subdomain(text: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.split('.').all(|label| {
-        label.starts_with(alphanumeric)
-            && label.ends_with(alphanumeric)
-            && label.chars().all(|c| alphanumeric(c) || c == '-')
-    })
-}
-
-fn is_name(text: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_alphanumeric();
-    text.starts_with(alphanumeric)
-        && text.ends_with(alphanumeric)
-        && text.chars().all(|c| alphanumeric(c) || matches!(c, '-' | '_' | '.'))
 }
 
 fn invalid(field: &str, value: &str, detail: &str) -> Violation {

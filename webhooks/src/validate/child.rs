@@ -2,7 +2,7 @@
 
 use multigres_crds::v1alpha1::{
     MultiAdmin, MultiAdminSpec, MultiCell, MultiCellSpec, MultiOrch, MultiOrchSpec, MultiShard,
-    MultiShardSpec, TopoServer, TopoServerSpec, TopologyReference,
+    MultiShardSpec, PodSettings, TopoServer, TopoServerSpec, TopologyReference,
 };
 
 use crate::document::Document;
@@ -45,6 +45,17 @@ impl<'a> ChildSpec<'a> {
             Self::MultiOrch(spec) => &spec.cluster,
             Self::MultiCell(spec) => &spec.cluster,
             Self::MultiShard(spec) => &spec.cluster,
+        }
+    }
+
+    /// What all pods have in common.
+    pub(super) fn pods(&self) -> &'a PodSettings {
+        match self {
+            Self::TopoServer(spec) => &spec.pods,
+            Self::MultiAdmin(spec) => &spec.pods,
+            Self::MultiOrch(spec) => &spec.pods,
+            Self::MultiCell(spec) => &spec.pods,
+            Self::MultiShard(spec) => &spec.pods,
         }
     }
 

@@ -3,7 +3,8 @@
 //! A rule for such a block is written once, and holds for children that stand alone as it does in the cluster.
 
 use multigres_crds::v1alpha1::{
-    Backup, Container, DatabaseImages, ResolvedContainer, ResourceRequirements, ShardPool, StringMap,
+    Backup, Container, DatabaseImages, GatewayService, GatewayTls, LocalObjectReference, Placement,
+    ResolvedContainer, ResourceRequirements, SecretKeyReference, ShardPool, StringMap, TopologyTls,
     VolumeClaimTemplate,
 };
 
@@ -26,9 +27,47 @@ pub(super) enum Field<'a> {
     Claim(&'a VolumeClaimTemplate),
     /// Where backups are kept.
     Backup(&'a Backup),
-    /// Labels or annotations of what is made.
-    Keys(&'a StringMap),
+    /// Labels of what is made, in addition to the operator's own.
+    Labels(&'a StringMap),
+    /// Annotations of what is made.
+    Annotations(&'a StringMap),
+    /// Where pods may run.
+    Placement(&'a Placement),
+    /// The name of another object.
+    Name(&'a str),
+    /// A key of a Secret.
+    SecretKey(&'a str),
+    /// Ranges of addresses.
+    Ranges(&'a [String]),
 }
+
+/// What is written of pods beside their containers.
+#[derive(Clone, Copy)]
+pub(super) struct Pods<'a> {
+    pub placement: Option<&'a Placement>,
+    pub labels: &'a StringMap,
+    pub annotations: &'a StringMap,
+    pub service_account: Option<&'a String>,
+}
+
+/// The same of any block that makes pods.
+macro_rules! pods {
+    ($block:expr) => {
+        $crate::validate::fields::Pods {
+            placement: $block.placement.as_ref(),
+            ..$crate::validate::fields::pods!(placed elsewhere $block)
+        }
+    };
+    (placed elsewhere $block:expr) => {
+        $crate::validate::fields::Pods {
+            placement: None,
+            labels: &$block.pod_labels,
+            annotations: &$block.pod_annotations,
+            service_account: $block.service_account_name.as_ref(),
+        }
+    };
+}
+pub(super) use pods;
 
 /// Takes each field.
 pub(super) type Visit<'v, 'a> = &'v mut dyn FnMut(&Path<'_>, Field<'a>);
@@ -45,24 +84,29 @@ impl<'a> Fields<'a> for View<'a> {
         let topology = &spec.global_topo_server;
         let path = Path::new("spec.globalTopoServer");
         visit(&path.field("rootPath"), Field::RootPath(&topology.root_path));
-        if let Some(address) = topology.external.as_ref().and_then(|external| external.address.as_ref()) {
-            visit(&path.field("external.address"), Field::Address(address));
+        if let Some(external) = &topology.external {
+            let path = path.field("external");
+            if let Some(address) = &external.address {
+                visit(&path.field("address"), Field::Address(address));
+            }
+            topology_tls(&path, external.tls.as_ref(), visit);
         }
+        pull_secrets(&Path::new("spec"), &spec.image_pull_secrets, visit);
         if let Some(etcd) = &topology.managed_spec {
             let path = path.field("managedSpec");
             container(&path, etcd.image.as_ref(), etcd.resources.as_ref(), visit);
             claim(&path, etcd.data_volume_claim_template.as_ref(), visit);
-            pods(&path, &etcd.pod_labels, &etcd.pod_annotations, visit);
+            each_of_pods(&path, pods!(etcd), visit);
         }
         if let Some(admin) = spec.admin.as_ref().and_then(|admin| admin.spec.as_ref()) {
             let path = Path::new("spec.admin.spec");
             container(&path, admin.image.as_ref(), admin.resources.as_ref(), visit);
-            pods(&path, &admin.pod_labels, &admin.pod_annotations, visit);
+            each_of_pods(&path, pods!(admin), visit);
         }
         if let Some(orch) = spec.orchestrator.as_ref().and_then(|orch| orch.spec.as_ref()) {
             let path = Path::new("spec.orchestrator.spec");
             container(&path, orch.image.as_ref(), orch.resources.as_ref(), visit);
-            pods(&path, &orch.pod_labels, &orch.pod_annotations, visit);
+            each_of_pods(&path, pods!(orch), visit);
         }
         if let Some(backup) = &spec.backup {
             visit(&Path::new("spec.backup"), Field::Backup(backup));
@@ -78,18 +122,20 @@ fn cells<'a>(view: &View<'a>, visit: Visit<'_, 'a>) {
     }
     view.each_cell(|path, cell| {
         let path = path.field("spec");
-        pods(&path, &cell.spec.pod_labels, &cell.spec.pod_annotations, visit);
+        each_of_pods(&path, pods!(cell.spec), visit);
         if let Some(gateway) = &cell.spec.multi_gateway {
             let path = path.field("multiGateway");
             container(&path, gateway.image.as_ref(), gateway.resources.as_ref(), visit);
             if let Some(service) = &gateway.service {
-                visit(&path.field("service.annotations"), Field::Keys(&service.annotations));
+                exposed(&path.field("service"), service, visit);
             }
+            gateway_tls(&path, gateway.tls.as_ref(), visit);
         }
         if let Some(own) = cell.spec.topo_server.as_ref().and_then(|topology| topology.external.as_ref()) {
             let path = path.field("topoServer.external");
             visit(&path.field("address"), Field::Address(&own.address));
             visit(&path.field("rootPath"), Field::RootPath(&own.root_path));
+            topology_tls(&path, own.tls.as_ref(), visit);
         }
     });
 }
@@ -108,6 +154,9 @@ fn databases<'a>(view: &View<'a>, visit: Visit<'_, 'a>) {
         if let Some(backup) = &spec.backup {
             visit(&path.field("backup"), Field::Backup(backup));
         }
+        if let Some(password) = &spec.password_secret_ref {
+            secret_key(&path.field("passwordSecretRef"), password, visit);
+        }
     });
     view.each_written(|path, pool| {
         let containers: [(&str, Option<&Container>); 3] = [
@@ -121,7 +170,7 @@ fn databases<'a>(view: &View<'a>, visit: Visit<'_, 'a>) {
             }
         }
         claim(path, pool.claim, visit);
-        pods(path, pool.pod_labels, pool.pod_annotations, visit);
+        each_of_pods(path, pool.pods, visit);
     });
 }
 
@@ -131,30 +180,38 @@ impl<'a> Fields<'a> for ChildSpec<'a> {
             let path = Path::new(at);
             visit(&path.field("address"), Field::Address(&topology.address));
             visit(&path.field("rootPath"), Field::RootPath(&topology.root_path));
+            topology_tls(&path, topology.tls.as_ref(), visit);
         }
         let path = Path::new("spec");
-        let (labels, annotations) = match self {
+        pull_secrets(&path.field("pods"), &self.pods().image_pull_secrets, visit);
+        let of_pods = match self {
             Self::TopoServer(spec) => {
                 container(&path, Some(&spec.image), Some(&spec.resources), visit);
                 claim(&path, Some(&spec.data_volume_claim_template), visit);
-                (&spec.pod_labels, &spec.pod_annotations)
+                pods!(spec)
             }
             Self::MultiAdmin(spec) => {
                 container(&path, Some(&spec.image), Some(&spec.resources), visit);
-                (&spec.pod_labels, &spec.pod_annotations)
+                pods!(spec)
             }
             Self::MultiOrch(spec) => {
                 container(&path, Some(&spec.image), Some(&spec.resources), visit);
-                (&spec.pod_labels, &spec.pod_annotations)
+                let list = path.field("cells");
+                for (index, cell) in spec.cells.iter().enumerate() {
+                    placed(&list.item(index, &cell.name), cell.placement.as_ref(), visit);
+                }
+                pods!(placed elsewhere spec)
             }
             Self::MultiCell(spec) => {
                 let (path, gateway) = (path.field("multiGateway"), &spec.multi_gateway);
                 container(&path, Some(&gateway.image), Some(&gateway.resources), visit);
-                visit(&path.field("service.annotations"), Field::Keys(&gateway.service.annotations));
-                (&spec.pod_labels, &spec.pod_annotations)
+                exposed(&path.field("service"), &gateway.service, visit);
+                gateway_tls(&path, gateway.tls.as_ref(), visit);
+                pods!(spec)
             }
             Self::MultiShard(spec) => {
                 visit(&path.field("backup"), Field::Backup(&spec.backup));
+                secret_key(&path.field("password.secretKeyRef"), &spec.password.secret_key_ref, visit);
                 if let Some(exporter) = &spec.postgres_exporter {
                     resolved(&path.field("postgresExporter"), exporter, visit);
                 }
@@ -165,7 +222,7 @@ impl<'a> Fields<'a> for ChildSpec<'a> {
                 return;
             }
         };
-        pods(&path, labels, annotations, visit);
+        each_of_pods(&path, of_pods, visit);
     }
 }
 
@@ -173,7 +230,7 @@ fn shard_pool<'a>(path: &Path<'_>, pool: &'a ShardPool, visit: Visit<'_, 'a>) {
     claim(path, Some(&pool.data_volume_claim_template), visit);
     resolved(&path.field("postgres"), &pool.postgres, visit);
     resolved(&path.field("multiPooler"), &pool.multi_pooler, visit);
-    pods(path, &pool.pod_labels, &pool.pod_annotations, visit);
+    each_of_pods(path, pods!(pool), visit);
 }
 
 fn images<'a>(path: &Path<'_>, images: Option<&'a DatabaseImages>, visit: Visit<'_, 'a>) {
@@ -214,7 +271,52 @@ fn claim<'a>(path: &Path<'_>, claim: Option<&'a VolumeClaimTemplate>, visit: Vis
     }
 }
 
-fn pods<'a>(path: &Path<'_>, labels: &'a StringMap, annotations: &'a StringMap, visit: Visit<'_, 'a>) {
-    visit(&path.field("podLabels"), Field::Keys(labels));
-    visit(&path.field("podAnnotations"), Field::Keys(annotations));
+fn each_of_pods<'a>(path: &Path<'_>, pods: Pods<'a>, visit: Visit<'_, 'a>) {
+    visit(&path.field("podLabels"), Field::Labels(pods.labels));
+    visit(&path.field("podAnnotations"), Field::Annotations(pods.annotations));
+    placed(path, pods.placement, visit);
+    if let Some(account) = pods.service_account {
+        visit(&path.field("serviceAccountName"), Field::Name(account));
+    }
+}
+
+fn placed<'a>(path: &Path<'_>, placement: Option<&'a Placement>, visit: Visit<'_, 'a>) {
+    if let Some(placement) = placement {
+        visit(&path.field("placement"), Field::Placement(placement));
+    }
+}
+
+fn exposed<'a>(path: &Path<'_>, service: &'a GatewayService, visit: Visit<'_, 'a>) {
+    visit(&path.field("annotations"), Field::Annotations(&service.annotations));
+    visit(&path.field("loadBalancerSourceRanges"), Field::Ranges(&service.load_balancer_source_ranges));
+}
+
+fn gateway_tls<'a>(path: &Path<'_>, tls: Option<&'a GatewayTls>, visit: Visit<'_, 'a>) {
+    if let Some(tls) = tls {
+        visit(&path.field("tls.secretRef.name"), Field::Name(&tls.secret_ref.name));
+    }
+}
+
+fn topology_tls<'a>(path: &Path<'_>, tls: Option<&'a TopologyTls>, visit: Visit<'_, 'a>) {
+    let Some(tls) = tls else { return };
+    for (field, secret) in [
+        ("tls.caSecretRef.name", &tls.ca_secret_ref),
+        ("tls.clientCertSecretRef.name", &tls.client_cert_secret_ref),
+    ] {
+        if let Some(secret) = secret {
+            visit(&path.field(field), Field::Name(&secret.name));
+        }
+    }
+}
+
+fn pull_secrets<'a>(path: &Path<'_>, secrets: &'a [LocalObjectReference], visit: Visit<'_, 'a>) {
+    let list = path.field("imagePullSecrets");
+    for (index, secret) in secrets.iter().enumerate() {
+        visit(&list.item(index, &secret.name).field("name"), Field::Name(&secret.name));
+    }
+}
+
+fn secret_key<'a>(path: &Path<'_>, secret: &'a SecretKeyReference, visit: Visit<'_, 'a>) {
+    visit(&path.field("name"), Field::Name(&secret.name));
+    visit(&path.field("key"), Field::SecretKey(&secret.key));
 }

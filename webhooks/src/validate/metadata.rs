@@ -13,7 +13,7 @@ rule!(
 );
 
 fn reserved_keys(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
-    let Field::Keys(map) = field else { return };
+    let (Field::Labels(map) | Field::Annotations(map)) = field else { return };
     for key in map.keys() {
         let prefix = key.split_once('/').map(|(prefix, _)| prefix);
         if let Some(prefix) = prefix.filter(|prefix| RESERVED.contains(prefix)) {

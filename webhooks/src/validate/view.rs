@@ -6,9 +6,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource, table_groups};
 use multigres_crds::v1alpha1::{
     CellTemplate, Container, DatabaseTemplate, Member, MultigresCluster, MultigresClusterSpec, Pool,
-    StringMap, TableGroup, VolumeClaimTemplate,
+    TableGroup, VolumeClaimTemplate,
 };
 
+use super::fields::{Pods, pods};
 use crate::footprint::Footprint;
 use crate::path::{FieldPath, Path, PathSet};
 
@@ -44,8 +45,7 @@ pub(super) struct Written<'a> {
     pub postgres: Option<&'a Container>,
     pub multi_pooler: Option<&'a Container>,
     pub multipooler: Option<&'a Container>,
-    pub pod_labels: &'a StringMap,
-    pub pod_annotations: &'a StringMap,
+    pub pods: Pods<'a>,
 }
 
 macro_rules! written {
@@ -55,8 +55,7 @@ macro_rules! written {
             postgres: $pool.postgres.as_ref(),
             multi_pooler: $pool.multi_pooler.as_ref(),
             multipooler: $pool.multipooler.as_ref(),
-            pod_labels: &$pool.pod_labels,
-            pod_annotations: &$pool.pod_annotations,
+            pods: pods!($pool),
         }
     };
 }

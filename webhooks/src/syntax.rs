@@ -1,0 +1,40 @@
+//! What Kubernetes takes for a name, a key or a value (`k8s.io/apimachinery/pkg/util/validation`).
+
+/// Longest name of an object.
+pub const MAX_SUBDOMAIN: usize = 253;
+/// Longest name part of a label's or an annotation's key, and longest value of a label.
+pub const MAX_NAME: usize = 63;
+
+/// Labels of DNS, joined by dots, of whatever length.
+pub fn is_subdomain(text: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.split('.').all(|label| {
+        label.starts_with(alphanumeric)
+            && label.ends_with(alphanumeric)
+            && label.chars().all(|c| alphanumeric(c) || c == '-')
+    })
+}
+
+/// The name part of a key, of whatever length.
+pub fn is_name(text: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_alphanumeric();
+    text.starts_with(alphanumeric)
+        && text.ends_with(alphanumeric)
+        && text.chars().all(|c| alphanumeric(c) || matches!(c, '-' | '_' | '.'))
+}
+
+/// The name of an object.
+pub fn is_object_name(text: &str) -> bool {
+    text.len() <= MAX_SUBDOMAIN && is_subdomain(text)
+}
+
+/// The key of a label, an annotation, a taint or a resource: `[prefix/]name`.
+pub fn is_key(text: &str) -> bool {
+    let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
+    prefix.is_none_or(is_object_name) && name.len() <= MAX_NAME && is_name(name)
+}
+
+/// The value of a label.
+pub fn is_label_value(text: &str) -> bool {
+    text.is_empty() || text.len() <= MAX_NAME && is_name(text)
+}
