@@ -23,6 +23,9 @@ pub const PATIENCE: Duration = Duration::from_mins(4);
 pub const INTERVAL: Duration = Duration::from_millis(250);
 const POSTGRES: u16 = 5432;
 
+/// With the password that pods of the database have.
+const PSQL: &str = r#"PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE") psql "$@""#;
+
 /// A manifest under its file's name.
 pub struct Manifest {
     pub file: &'static str,
@@ -41,7 +44,6 @@ pub struct Cluster {
     pub journal: Journal,
     client: Client,
     kubectl: Kubectl,
-    password: String,
 }
 
 /// Everything there is to see of a cluster at one moment.
@@ -73,9 +75,9 @@ impl Cluster {
         let port = node.forward_service(manifest.namespace, &connection.service, POSTGRES).await?;
         let password = manifest.password.clone().or(connection.password);
         let password = password.context("the connection Secret has no password")?;
-        let gateway = Gateway { port, database: manifest.database.to_owned(), password: password.clone() };
+        let gateway = Gateway { port, database: manifest.database.to_owned(), password };
         let journal = Journal::start(gateway);
-        let cluster = Self { manifest, report: report.clone(), watch, journal, client, kubectl, password };
+        let cluster = Self { manifest, report: report.clone(), watch, journal, client, kubectl };
         let applied = cluster.report.clone();
         let serves = async {
             cluster.until("servingWrites is True", |seen| seen.database().serving_writes == Truth::True).await
@@ -100,7 +102,8 @@ impl Cluster {
             ensure!(self.manifest.text.contains(from), "{from:?} is not in the manifest");
             self.manifest.text = self.manifest.text.replace(from, to);
         }
-        let told: Vec<String> = changes.iter().map(|(from, to)| format!("   # {from} → {to}")).collect();
+        let told: Vec<String> =
+            changes.iter().map(|(from, to)| format!("   # {} → {}", one_line(from), one_line(to))).collect();
         apply(&self.kubectl, &self.report, &self.manifest, &told.concat()).await
     }
 
@@ -119,18 +122,16 @@ impl Cluster {
     /// SQL by psql in a pod, through the gateway's Service, told in the report.
     pub async fn psql(&self, pod: &str, sql: &str) -> anyhow::Result<String> {
         let connection = Connection::made(&self.client, &self.manifest).await?;
-        let password = format!("PGPASSWORD={}", self.password);
         let url = format!("postgresql://postgres@{}/{}", connection.host, self.manifest.database);
-        let output = self.exec(pod, &["env", &password, "psql", &url, "-c", sql]).await?;
+        let output = self.exec(pod, &["sh", "-c", PSQL, "psql", &url, "-c", sql]).await?;
         self.report.did(&format!("psql {url} -c \"{sql}\""), &output);
         Ok(output)
     }
 
     /// SQL in the PostgreSQL of a pod itself, past the gateways.
     pub async fn local_sql(&self, pod: &str, sql: &str) -> anyhow::Result<String> {
-        let password = format!("PGPASSWORD={}", self.password);
-        let client = ["env", &password, "psql", "-h", "/data/pg_sockets", "-U", "postgres", "-qAt"];
-        self.exec(pod, &[&client[..], &["-d", self.manifest.database, "-c", sql]].concat()).await
+        let url = format!("postgresql://postgres@/{}?host=/data/pg_sockets", self.manifest.database);
+        self.exec(pod, &["sh", "-c", PSQL, "psql", &url, "-c", sql]).await
     }
 
     pub async fn exec(&self, pod: &str, command: &[&str]) -> anyhow::Result<String> {
@@ -283,6 +284,10 @@ pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     pod.metadata.deletion_timestamp.is_none()
         && conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 async fn apply(kubectl: &Kubectl, report: &Report, manifest: &Manifest, change: &str) -> anyhow::Result<()> {

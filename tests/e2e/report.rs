@@ -61,6 +61,7 @@ impl Report {
 
     /// Something that was seen at this moment.
     pub fn saw(&self, what: &str) {
+        let what = what.lines().collect::<Vec<_>>().join(" ");
         let mut contents = self.lock();
         if let Some(section) = contents.sections.last() {
             let line = format!("{:>7.1} s  {what}", section.began.elapsed().as_secs_f64());

@@ -95,7 +95,11 @@ pub async fn a_wrong_password_stops_nothing_that_runs(bench: &mut Bench) -> anyh
     cluster.show(&["patch", "secret", &reference.name, "-p", &patch("d3Jvbmc=")]).await?;
     restart(cluster, &standby).await?;
     cluster.journal.advance(A_WHILE, PATIENCE).await?;
-    cluster.until("the status does not say Ready", |seen| !seen.is("Ready", "True")).await?;
+    cluster
+        .until("the status does not call an instance Ready that follows nobody", |seen| {
+            !seen.is("Ready", "True")
+        })
+        .await?;
     cluster.show(&["get", "multigrescluster"]).await?;
 
     cluster.kubectl(&["patch", "secret", &reference.name, "-p", &patch(&right)]).await?;

@@ -48,8 +48,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!(volumes::a_full_volume_is_survived, "A volume is full"),
     scenario!(rollout::a_wrong_image_takes_one_instance, "An image that there is not"),
     scenario!(rollout::a_new_image_is_rolled_out, "A new image"),
-    scenario!(rollout::new_resources_are_rolled_out, "New resources"),
-    scenario!(rollout::a_restart_is_rolled_out, "A restart"),
+    scenario!(rollout::new_resources_are_rolled_out, "New resources, and a restart"),
     scenario!(
         external::the_full_form_runs_on_external_topologies,
         "Table groups, etcd that somebody else runs, a password that a user brings"

@@ -57,19 +57,17 @@ pub async fn a_new_image_is_rolled_out(bench: &mut Bench) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Together with `restartedAt`, which restarts all else of the cluster as well.
 pub async fn new_resources_are_rolled_out(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
-    let resources = [("{requests: {cpu: 20m, memory: 64Mi}}", "{requests: {cpu: 25m, memory: 64Mi}}")];
-    Box::pin(rolled_out(cluster, "new resources of postgres", &resources)).await
-}
-
-pub async fn a_restart_is_rolled_out(bench: &mut Bench) -> anyhow::Result<()> {
-    let (cluster, _) = bench.cluster().await?;
-    let restart = [(
-        "\nspec:\n  globalTopoServer:",
-        "\nspec:\n  restartedAt: \"2026-01-01T00:00:00Z\"\n  globalTopoServer:",
-    )];
-    Box::pin(rolled_out(cluster, "restartedAt", &restart)).await
+    let changes = [
+        ("{requests: {cpu: 20m, memory: 64Mi}}", "{requests: {cpu: 25m, memory: 64Mi}}"),
+        (
+            "\nspec:\n  globalTopoServer:",
+            "\nspec:\n  restartedAt: \"2026-01-01T00:00:00Z\"\n  globalTopoServer:",
+        ),
+    ];
+    Box::pin(rolled_out(cluster, "new resources of postgres, and everything restarted", &changes)).await
 }
 
 /// Changes the manifest and waits until every instance was replaced, the primary last.

@@ -56,10 +56,9 @@ pub async fn a_full_volume_is_survived(bench: &mut Bench) -> anyhow::Result<()> 
     cluster.exec(&full, &["rm", "-f", "/data/filler"]).await.map(drop)
 }
 
-/// Segments are prepared ahead; this uses up those that are there.
+/// Segments of the log are prepared ahead; this uses up those that are there, until PostgreSQL ends for want of more.
 async fn use_up(cluster: &Cluster, pod: &str) -> anyhow::Result<()> {
-    let switch =
-        "create table if not exists filler (i int); insert into filler values (1); select pg_switch_wal()";
+    let switch = "select pg_logical_emit_message(true, 'filler', ''), pg_switch_wal()";
     for _ in 0..100 {
         if let Err(error) = cluster.local_sql(pod, switch).await {
             cluster.report.saw(&format!("PostgreSQL on {pod}: {error:#}"));
