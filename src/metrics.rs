@@ -70,9 +70,9 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("multigres_operator"),
             reviews: Family::default(),
-            // A review takes milliseconds and at most the five seconds after which the API server gives up.
+            // From a small review's tens of microseconds to the seconds after which the API server gives up.
             review_durations: Family::new_with_constructor(|| {
-                Histogram::new(exponential_buckets(0.0005, 2.0, 14))
+                Histogram::new(exponential_buckets(0.000_025, 2.0, 18))
             }),
             reconcile_durations: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.005, 2.0, 13))

@@ -1,11 +1,12 @@
 //! The HTTP side of admission.
 //!
-//! Reviews are decided on threads of their own, so that a large cluster holds up nobody else, a panic ends one
-//! request, and the time that an answer may take has an end.
+//! Large reviews are decided on threads of their own, so that they hold up nobody else and the time that an answer may
+//! take has an end. Small ones take less than handing them over. A panic ends one request.
 
 #[cfg(test)]
 mod tests;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub const CONVERT_PATH: &str = "/convert";
 pub const MAX_BODY_BYTES: usize = 7 << 20;
 /// How long a decision may take: the API server gives up after 5 s, and then says less.
 pub const DECISION_TIMEOUT: Duration = Duration::from_secs(4);
+/// Largest body that is decided where it was read, in well under a millisecond.
+const SMALL_BODY_BYTES: usize = 16 << 10;
 /// How long a request may take as a whole, a slow body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -44,14 +47,17 @@ pub struct AppState {
     pub admission: Admission,
     /// Where answers are counted.
     pub metrics: Arc<dyn Metrics>,
-    /// How long a decision may take; [`DECISION_TIMEOUT`] but in tests.
+    /// How long the decision on a large review may take; [`DECISION_TIMEOUT`] but in tests.
     pub decision_timeout: Duration,
+    /// Reviews that are larger than this are large, in bytes.
+    pub small_body: usize,
 }
 
 impl AppState {
     /// State that counts nothing.
     pub fn new(admission: Admission) -> Self {
-        Self { admission, metrics: Arc::new(()), decision_timeout: DECISION_TIMEOUT }
+        let (decision_timeout, small_body) = (DECISION_TIMEOUT, SMALL_BODY_BYTES);
+        Self { admission, metrics: Arc::new(()), decision_timeout, small_body }
     }
 }
 
@@ -79,15 +85,10 @@ async fn validate(State(state): State<AppState>, body: Bytes) -> Response {
 
 async fn review(phase: Phase, state: AppState, body: Bytes) -> Response {
     let started = Instant::now();
-    let (admission, task_body) = (state.admission, body.clone());
-    let decision = spawn_blocking(move || handle(phase, &task_body, &admission));
-    let answer = match tokio::time::timeout(state.decision_timeout, decision).await {
-        Ok(Ok(answer)) => Some(answer),
-        Ok(Err(panic)) => {
-            tracing::error!(%panic, phase = phase.as_str(), "a review could not be decided");
-            None
-        }
-        Err(_) => Some(timed_out(phase, &body)),
+    let answer = if body.len() <= state.small_body {
+        decide_here(phase, &state.admission, &body)
+    } else {
+        decide_elsewhere(phase, &state, body).await
     };
     let (kind, operation) = match &answer {
         Some(Ok(answer)) => (answer.kind, answer.operation),
@@ -98,8 +99,25 @@ async fn review(phase: Phase, state: AppState, body: Bytes) -> Response {
     response
 }
 
+/// Nothing after a panic, of which its hook has told.
+type Decision = Option<Result<Answer, NotAReview>>;
+
+fn decide_here(phase: Phase, admission: &Admission, body: &[u8]) -> Decision {
+    // A decision only reads: a panic leaves nothing half done.
+    catch_unwind(AssertUnwindSafe(|| handle(phase, body, admission))).ok()
+}
+
+async fn decide_elsewhere(phase: Phase, state: &AppState, body: Bytes) -> Decision {
+    let (admission, task_body) = (state.admission.clone(), body.clone());
+    let decision = spawn_blocking(move || decide_here(phase, &admission, &task_body));
+    match tokio::time::timeout(state.decision_timeout, decision).await {
+        Ok(decision) => decision.ok().flatten(),
+        Err(_) => Some(timed_out(phase, &body)),
+    }
+}
+
 /// The answer, and the code to count it by: that of the verdict, not of the transport.
-fn respond(answer: Option<Result<Answer, NotAReview>>) -> (u16, Response) {
+fn respond(answer: Decision) -> (u16, Response) {
     match answer {
         Some(Ok(answer)) => (answer.review.code(), Json(answer.review).into_response()),
         Some(Err(NotAReview(why))) => (400, (StatusCode::BAD_REQUEST, why).into_response()),

@@ -106,15 +106,17 @@ impl Lookup for Broken {
 
 #[tokio::test]
 async fn a_panic_ends_one_request() {
-    let recorder = Arc::new(Recorder::default());
-    let router = router(AppState { metrics: recorder.clone(), ..state(Broken) });
-    let body = reviews::review(&update_of_a_child());
-    let (status, answer) = send(&router, Method::POST, VALIDATE_PATH, body).await;
-    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(answer, b"the review could not be decided");
-    assert_eq!(recorder.0.lock().unwrap()[0].code, 500);
-    let create = request(Kind::Cluster, None, Some(&sample()));
-    assert_eq!(review(&router, VALIDATE_PATH, &create).await["response"]["allowed"], true);
+    for small_body in [0, usize::MAX] {
+        let recorder = Arc::new(Recorder::default());
+        let router = router(AppState { metrics: recorder.clone(), small_body, ..state(Broken) });
+        let body = reviews::review(&update_of_a_child());
+        let (status, answer) = send(&router, Method::POST, VALIDATE_PATH, body).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer, b"the review could not be decided");
+        assert_eq!(recorder.0.lock().unwrap()[0].code, 500);
+        let create = request(Kind::Cluster, None, Some(&sample()));
+        assert_eq!(review(&router, VALIDATE_PATH, &create).await["response"]["allowed"], true);
+    }
 }
 
 /// Answers only once the other end is gone.
@@ -134,7 +136,8 @@ impl Lookup for Stuck {
 #[tokio::test]
 async fn a_decision_that_takes_too_long_is_given_up() {
     let (release, stuck) = mpsc::channel();
-    let state = AppState { decision_timeout: Duration::ZERO, ..state(Stuck(Mutex::new(stuck))) };
+    let state =
+        AppState { decision_timeout: Duration::ZERO, small_body: 0, ..state(Stuck(Mutex::new(stuck))) };
     let response = review(&router(state), VALIDATE_PATH, &update_of_a_child()).await["response"].take();
     assert_eq!(response["uid"], "705ab4f5");
     assert_eq!(response["allowed"], false);

@@ -1,0 +1,105 @@
+//! What is measured, in which order and how often.
+
+use std::time::Instant;
+
+use multigres_webhooks::admit::Phase;
+use multigres_webhooks::router::{MUTATE_PATH, VALIDATE_PATH};
+
+use crate::client::{Call, load};
+use crate::reviews::{Subject, subjects};
+use crate::served::{CLIENT_CORE, Served, pin};
+
+/// How much is measured.
+pub struct Plan {
+    runs: usize,
+    /// Bytes that are sent in each measurement, so that each takes about as long.
+    volume: usize,
+    most_requests: usize,
+}
+
+const CONCURRENCY: [usize; 3] = [1, 8, 32];
+
+/// One line of the table, of one run.
+#[derive(Clone)]
+pub struct Measurement {
+    pub subject: &'static str,
+    pub phase: &'static str,
+    pub connections: usize,
+    /// Size of a request, in bytes.
+    pub size: usize,
+    pub requests_per_second: f64,
+    /// Quantiles of the time that a request took, in microseconds.
+    pub p50: f64,
+    pub p95: f64,
+    pub p99: f64,
+    /// CPU time of the server for one request, in microseconds.
+    pub cpu: f64,
+    /// Memory of the server: before, and at most, in bytes.
+    pub resident: f64,
+    pub peak: f64,
+}
+
+impl Plan {
+    /// All of it, hardly measured.
+    pub const TRY: Self = Self { runs: 1, volume: 0, most_requests: 0 };
+
+    pub fn measure(runs: usize) -> Self {
+        Self { runs, volume: 400_000_000, most_requests: 40_000 }
+    }
+
+    /// Every measurement of every run.
+    pub fn carry_out(&self, only: &str) -> anyhow::Result<Vec<Measurement>> {
+        pin(CLIENT_CORE)?;
+        let subjects = subjects();
+        let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut measurements = Vec::new();
+        for _ in 0..self.runs {
+            let served = Served::start()?;
+            for subject in subjects.iter().filter(|subject| subject.name.contains(only)) {
+                for phase in [Phase::Mutate, Phase::Validate] {
+                    for connections in CONCURRENCY {
+                        let measuring = self.measure_one(&served, subject, phase, connections);
+                        measurements.push(clients.block_on(measuring)?);
+                    }
+                }
+            }
+        }
+        Ok(measurements)
+    }
+
+    async fn measure_one(
+        &self,
+        served: &Served,
+        subject: &Subject,
+        phase: Phase,
+        connections: usize,
+    ) -> anyhow::Result<Measurement> {
+        let path = if phase == Phase::Mutate { MUTATE_PATH } else { VALIDATE_PATH };
+        // What is not there is admitted by nobody's leave: mutation of a child denies nothing.
+        let call =
+            Call { path, body: subject.body(phase), allowed: subject.allowed || phase == Phase::Mutate };
+        let requests =
+            (self.volume / call.body.len()).clamp(connections, self.most_requests.max(connections));
+        load(served, &call, connections, requests.div_ceil(10)).await?;
+
+        served.forget_peak()?;
+        let (before, began) = (served.usage()?, Instant::now());
+        let durations = load(served, &call, connections, requests).await?;
+        let (elapsed, after) = (began.elapsed(), served.usage()?);
+        let count = requests as f64;
+        let quantile = |quantile| durations.value_at_quantile(quantile) as f64 / 1e3;
+        Ok(Measurement {
+            subject: subject.name,
+            phase: phase.as_str(),
+            connections,
+            size: call.body.len(),
+            requests_per_second: count / elapsed.as_secs_f64(),
+            p50: quantile(0.5),
+            p95: quantile(0.95),
+            p99: quantile(0.99),
+            cpu: (after.cpu - before.cpu).as_secs_f64() * 1e6 / count,
+            resident: before.resident as f64,
+            peak: after.peak as f64,
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! The server that is measured: a process of its own, so that its time and its memory are its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use multigres_certs::{Authority, Resolver, ServerName, server_config};
+use multigres_operator::admission;
+use multigres_operator::build::Environment;
+use multigres_operator::metrics::Metrics;
+use multigres_operator::server::{Readiness, Server, ServerArgs, Services};
+use rustix::thread::{CpuSet, sched_setaffinity};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+/// Where the server runs, and where its clients do. One core serves both on machines that have no more.
+const SERVER_CORE: usize = 0;
+pub const CLIENT_CORE: usize = 1;
+
+/// What a client has to know of a server.
+#[derive(Deserialize, Serialize)]
+struct Hello {
+    address: SocketAddr,
+    authority: String,
+}
+
+/// Keeps this process, as it is so far, to one core.
+pub fn pin(core: usize) -> anyhow::Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core % std::thread::available_parallelism()?.get());
+    sched_setaffinity(None, &cores).context("cannot be pinned to a core")
+}
+
+/// Serves admission as the operator does, but without a cluster to know anything of, until its parent ends.
+pub fn serve() -> anyhow::Result<()> {
+    pin(SERVER_CORE)?;
+    // As `tokio::main` makes it for the operator.
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let args = ServerArgs {
+            webhook_address: any,
+            ops_address: any,
+            drain: Duration::ZERO,
+            grace: Duration::ZERO,
+        };
+        let server = Server::bind(&args)?;
+        let authority = Authority::generate(SystemTime::now())?;
+        let resolver = Arc::new(Resolver::default());
+        resolver.present(&authority.issue(&[ServerName::try_from("127.0.0.1")?], SystemTime::now())?);
+        let metrics = Arc::new(Metrics::new());
+        let services = Services {
+            admission: admission::webhooks(
+                "system:serviceaccount:multigres-system:multigres-operator",
+                Vec::new(),
+                Arc::default(),
+                Arc::default(),
+                Environment::default(),
+                metrics.clone(),
+            ),
+            tls: server_config(resolver)?,
+            readiness: Readiness::default(),
+            metrics,
+        };
+        let authority = authority.credentials().certificate_pem().to_owned();
+        let hello = Hello { address: server.addresses().admission, authority };
+        println!("{}", serde_json::to_string(&hello)?);
+        std::io::stdout().flush()?;
+
+        let shutdown = CancellationToken::new();
+        let parent = shutdown.clone();
+        std::thread::spawn(move || {
+            // Nothing is ever written: this ends with the parent.
+            let _ = std::io::stdin().read_line(&mut String::new());
+            parent.cancel();
+        });
+        Ok(server.run(services, shutdown).await?)
+    })
+}
+
+/// A server that runs until this is dropped.
+pub struct Served {
+    process: Child,
+    pub address: SocketAddr,
+    pub authority: CertificateDer<'static>,
+}
+
+/// What a process has used since its start.
+#[derive(Clone, Copy)]
+pub struct Usage {
+    pub cpu: Duration,
+    /// Memory at the moment, and the most there was, in bytes.
+    pub resident: u64,
+    pub peak: u64,
+}
+
+impl Served {
+    pub fn start() -> anyhow::Result<Self> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .arg("serve")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("the server does not start")?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().context("no output")?).read_line(&mut line)?;
+        let hello: Hello = serde_json::from_str(&line).context("the server says something else")?;
+        let authority = CertificateDer::from_pem_slice(hello.authority.as_bytes())?;
+        Ok(Self { process, address: hello.address, authority })
+    }
+
+    /// What it has used so far.
+    pub fn usage(&self) -> anyhow::Result<Usage> {
+        let process = procfs::process::Process::new(i32::try_from(self.process.id())?)?;
+        let (stat, status) = (process.stat()?, process.status()?);
+        let ticks = (stat.utime + stat.stime) as f64;
+        let kib = |value: Option<u64>| value.unwrap_or_default() * 1024;
+        Ok(Usage {
+            cpu: Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64),
+            resident: kib(status.vmrss),
+            peak: kib(status.vmhwm),
+        })
+    }
+
+    /// Counts the peak of memory from here on.
+    pub fn forget_peak(&self) -> anyhow::Result<()> {
+        fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").context("clear_refs")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
