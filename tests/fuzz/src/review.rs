@@ -11,11 +11,10 @@ use crate::{answer, world};
 /// What any JSON reader makes of a body: enough to know that it wants an answer, and under which uid.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Outline<'a> {
+struct Outline {
     api_version: String,
     kind: String,
-    #[serde(borrow)]
-    request: &'a RawValue,
+    request: Uid,
 }
 
 #[derive(Deserialize)]
@@ -25,10 +24,9 @@ struct Uid {
 
 /// The uid of what can only be a review.
 fn uid(body: &[u8]) -> Option<String> {
-    let Outline { api_version, kind, request } = serde_json::from_slice(body).ok()?;
-    let is_review = api_version == review::API_VERSION && kind == review::KIND;
-    let Uid { uid } = serde_json::from_str(request.get()).ok()?;
-    is_review.then_some(uid)
+    let outline: Outline = serde_json::from_slice(body).ok()?;
+    let is_review = outline.api_version == review::API_VERSION && outline.kind == review::KIND;
+    is_review.then_some(outline.request.uid)
 }
 
 /// The codec alone: whatever has a uid keeps it, and objects are passed on as they were sent.

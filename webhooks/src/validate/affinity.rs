@@ -1,7 +1,8 @@
 //! Affinity of pods, part of what [`legality`](super::legality) passes on.
 
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, WeightedPodAffinityTerm,
+    Affinity, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm,
+    WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use multigres_crds::names::is_dns_label;
@@ -106,7 +107,8 @@ fn operator(
         return refuse(&path.field("operator"), name, &problem, report);
     };
     let (path, count) = (path.field("values"), values.unwrap_or_default().len());
-    let mut wrong = |reason, message| report.error(&path, reason, count.to_string(), format!("{name} {message}"));
+    let mut wrong =
+        |reason, message| report.error(&path, reason, count.to_string(), format!("{name} {message}"));
     match arity {
         Arity::None if count > 0 => wrong(Reason::Forbidden, "compares with no value; leave them out"),
         Arity::One if count != 1 => wrong(Reason::Required, "compares with one value; write one"),
@@ -209,7 +211,8 @@ mod tests {
 
     /// What is found in an affinity, without the path to it.
     fn found(affinity: Value, expected: &[(&str, &str)]) {
-        let at = |(reason, field): &(&str, &str)| format!("{reason} spec.admin.spec.placement.affinity.{field}");
+        let at =
+            |(reason, field): &(&str, &str)| format!("{reason} spec.admin.spec.placement.affinity.{field}");
         let expected: Vec<String> = expected.iter().map(at).collect();
         let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
         let admin = json!({"spec": {"placement": {"affinity": affinity}}});
@@ -219,9 +222,7 @@ mod tests {
     #[test]
     fn of_nodes() {
         const TERM: &str = "nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
-        let required = |terms: Value| {
-            json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}})
-        };
+        let required = |terms: Value| json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}});
         found(required(json!([])), &[("Required", TERM)]);
         for (expression, wrong) in [
             (json!({"key": "a/b", "operator": "In", "values": ["c", "d"]}), None),
@@ -235,7 +236,8 @@ mod tests {
             (json!({"key": "a", "operator": "Equal", "values": ["1"]}), Some(("Invalid", "operator"))),
             (json!({"key": "a b", "operator": "Exists"}), Some(("Invalid", "key"))),
         ] {
-            let wrong = wrong.map(|(reason, field)| (reason, format!("{TERM}[0].matchExpressions[0].{field}")));
+            let wrong =
+                wrong.map(|(reason, field)| (reason, format!("{TERM}[0].matchExpressions[0].{field}")));
             let wrong: Vec<_> = wrong.iter().map(|(reason, field)| (*reason, field.as_str())).collect();
             found(required(json!([{"matchExpressions": [expression]}])), &wrong);
         }
@@ -253,7 +255,8 @@ mod tests {
             let term = json!({"weight": weight, "preference": {}});
             let path = "nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight";
             let wrong = [("Invalid", path)];
-            let affinity = json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [term]}});
+            let affinity =
+                json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [term]}});
             found(affinity, if is_legal { &[] } else { &wrong });
         }
     }
@@ -261,18 +264,22 @@ mod tests {
     #[test]
     fn of_pods() {
         const TERM: &str = "podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]";
-        let anti = |term: Value| {
-            json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}})
-        };
+        let anti = |term: Value| json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
         let selector = |selector: Value| json!({"topologyKey": "zone", "labelSelector": selector});
         let expression = |expression: Value| selector(json!({"matchExpressions": [expression]}));
         for (term, wrong) in [
-            (json!({"topologyKey": "kubernetes.io/hostname", "namespaces": ["n"], "namespaceSelector": {}}), vec![]),
+            (
+                json!({"topologyKey": "kubernetes.io/hostname", "namespaces": ["n"], "namespaceSelector": {}}),
+                vec![],
+            ),
             (selector(json!({"matchLabels": {"a": "b"}})), vec![]),
             (json!({"topologyKey": ""}), vec![("Required", "topologyKey")]),
             (json!({"topologyKey": "a b"}), vec![("Invalid", "topologyKey")]),
             (json!({"topologyKey": "a", "namespaces": ["N"]}), vec![("Invalid", "namespaces[0]")]),
-            (selector(json!({"matchLabels": {"a": "b c"}})), vec![("Invalid", "labelSelector.matchLabels[a]")]),
+            (
+                selector(json!({"matchLabels": {"a": "b c"}})),
+                vec![("Invalid", "labelSelector.matchLabels[a]")],
+            ),
             (
                 expression(json!({"key": "a", "operator": "Gt", "values": ["1"]})),
                 vec![("Invalid", "labelSelector.matchExpressions[0].operator")],
@@ -287,7 +294,8 @@ mod tests {
                 vec![("Invalid", "matchLabelKeys[0]")],
             ),
         ] {
-            let wrong: Vec<_> = wrong.iter().map(|(reason, field)| (*reason, format!("{TERM}.{field}"))).collect();
+            let wrong: Vec<_> =
+                wrong.iter().map(|(reason, field)| (*reason, format!("{TERM}.{field}"))).collect();
             let wrong: Vec<_> = wrong.iter().map(|(reason, field)| (*reason, field.as_str())).collect();
             found(anti(term), &wrong);
         }

@@ -387,7 +387,9 @@ mod tests {
             };
             report.warnings.into_iter().filter(|warning| warning.contains("TopoServer")).collect::<Vec<_>>()
         };
-        let at = |field: &str| format!("there is no TopoServer of cluster {cluster:?} yet for spec.{field}.address");
+        let at = |field: &str| {
+            format!("there is no TopoServer of cluster {cluster:?} yet for spec.{field}.address")
+        };
         let external = |address: &str| {
             let address = json!({ "address": address });
             edited(crate::testing::sample(), &spec("/globalTopoServer/external", address))
@@ -395,7 +397,7 @@ mod tests {
         let etcd = Children::of(std::iter::once((ChildKind::TopoServer, sample(ChildKind::TopoServer))));
         for (object, expected) in [
             (sample(ChildKind::MultiAdmin), vec![at("globalTopology")]),
-            (sample(ChildKind::MultiCell), vec![at("globalTopology"), at("topology")]),
+            (sample(ChildKind::MultiCell), vec![at("globalTopology")]),
             (external(&format!("{cluster}-etcd-client:2379")), vec![at("globalTopoServer.external")]),
             (external("etcd.example.com:2379"), vec![]),
             (external("other-etcd-client:2379"), vec![]),
