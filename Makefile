@@ -4,12 +4,6 @@ CARGO ?= cargo
 REAL_NODES := $(shell [ -e /etc/debian_version ] && [ "$$(id -u)" = 0 ] && unshare --mount --net --pid --fork true 2>/dev/null && echo yes)
 
 .DEFAULT_GOAL := help
-# What driving the fuzz targets takes beside a stable compiler.
-FUZZ_LACKS := $(shell cargo +nightly --version >/dev/null 2>&1 || echo "a nightly compiler (rustup toolchain install nightly)") \
-	$(shell cargo fuzz --version >/dev/null 2>&1 || echo "cargo-fuzz (cargo install cargo-fuzz)")
-FUZZ_SECONDS ?= 60
-FUZZ_TARGETS = $(or $(ONLY),$(patsubst tests/fuzz/libfuzzer/fuzz_targets/%.rs,%,$(wildcard tests/fuzz/libfuzzer/fuzz_targets/*.rs)))
-
 .PHONY: help test lint fuzz e2e testbed testbed-real generate crds demo demo-down
 
 help: ## Show this help
@@ -17,6 +11,7 @@ help: ## Show this help
 
 test: lint testbed ## Check formatting and lints, and run all tests but those on real nodes
 	@echo "e2e: skipped here: tests on real nodes are run with make e2e"
+	@echo "fuzz: the corpus is replayed here: libFuzzer is run with make fuzz"
 	$(CARGO) test --workspace --all-targets --no-fail-fast
 
 lint: ## Check formatting and lints only
@@ -29,19 +24,8 @@ e2e: testbed-real ## Run the tests on real nodes only; ONLY=failover a part of t
 	[ -n "$(ONLY)" ] || $(CARGO) test --package testbed --test node
 	$(CARGO) test --package multigres-operator --test e2e -- $(ONLY)
 
-# Without a sanitizer, as no code of the workspace is unsafe; and with the versions that the product is built of.
 fuzz: ## Have libFuzzer look for inputs that fail; ONLY=handler one target, FUZZ_SECONDS=600 each for longer
-ifneq ($(strip $(FUZZ_LACKS)),)
-	@echo "fuzz: skipped here, for want of $(strip $(FUZZ_LACKS)); make test replays the corpus"
-else
-	cp Cargo.lock tests/fuzz/libfuzzer/Cargo.lock
-	@for target in $(FUZZ_TARGETS); do \
-		mkdir -p tests/fuzz/libfuzzer/corpus/$$target && \
-		cargo +nightly fuzz run --fuzz-dir tests/fuzz/libfuzzer --sanitizer none $(FUZZ_ARGS) $$target \
-			tests/fuzz/libfuzzer/corpus/$$target tests/fuzz/corpus/$$target \
-			-- -max_total_time=$(FUZZ_SECONDS) -max_len=65536 || exit; \
-	done
-endif
+	@tests/fuzz/fuzz.sh $(ONLY)
 
 # Tests would build what is missing themselves, but in silence, and it takes ten minutes the first time.
 testbed: ## Build the programs of the control planes that the tests run on
