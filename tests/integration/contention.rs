@@ -41,7 +41,8 @@ async fn assert_gives_way(namespace: &Namespace<'_>, younger: &str, reason: &str
 
 /// Type, reason and count of what was told of a cluster, as soon as anything was.
 async fn events(namespace: &Namespace<'_>, cluster: &str) -> Vec<(String, String, u64)> {
-    let about = format!("--field-selector=involvedObject.kind=MultigresCluster,involvedObject.name={cluster}");
+    let about =
+        format!("--field-selector=involvedObject.kind=MultigresCluster,involvedObject.name={cluster}");
     let told = || async {
         let printed = namespace.must(&["get", "events", &about, "-o", "json"]).await;
         let list: Value = serde_json::from_str(&printed).unwrap();
