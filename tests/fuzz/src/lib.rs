@@ -30,7 +30,7 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: [Target; 7] = [
     Target { name: "codec", run: codec, mutations: 200 },
-    Target { name: "handler", run: handler, mutations: 8 },
+    Target { name: "handler", run: handler, mutations: 6 },
     Target { name: "text", run: text, mutations: 3 },
     Target { name: "quantity", run: quantity, mutations: 200 },
     Target { name: "path", run: path, mutations: 200 },
