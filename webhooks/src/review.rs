@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::kind::Kind;
@@ -221,7 +220,7 @@ fn not_a_review(why: &str) -> Undecodable {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

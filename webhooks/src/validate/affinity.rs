@@ -210,7 +210,7 @@ mod tests {
     use crate::validate::testing::create;
 
     /// What is found in an affinity, without the path to it.
-    fn found(affinity: Value, expected: &[(&str, &str)]) {
+    fn found(affinity: &Value, expected: &[(&str, &str)]) {
         let at =
             |(reason, field): &(&str, &str)| format!("{reason} spec.admin.spec.placement.affinity.{field}");
         let expected: Vec<String> = expected.iter().map(at).collect();
@@ -223,7 +223,7 @@ mod tests {
     fn of_nodes() {
         const TERM: &str = "nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms";
         let required = |terms: Value| json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}});
-        found(required(json!([])), &[("Required", TERM)]);
+        found(&required(json!([])), &[("Required", TERM)]);
         for (expression, wrong) in [
             (json!({"key": "a/b", "operator": "In", "values": ["c", "d"]}), None),
             (json!({"key": "a", "operator": "NotIn", "values": ["c"]}), None),
@@ -239,14 +239,14 @@ mod tests {
             let wrong =
                 wrong.map(|(reason, field)| (reason, format!("{TERM}[0].matchExpressions[0].{field}")));
             let wrong: Vec<_> = wrong.iter().map(|(reason, field)| (*reason, field.as_str())).collect();
-            found(required(json!([{"matchExpressions": [expression]}])), &wrong);
+            found(&required(json!([{"matchExpressions": [expression]}])), &wrong);
         }
         let field = |key: &str, operator: &str| {
             required(json!([{"matchFields": [{"key": key, "operator": operator, "values": ["n"]}]}]))
         };
         let at = |name: &str| format!("{TERM}[0].matchFields[0].{name}");
-        found(field("metadata.name", "In"), &[]);
-        found(field("metadata.uid", "Exists"), &[("Invalid", &at("key")), ("Invalid", &at("operator"))]);
+        found(&field("metadata.name", "In"), &[]);
+        found(&field("metadata.uid", "Exists"), &[("Invalid", &at("key")), ("Invalid", &at("operator"))]);
     }
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
             let wrong = [("Invalid", path)];
             let affinity =
                 json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [term]}});
-            found(affinity, if is_legal { &[] } else { &wrong });
+            found(&affinity, if is_legal { &[] } else { &wrong });
         }
     }
 
@@ -297,12 +297,12 @@ mod tests {
             let wrong: Vec<_> =
                 wrong.iter().map(|(reason, field)| (*reason, format!("{TERM}.{field}"))).collect();
             let wrong: Vec<_> = wrong.iter().map(|(reason, field)| (*reason, field.as_str())).collect();
-            found(anti(term), &wrong);
+            found(&anti(term), &wrong);
         }
         let preferred = json!([{"weight": 0, "podAffinityTerm": {"topologyKey": ""}}]);
         let path = "podAffinity.preferredDuringSchedulingIgnoredDuringExecution[0]";
         found(
-            json!({"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}),
+            &json!({"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}),
             &[
                 ("Invalid", &format!("{path}.weight")),
                 ("Required", &format!("{path}.podAffinityTerm.topologyKey")),
