@@ -385,7 +385,11 @@ mod tests {
                 "MultiCell" => super::super::child(&decode::<MultiCell>(&text), None, &cx),
                 _ => super::super::cluster(&crate::testing::decode(&text), None, &cx),
             };
-            report.warnings.into_iter().filter(|warning| warning.contains("no TopoServer")).collect::<Vec<_>>()
+            report
+                .warnings
+                .into_iter()
+                .filter(|warning| warning.contains("no TopoServer"))
+                .collect::<Vec<_>>()
         };
         let at = |field: &str| {
             format!("there is no TopoServer of cluster {cluster:?} yet for spec.{field}.address")
