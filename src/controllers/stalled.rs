@@ -36,14 +36,11 @@ pub async fn tell(cluster: &MultigresCluster, cx: &Context, recorded: &[Conditio
         return;
     }
     let about = cluster.object_ref(&());
-    match stalled(now) {
-        Some(Condition { reason, message, .. }) => {
-            cx.events.warning(&about, reason, "Reconcile", message.clone()).await;
-        }
-        None => {
-            let note = "Nothing is in the way any more.".to_owned();
-            cx.events.normal(&about, "Resumed", "Reconcile", note).await;
-        }
+    if let Some(Condition { reason, message, .. }) = stalled(now) {
+        cx.events.warning(&about, reason, "Reconcile", message.clone()).await;
+    } else {
+        let note = "Nothing is in the way any more.".to_owned();
+        cx.events.normal(&about, "Resumed", "Reconcile", note).await;
     }
 }
 
