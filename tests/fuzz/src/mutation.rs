@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// rest, and now and then JSON too, is changed as bytes.
 pub fn mutated(input: &[u8], seed: u64) -> Vec<u8> {
     let mut session = Session::new().seed(seed);
-    let json = serde_json::from_slice::<Value>(input).ok().filter(|_| seed % 4 != 0);
+    let json = serde_json::from_slice::<Value>(input).ok().filter(|_| !seed.is_multiple_of(4));
     let changes = 1 + seed % 3;
     if let Some(mut value) = json {
         for _ in 0..changes {

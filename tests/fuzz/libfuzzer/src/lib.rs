@@ -15,7 +15,7 @@ macro_rules! target {
 
 /// Changes an input in place, and returns its new length.
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
-    let (seed, ours) = (u64::from(seed / 2), seed % 2 == 0);
+    let (seed, ours) = (u64::from(seed / 2), seed.is_multiple_of(2));
     let neighbour = fuzz::mutated(&data[..size], seed);
     if !ours || neighbour.len() > max_size {
         return fuzzer_mutate(data, size, max_size);
