@@ -4,13 +4,14 @@ CARGO ?= cargo
 REAL_NODES := $(shell [ -e /etc/debian_version ] && [ "$$(id -u)" = 0 ] && unshare --mount --net --pid --fork true 2>/dev/null && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint e2e testbed testbed-real generate crds demo demo-down
+.PHONY: help test lint fuzz e2e testbed testbed-real generate crds demo demo-down
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 test: lint testbed ## Check formatting and lints, and run all tests but those on real nodes
 	@echo "e2e: skipped here: tests on real nodes are run with make e2e"
+	@echo "fuzz: the corpus is replayed here: libFuzzer is run with make fuzz"
 	$(CARGO) test --workspace --all-targets --no-fail-fast
 
 lint: ## Check formatting and lints only
@@ -22,6 +23,9 @@ e2e: testbed-real ## Run the tests on real nodes only; ONLY=failover a part of t
 	@[ "$(REAL_NODES)" = yes ] || { echo "real nodes take root on Debian or a relative of it, with the right to make namespaces" >&2; exit 1; }
 	[ -n "$(ONLY)" ] || $(CARGO) test --package testbed --test node
 	$(CARGO) test --package multigres-operator --test e2e -- $(ONLY)
+
+fuzz: ## Have libFuzzer look for inputs that fail; ONLY=handler one target, FUZZ_SECONDS=600 each for longer
+	@tests/fuzz/fuzz.sh $(ONLY)
 
 # Tests would build what is missing themselves, but in silence, and it takes ten minutes the first time.
 testbed: ## Build the programs of the control planes that the tests run on
@@ -36,8 +40,9 @@ demo: ## Show the operator at work on a control plane, with REAL=1 on a node wit
 demo-down: ## End what the demo left running
 	@tests/demo/demo.sh down
 
-generate: ## Write the committed generated files anew: the chart's templates and CRDs, the list of rules
+generate: ## Write the committed generated files anew: the chart's templates and CRDs, the list of rules, the fuzz corpus
 	UPDATE=1 $(CARGO) test --package multigres-operator --test chart generated_files
 	UPDATE=1 $(CARGO) test --package multigres-operator --test integration documentation
+	UPDATE=1 $(CARGO) test --package fuzz --test replay generated_entries
 
 crds: generate ## The same

@@ -171,10 +171,16 @@ struct Knowledge {
     classes: Arc<StorageClasses>,
 }
 
+impl Knowledge {
+    /// Whether all caches of a kind are complete.
+    fn knows(&self, kind: &str) -> bool {
+        self.caches.iter().all(|caches| caches.objects.is_complete(kind))
+    }
+}
+
 impl Lookup for Knowledge {
     fn synced(&self) -> bool {
-        let complete = |caches: &Caches| caches.objects.is_complete("MultigresCluster");
-        self.caches.iter().all(complete)
+        self.knows("MultigresCluster")
     }
 
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<MultigresCluster>> {
@@ -190,7 +196,7 @@ impl Lookup for Knowledge {
     }
 
     fn child(&self, kind: ChildKind, namespace: &str, name: &str) -> Known<Option<Existing>> {
-        if !self.caches.iter().all(|caches| caches.objects.is_complete(kind.as_str())) {
+        if !self.knows(kind.as_str()) {
             return Known::NotYet;
         }
         let find = |Caches { stores, .. }: &Caches| match kind {
@@ -204,7 +210,7 @@ impl Lookup for Knowledge {
     }
 
     fn cells(&self, namespace: &str, cluster: &str) -> Known<BTreeSet<String>> {
-        if !self.caches.iter().all(|caches| caches.objects.is_complete(ChildKind::MultiCell.as_str())) {
+        if !self.knows(ChildKind::MultiCell.as_str()) {
             return Known::NotYet;
         }
         let all = self.caches.iter().flat_map(|caches| caches.stores.cells.state());
@@ -213,13 +219,23 @@ impl Lookup for Knowledge {
         Known::Yes(of_cluster.map(|cell| cell.spec.cell.clone()).collect())
     }
 
+    fn has_topo_server(&self, namespace: &str, cluster: &str) -> Known<bool> {
+        if !self.knows(ChildKind::TopoServer.as_str()) {
+            return Known::NotYet;
+        }
+        let mut all = self.caches.iter().flat_map(|caches| caches.stores.topo_servers.state());
+        Known::Yes(
+            all.any(|etcd| etcd.spec.cluster == cluster && etcd.namespace().as_deref() == Some(namespace)),
+        )
+    }
+
     fn storage_classes(&self) -> Known<Vec<StorageClass>> {
         self.classes.known()
     }
 
     fn claims(&self, namespace: &str, labels: &StringMap) -> Known<Vec<Claim>> {
         const KIND: &str = "PersistentVolumeClaim";
-        if !self.caches.iter().all(|caches| caches.objects.is_complete(KIND)) {
+        if !self.knows(KIND) {
             return Known::NotYet;
         }
         let matches = |key: &ObjectKey, object: &Observed| {

@@ -12,6 +12,7 @@ mod failover;
 mod records;
 mod rollout;
 mod secrets;
+mod stalled;
 mod topology;
 mod volumes;
 mod wake;

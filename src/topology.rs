@@ -12,7 +12,7 @@ mod cohort;
 mod credentials;
 mod error;
 mod etcd;
-mod merge;
+pub mod merge;
 mod orch;
 mod poolers;
 mod roles;

@@ -14,6 +14,7 @@ use multigres_webhooks::footprint::{Conflict, Footprint};
 use super::child::apply;
 use super::children::reachable;
 use super::context::{Context, Error};
+use super::stalled;
 use crate::build::{self, Manifest};
 use crate::observe::{Neighbourhood, ObjectKey, Observed};
 use crate::status::{ClusterView, Trouble, cluster_status, conditions};
@@ -24,6 +25,7 @@ pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Resu
     if cluster.metadata.deletion_timestamp.is_some() {
         // Garbage collection does the rest, also without the operator.
         cx.failures.reset(&uid);
+        cx.stalls.forget(&uid);
         return Ok(Action::await_change());
     }
     let children = resolve::children(&cluster);
@@ -139,7 +141,9 @@ async fn say(
     status.observed_generation = cluster.metadata.generation;
     let earlier = before.map_or(&[][..], |status| &status.conditions);
     status.conditions = conditions(earlier, cluster.metadata.generation, &cx.clock.now(), facts);
-    cx.write_status(cluster, before, &status).await
+    cx.write_status(cluster, before, &status).await?;
+    stalled::tell(cluster, cx, earlier, &status.conditions).await;
+    Ok(())
 }
 
 async fn view(

@@ -19,6 +19,7 @@ use serde_json::json;
 
 use super::failover::Failovers;
 use super::rollout::Ended;
+use super::stalled::Stalls;
 use crate::apply::{Applier, ApplyError, Outcome, OwnerReference};
 use crate::build::Environment;
 use crate::clock::Clock;
@@ -54,6 +55,8 @@ pub struct Context {
     pub failures: Failures,
     /// What was said last.
     pub statuses: Statuses,
+    /// What clusters were said to be stalled by.
+    pub stalls: Stalls,
     /// Pods that the operator has just ended.
     pub ended: Ended,
     /// Who leads the shards.

@@ -26,6 +26,7 @@ use super::cluster;
 use super::context::{Context, Error, Failures, Statuses, Stores};
 use super::failover::{self, Failovers};
 use super::rollout::Ended;
+use super::stalled::Stalls;
 use super::wake::{Waker, Wakers, wakers};
 use crate::apply::Applier;
 use crate::build::Environment;
@@ -141,6 +142,7 @@ impl Engine {
             metrics: seams.metrics,
             failures: Failures::default(),
             statuses: Statuses::default(),
+            stalls: Stalls::default(),
             ended: Ended::default(),
             failovers: Failovers::new(wakers.shards.clone()),
         };

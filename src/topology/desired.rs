@@ -26,10 +26,10 @@ pub fn pooler_key(cell_root: &str, id: &Id) -> String {
 }
 
 /// What the operator owns of a Cell record.
-pub(super) const CELL: Fields = &[(1, Owned::Value), (2, Owned::Value), (3, Owned::Value)];
+pub const CELL: Fields = &[(1, Owned::Value), (2, Owned::Value), (3, Owned::Value)];
 
 /// What the operator owns of a Database record.
-pub(super) const DATABASE: Fields = &[
+pub const DATABASE: Fields = &[
     (1, Owned::Value),
     (2, Owned::Message(&[(1, Owned::Message(FILESYSTEM)), (2, Owned::Message(S3_BUCKET))])),
     (3, Owned::Value),

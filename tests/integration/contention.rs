@@ -36,6 +36,23 @@ async fn assert_gives_way(namespace: &Namespace<'_>, younger: &str, reason: &str
     let label = format!("multigres.com/cluster={younger}");
     let made = namespace.must(&["get", "multigres,all", "-l", &label, "-o", "name"]).await;
     assert_eq!(made, "", "the younger one writes nothing");
+    assert_eq!(events(namespace, younger).await, [("Warning".to_owned(), reason.to_owned(), 1)]);
+}
+
+/// Type, reason and count of what was told of a cluster, as soon as anything was.
+async fn events(namespace: &Namespace<'_>, cluster: &str) -> Vec<(String, String, u64)> {
+    let about =
+        format!("--field-selector=involvedObject.kind=MultigresCluster,involvedObject.name={cluster}");
+    let told = || async {
+        let printed = namespace.must(&["get", "events", &about, "-o", "json"]).await;
+        let list: Value = serde_json::from_str(&printed).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let count = |event: &Value| event["series"]["count"].as_u64().unwrap_or(1);
+        let events = list["items"].as_array().unwrap().iter();
+        let events = events.map(|event| (text(&event["type"]), text(&event["reason"]), count(event)));
+        Some(events.collect::<Vec<_>>()).filter(|events| !events.is_empty())
+    };
+    eventually("something is told of the cluster", told).await.unwrap()
 }
 
 #[tokio::test]
@@ -57,6 +74,11 @@ async fn of_two_that_share_a_topology_the_younger_is_not_made() {
     namespace.clusters().delete("elder").await.allowed();
     let goes_on = |object: &Value| condition(object, "Stalled") == Some(("False", "Reconciled"));
     namespace.until("multigrescluster", "younger", "goes on", goes_on).await;
+    let resumed = || async {
+        let events = events(&namespace, "younger").await;
+        events.iter().any(|event| *event == ("Normal".to_owned(), "Resumed".to_owned(), 1)).then_some(())
+    };
+    eventually("it is told that it goes on", resumed).await.unwrap();
 }
 
 #[tokio::test]

@@ -81,6 +81,12 @@ pub trait Lookup: Send + Sync + 'static {
         Known::NotYet
     }
 
+    /// Whether there is a topology server of a cluster, managed by it or standing alone.
+    fn has_topo_server(&self, namespace: &str, cluster: &str) -> Known<bool> {
+        let _ = (namespace, cluster);
+        Known::NotYet
+    }
+
     /// The classes of volumes.
     fn storage_classes(&self) -> Known<Vec<StorageClass>> {
         Known::NotYet

@@ -70,12 +70,7 @@ impl FieldPath {
         while !rest.is_empty() {
             let (step, end) = if let Some(within) = rest.strip_prefix('[') {
                 let end = within.find(']').unwrap_or(within.len());
-                let edge = &within[..end];
-                let key = |_| StepOf::Key(edge.to_owned());
-                (
-                    edge.parse().map_or_else(key, |index| StepOf::Item(index, String::new())),
-                    (end + 2).min(rest.len()),
-                )
+                (StepOf::read(&within[..end]), (end + 2).min(rest.len()))
             } else {
                 let end = rest.find(['.', '[']).unwrap_or(rest.len());
                 (StepOf::Field(rest[..end].to_owned()), end)
@@ -187,6 +182,14 @@ impl From<&Path<'_>> for FieldPath {
 }
 
 impl StepOf<String> {
+    /// What stands in brackets: an index as it is displayed, or else a key.
+    fn read(edge: &str) -> Self {
+        match edge.parse::<usize>() {
+            Ok(index) if index.to_string() == edge => Self::Item(index, String::new()),
+            _ => Self::Key(edge.to_owned()),
+        }
+    }
+
     /// The step as far as it leads somewhere: the name, or the index as a number.
     fn edge(&self) -> Cow<'_, str> {
         match self {
@@ -304,7 +307,7 @@ mod tests {
 
     #[test]
     fn read_as_it_is_displayed() {
-        for path in ["", "spec", "spec.a[0].b[example.com/key].c", "a[1][2]", "a[x.y]"] {
+        for path in ["", "spec", "spec.a[0].b[example.com/key].c", "a[1][2]", "a[x.y]", "a[007]", "a[+5]"] {
             assert_eq!(FieldPath::parse(path).to_string(), path);
         }
         for (hostile, read) in [("[", "[]"), ("a[", "a[]"), ("a]", "a]"), ("..", "")] {

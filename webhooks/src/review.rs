@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::kind::Kind;
@@ -178,23 +177,41 @@ pub fn decode(body: &[u8]) -> Result<Request<'_>, Undecodable> {
     }
 }
 
+/// What there is of a review that does not decode. Enough for an answer, whatever else is wrong with it.
+#[derive(Deserialize)]
+struct Outline<'a> {
+    #[serde(borrow)]
+    request: RequestOutline<'a>,
+}
+
+#[derive(Deserialize)]
+struct RequestOutline<'a> {
+    uid: String,
+    #[serde(borrow, default)]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+}
+
 /// Decodes once more, slowly: what there is of the request, and where it fails.
 fn undecodable(body: &[u8], error: &serde_json::Error) -> Undecodable {
-    let Ok(review) = serde_json::from_slice::<Value>(body) else {
+    let Ok(Outline { request }) = serde_json::from_slice(body) else {
         return not_a_review(&error.to_string());
     };
-    let text = |pointer| review.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let Some(uid) = text("/request/uid") else { return not_a_review(&error.to_string()) };
     let deserializer = &mut serde_json::Deserializer::from_slice(body);
     let field = serde_path_to_error::deserialize::<_, Review<'_>>(deserializer)
         .err()
         .map_or_else(String::new, |error| error.path().to_string());
-    let subject = Subject {
-        kind: text("/request/kind/kind").unwrap_or_default(),
-        name: text("/request/name").unwrap_or_default(),
-    };
     let cause = Cause { reason: Reason::TypeInvalid, field, message: format!("cannot be read: {error}") };
-    Undecodable::Malformed(Box::new(Malformed { uid, subject, cause }))
+    let subject = Subject {
+        kind: read::<GroupKind<'_>>(request.kind).map(|kind| kind.kind.into_owned()).unwrap_or_default(),
+        name: read(request.name).unwrap_or_default(),
+    };
+    Undecodable::Malformed(Box::new(Malformed { uid: request.uid, subject, cause }))
+}
+
+fn read<'a, T: Deserialize<'a>>(json: Option<&'a RawValue>) -> Option<T> {
+    serde_json::from_str(json?.get()).ok()
 }
 
 fn not_a_review(why: &str) -> Undecodable {
@@ -203,7 +220,7 @@ fn not_a_review(why: &str) -> Undecodable {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -268,6 +285,27 @@ mod tests {
                     assert_eq!((uid.as_str(), cause.field.as_str()), ("705ab4f5", path));
                 }
                 other @ Undecodable::NotAReview(_) => panic!("{pointer}: {other:?}"),
+            }
+        }
+    }
+
+    /// What no `Value` can hold costs no uid either.
+    #[test]
+    fn the_uid_survives_any_object() {
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        let texts = [deep.as_bytes(), b"1e999", br#""\ud800""#, b"\"\xff\""];
+        for (operation, malformed) in [("CREATE", false), ("UPSERT", true)] {
+            let body = with("/request/operation", json!(operation));
+            let at = body.windows(4).position(|window| window == b"null").unwrap();
+            for text in texts {
+                let body = [&body[..at], text, &body[at + 4..]].concat();
+                let uid = match decode(&body) {
+                    Ok(request) => request.uid.into_owned(),
+                    Err(Undecodable::Malformed(answer)) => answer.uid,
+                    Err(other @ Undecodable::NotAReview(_)) => panic!("{other:?}"),
+                };
+                assert_eq!(uid, "705ab4f5", "{}", body.escape_ascii());
+                assert!(!malformed || decode(&body).is_err());
             }
         }
     }

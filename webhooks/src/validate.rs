@@ -6,6 +6,7 @@
 
 mod adoption;
 mod advice;
+mod affinity;
 mod backups;
 mod child;
 mod fields;

@@ -222,7 +222,11 @@ pub const CASES: &[Case] = &[
     (
         "C23",
         |c| {
-            let placement = json!({"zone": "eu-west-1a", "tolerations": [{"operator": "Exists"}]});
+            let placement = json!({
+                "zone": "eu-west-1a",
+                "tolerations": [{"operator": "Exists"}],
+                "affinity": on_nodes(&json!({"key": "disk", "operator": "In", "values": ["ssd"]})),
+            });
             c["spec"]["admin"]["spec"] = json!({"podLabels": {"team": "a"}, "placement": placement});
             c["spec"]["imagePullSecrets"] = json!([{"name": "registry"}]);
         },
@@ -231,12 +235,21 @@ pub const CASES: &[Case] = &[
     (
         "C23",
         |c| {
-            let placement = json!({"zone": "eu west", "tolerations": [{"key": "a", "operator": "In"}]});
+            let placement = json!({
+                "zone": "eu west",
+                "tolerations": [{"key": "a", "operator": "In"}],
+                "affinity": on_nodes(&json!({"key": "disk", "operator": "In"})),
+            });
             c["spec"]["admin"]["spec"] = json!({"podLabels": {"team": "a b"}, "placement": placement});
             c["spec"]["imagePullSecrets"] = json!([{"name": "Registry"}]);
             volume(c)["storageClassName"] = json!("Fast");
         },
         &[
+            (
+                "Required",
+                "spec.admin.spec.placement.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].values",
+                "In compares with values; write at least one",
+            ),
             ("Invalid", "spec.admin.spec.placement.tolerations[0].operator", "is no operator"),
             ("Invalid", "spec.admin.spec.placement.zone", "is no value of a label"),
             ("Invalid", "spec.admin.spec.podLabels[team]", "is no value of a label"),
@@ -278,4 +291,10 @@ fn s3(endpoint: &Value, key_prefix: &str) -> Value {
         s3["endpoint"] = endpoint.clone();
     }
     json!({"s3": s3})
+}
+
+/// An affinity for nodes of which this is demanded.
+fn on_nodes(expression: &Value) -> Value {
+    let terms = json!({"nodeSelectorTerms": [{"matchExpressions": [expression]}]});
+    json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}})
 }

@@ -144,13 +144,25 @@ pub const CHANGED: &[Case] = &[
 type Warned = (&'static str, (&'static str, &'static str), fn(&mut Value), &'static str, fn(&mut Value));
 
 /// What should be known of a child that is made.
-pub const WARNED: &[Warned] = &[(
-    "W17",
-    SHARD,
-    |c| c["spec"]["pools"][0]["cell"] = json!("b"),
-    "there is no MultiCell of cell \"b\" in cluster \"alone\" yet",
-    |_| {},
-)];
+pub const WARNED: &[Warned] = &[
+    (
+        "W17",
+        ADMIN,
+        |c| {
+            c["spec"]["cluster"] = json!("other");
+            c["spec"]["globalTopology"]["address"] = json!("other-etcd-client:2379");
+        },
+        "there is no TopoServer of cluster \"other\" yet for spec.globalTopology.address",
+        |c| c["spec"]["globalTopology"]["address"] = json!("alone-etcd-client:2379"),
+    ),
+    (
+        "W17",
+        SHARD,
+        |c| c["spec"]["pools"][0]["cell"] = json!("b"),
+        "there is no MultiCell of cell \"b\" in cluster \"alone\" yet",
+        |_| {},
+    ),
+];
 
 /// Children that are there before a cluster comes to expect them, and what is then wrong with the cluster.
 pub const ADOPTED: &[Case] = &[

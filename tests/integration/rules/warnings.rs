@@ -116,6 +116,12 @@ pub const CREATED: &[Warned] = &[
         |c| c["spec"]["cells"]["managed"] = json!(false),
     ),
     (
+        "W17",
+        |c| topology(c)["external"] = json!({"address": "made-etcd-client:2379"}),
+        "there is no TopoServer of cluster \"made\" yet for spec.globalTopoServer.external.address",
+        |c| topology(c)["external"] = json!({"address": "etcd.example.com:2379"}),
+    ),
+    (
         "W13",
         |c| volume(c)["storageClassName"] = json!("nowhere"),
         "there is no StorageClass \"nowhere\": pods wait for it (2 volume templates)",

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::Toleration;
 use multigres_crds::v1alpha1::{Backup, Placement, ResourceRequirements, StringMap};
 
-use super::{Field, Reporter, rule};
+use super::{Field, Reporter, affinity, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote};
 use crate::syntax::{is_key, is_label_value, is_object_name};
@@ -17,7 +17,7 @@ const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 const EFFECTS: [&str; 4] = ["", "NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 rule!(
-    /// What is passed on to Kubernetes is legal there: names of objects, labels, tolerations, ranges of addresses.
+    /// What is passed on to Kubernetes is legal there: names of objects, labels, tolerations, affinity, ranges of addresses.
     C23 since "0.1.0" = field: passed_on
 );
 
@@ -36,7 +36,7 @@ fn passed_on(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
     }
 }
 
-fn refuse(path: &Path<'_>, value: &str, problem: &str, report: &mut Reporter<'_>) {
+pub(super) fn refuse(path: &Path<'_>, value: &str, problem: &str, report: &mut Reporter<'_>) {
     report.error(path, Reason::Invalid, value, format!("{} {problem}", quote(value)));
 }
 
@@ -66,14 +66,14 @@ fn check_key(path: &Path<'_>, key: &str, report: &mut Reporter<'_>) {
     }
 }
 
-fn check_labels(path: &Path<'_>, labels: &StringMap, report: &mut Reporter<'_>) {
+pub(super) fn check_labels(path: &Path<'_>, labels: &StringMap, report: &mut Reporter<'_>) {
     for (key, value) in labels {
         check_key(path, key, report);
         label_value(&path.key(key), value, report);
     }
 }
 
-fn label_value(path: &Path<'_>, value: &str, report: &mut Reporter<'_>) {
+pub(super) fn label_value(path: &Path<'_>, value: &str, report: &mut Reporter<'_>) {
     if !is_label_value(value) {
         let problem = "is no value of a label; use at most 63 letters, digits, '-', '_' and '.'";
         refuse(path, value, problem, report);
@@ -88,6 +88,9 @@ fn check_placement(path: &Path<'_>, placement: &Placement, report: &mut Reporter
     let list = path.field("tolerations");
     for (index, toleration) in placement.tolerations.iter().enumerate() {
         check_toleration(&list.item(index, ""), toleration, report);
+    }
+    if let Some(affinity) = &placement.affinity {
+        affinity::check(&path.field("affinity"), affinity, report);
     }
     if let Some(class) = &placement.priority_class_name {
         object_name(&path.field("priorityClassName"), class, report);

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use kube::api::ObjectMeta;
 use multigres_crds::address;
 
-use super::{ChildContext, ChildSpec, Reporter, rule};
-use crate::lookup::Known;
+use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
+use crate::lookup::{Known, Lookup};
 use crate::path::Path;
 use crate::report::{Reason, quote};
 
@@ -62,9 +63,44 @@ fn is_key_range(range: &str) -> bool {
 }
 
 rule!(
-    /// Instances and orchestrators of a cell that nobody made wait for it.
-    W17 since "0.1.0" = child: cells_are_there
+    /// A cell or a topology server that is named, but that nobody made, is waited for.
+    W17 since "0.1.0" = child: what_is_used_is_there, cluster: topology_is_there
 );
+
+fn what_is_used_is_there(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    let (namespace, cluster) = (cx.new.namespace, cx.new.spec.cluster());
+    for (path, topology) in cx.new.spec.topologies() {
+        let path = format!("{path}.address");
+        topo_server_is_there(cx.lookup, namespace, cluster, (&path, &topology.address), report);
+    }
+    cells_are_there(cx, report);
+}
+
+fn topology_is_there(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let ObjectMeta { namespace: Some(namespace), name: Some(cluster), .. } = &cx.new.cluster.metadata else {
+        return;
+    };
+    let external = cx.new.spec().global_topo_server.external.as_ref();
+    if let Some(address) = external.and_then(|external| external.address.as_deref()) {
+        let path = "spec.globalTopoServer.external.address";
+        topo_server_is_there(cx.lookup, namespace, cluster, (path, address), report);
+    }
+}
+
+/// Of addresses only that of the cluster's own etcd is known to be a `TopoServer`'s.
+fn topo_server_is_there(
+    lookup: &dyn Lookup,
+    namespace: &str,
+    cluster: &str,
+    (path, address): (&str, &str),
+    report: &mut Reporter<'_>,
+) {
+    if address::is_managed_etcd(address, cluster, namespace)
+        && lookup.has_topo_server(namespace, cluster) == Known::Yes(false)
+    {
+        report.warn(format!("there is no TopoServer of cluster {} yet for {path}", quote(cluster)));
+    }
+}
 
 fn cells_are_there(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
     let used: BTreeSet<&str> = match cx.new.spec {
@@ -129,7 +165,6 @@ mod tests {
     use super::*;
     use crate::document::Document;
     use crate::kind::ChildKind;
-    use crate::lookup::Lookup;
     use crate::schema::Strictness;
     use crate::testing::reviews::{self, children};
     use crate::testing::{Edit, edit, edited, volume};
@@ -336,6 +371,45 @@ mod tests {
             let one = Children::of(std::iter::once(child(ChildKind::MultiCell)));
             assert_eq!(warned(kind, &one), [of("us-west-2")]);
             assert!(warned(kind, &crate::lookup::Offline).is_empty());
+        }
+    }
+
+    #[test]
+    fn topology_servers_are_there() {
+        let cluster = "example-multigres-cluster";
+        let warned = |of: &Value, there: &dyn Lookup| {
+            let cx = Context { lookup: there, ..Context::OFFLINE };
+            let text = of.to_string();
+            let report = match of["kind"].as_str().unwrap() {
+                "MultiAdmin" => super::super::child(&decode::<MultiAdmin>(&text), None, &cx),
+                "MultiCell" => super::super::child(&decode::<MultiCell>(&text), None, &cx),
+                _ => super::super::cluster(&crate::testing::decode(&text), None, &cx),
+            };
+            report
+                .warnings
+                .into_iter()
+                .filter(|warning| warning.contains("no TopoServer"))
+                .collect::<Vec<_>>()
+        };
+        let at = |field: &str| {
+            format!("there is no TopoServer of cluster {cluster:?} yet for spec.{field}.address")
+        };
+        let external = |address: &str| {
+            let address = json!({ "address": address });
+            edited(crate::testing::sample(), &spec("/globalTopoServer/external", address))
+        };
+        let etcd = Children::of(std::iter::once((ChildKind::TopoServer, sample(ChildKind::TopoServer))));
+        for (object, expected) in [
+            (sample(ChildKind::MultiAdmin), vec![at("globalTopology")]),
+            (sample(ChildKind::MultiCell), vec![at("globalTopology")]),
+            (external(&format!("{cluster}-etcd-client:2379")), vec![at("globalTopoServer.external")]),
+            (external("etcd.example.com:2379"), vec![]),
+            (external("other-etcd-client:2379"), vec![]),
+            (crate::testing::sample(), vec![]),
+        ] {
+            assert_eq!(warned(&object, &Children::default()), expected, "{object}");
+            assert!(warned(&object, &etcd).is_empty(), "{object}");
+            assert!(warned(&object, &crate::lookup::Offline).is_empty(), "{object}");
         }
     }
 

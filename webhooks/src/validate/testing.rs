@@ -77,6 +77,13 @@ impl Lookup for Children {
         let of_cluster = cells.filter(|spec| spec["cluster"] == cluster);
         Known::Yes(of_cluster.filter_map(|spec| spec["cell"].as_str().map(str::to_owned)).collect())
     }
+
+    fn has_topo_server(&self, _: &str, cluster: &str) -> Known<bool> {
+        let is_it = |(kind, child): &(ChildKind, Value)| {
+            *kind == ChildKind::TopoServer && child["spec"]["cluster"] == cluster
+        };
+        Known::Yes(self.0.iter().any(is_it))
+    }
 }
 
 /// What is known of the claims of the small cluster.

@@ -1,0 +1,114 @@
+//! A review: the body of a request of the API server, and the answer to it.
+
+use multigres_webhooks::admit::{Admission, Answer, Phase, handle};
+use multigres_webhooks::review::{self, Undecodable};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::{answer, world};
+
+/// What any JSON reader makes of a body: enough to know that it wants an answer, and under which uid.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outline {
+    api_version: String,
+    kind: String,
+    request: Uid,
+}
+
+#[derive(Deserialize)]
+struct Uid {
+    uid: String,
+}
+
+/// The uid of what can only be a review. JSON is text: of other bytes nothing can be said.
+fn uid(body: &[u8]) -> Option<String> {
+    let outline: Outline = serde_json::from_str(str::from_utf8(body).ok()?).ok()?;
+    let is_review = outline.api_version == review::API_VERSION && outline.kind == review::KIND;
+    is_review.then_some(outline.request.uid)
+}
+
+/// The codec alone: whatever has a uid keeps it, and objects are passed on as they were sent.
+pub fn codec(body: &[u8]) {
+    match review::decode(body) {
+        Ok(request) => {
+            assert!(uid(body).is_none_or(|uid| uid == request.uid), "another uid: {}", request.uid);
+            for object in [request.object, request.old_object].into_iter().flatten() {
+                let text = object.get();
+                assert!(body.as_ptr_range().contains(&text.as_ptr()), "copied: {text}");
+                serde_json::from_str::<&RawValue>(text).expect("an object is JSON");
+            }
+        }
+        Err(Undecodable::Malformed(malformed)) => {
+            assert!(uid(body).is_none_or(|uid| uid == malformed.uid), "another uid: {}", malformed.uid);
+            assert!(!malformed.cause.message.is_empty());
+        }
+        Err(Undecodable::NotAReview(why)) => {
+            assert_eq!(uid(body), None, "a review gets no answer: {why}");
+        }
+    }
+}
+
+/// Admission as a whole: the answer is one that the API server understands, and the same each time.
+pub fn handler(body: &[u8]) {
+    for admission in [world::nothing(), world::one_cluster()] {
+        let mutation = respond(Phase::Mutate, body, &admission);
+        let validation = respond(Phase::Validate, body, &admission);
+        assert_eq!(mutation.is_some(), validation.is_some());
+        let (Some(mutation), Some(validation)) = (mutation, validation) else {
+            assert_eq!(uid(body), None, "a review gets no answer");
+            continue;
+        };
+        for response in [&mutation, &validation] {
+            answer::is_understood(response, body.len());
+            assert!(uid(body).is_none_or(|uid| response["response"]["uid"] == uid.as_str()));
+        }
+        assert_eq!(validation["response"].get("patch"), None, "only a mutating webhook may patch");
+        defaults_are_added_once(body, &mutation, &admission);
+        a_dry_run_is_judged_alike(body, &validation, &admission);
+        what_is_admitted_can_be_built(body, &mutation, &validation);
+    }
+}
+
+/// The answer as it is sent; nothing where the body is no review.
+fn respond(phase: Phase, body: &[u8], admission: &Admission) -> Option<Value> {
+    let sent = |answer: Answer| serde_json::to_vec(&answer.review).expect("an answer is JSON");
+    let [first, second] = [(); 2].map(|()| handle(phase, body, admission).ok().map(sent));
+    assert_eq!(first, second, "the same is answered differently");
+    Some(serde_json::from_slice(&first?).expect("an answer is JSON"))
+}
+
+fn is_allowed(response: &Value) -> bool {
+    response["response"]["allowed"] == true
+}
+
+/// A patch fits the object, and what it makes of it needs none.
+fn defaults_are_added_once(body: &[u8], mutation: &Value, admission: &Admission) {
+    let Some(patch) = answer::patch(mutation) else { return };
+    // Beside the object there may be what has a place in JSON, but not in a `Value`.
+    let Ok(mut review) = serde_json::from_slice::<Value>(body) else { return };
+    json_patch::patch(&mut review["request"]["object"], &patch).expect("a patch fits its object");
+    let again = respond(Phase::Mutate, review.to_string().as_bytes(), admission).unwrap();
+    assert!(is_allowed(&again), "what was defaulted is refused: {again}");
+    assert_eq!(answer::patch(&again), None, "defaults are not complete");
+}
+
+fn a_dry_run_is_judged_alike(body: &[u8], validation: &Value, admission: &Admission) {
+    let Ok(request) = review::decode(body) else { return };
+    let Ok(mut review) = serde_json::from_slice::<Value>(body) else { return };
+    review["request"]["dryRun"] = json!(request.dry_run != Some(true));
+    let other = respond(Phase::Validate, review.to_string().as_bytes(), admission);
+    assert_eq!(other.as_ref(), Some(validation));
+}
+
+/// What passes both webhooks reaches the controllers, which must make something of it.
+fn what_is_admitted_can_be_built(body: &[u8], mutation: &Value, validation: &Value) {
+    if !is_allowed(mutation) || !is_allowed(validation) {
+        return;
+    }
+    let Ok(request) = review::decode(body) else { return };
+    if let Some(cluster) = request.object.and_then(|object| serde_json::from_str(object.get()).ok()) {
+        world::build(&cluster);
+    }
+}
