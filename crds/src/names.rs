@@ -83,34 +83,44 @@ pub struct Shard<'a> {
 }
 
 impl Shard<'_> {
+    /// What the names of the shard's own objects start with.
+    pub fn base(&self) -> ShardBase {
+        ShardBase(base(&[self.cluster, self.database, self.table_group, self.shard]))
+    }
+
+    /// What the names of a pool's objects start with.
+    pub fn pool_base(&self, pool: &str) -> PoolBase {
+        PoolBase(base(&[self.cluster, self.database, self.table_group, self.shard, pool]))
+    }
+
     /// Name of the MultiShard and its PodDisruptionBudget.
     pub fn name(&self) -> String {
-        base(&[self.cluster, self.database, self.table_group, self.shard])
+        self.base().0
     }
 
     /// Name of the ConfigMap with `pg_hba.conf`.
     pub fn pg_hba(&self) -> String {
-        self.name() + "-pg-hba"
+        self.base().pg_hba()
     }
 
     /// Name of the claim of the backup volume.
     pub fn backup(&self) -> String {
-        self.name() + "-backup"
+        self.base().backup()
     }
 
     /// Name of a pool's StatefulSet.
     pub fn pool(&self, pool: &str) -> String {
-        self.pool_base(pool) + "-pg"
+        self.pool_base(pool).stateful_set()
     }
 
     /// Name of the pod of an instance, and of the Service that gives it an address which outlives the pod.
     pub fn instance(&self, pool: &str, ordinal: i32) -> String {
-        format!("{}-{ordinal}", self.pool(pool))
+        self.pool_base(pool).instance(ordinal)
     }
 
     /// Name of a pool's headless Service.
     pub fn pool_headless(&self, pool: &str) -> String {
-        self.pool_base(pool) + "-pg-headless"
+        self.pool_base(pool).headless()
     }
 
     /// What a pooler's `--service-id` starts with; the pod's ordinal ends it. It identifies a member of the shard
@@ -118,9 +128,43 @@ impl Shard<'_> {
     pub fn pooler_service_id(&self, pool: &str) -> String {
         hash(&[self.database, self.table_group, self.shard, pool])
     }
+}
 
-    fn pool_base(&self, pool: &str) -> String {
-        base(&[self.cluster, self.database, self.table_group, self.shard, pool])
+/// What the names of a shard's objects start with, for those who need several of them.
+#[derive(Clone, Debug)]
+pub struct ShardBase(String);
+
+#[expect(missing_docs, reason = "the names are those of `Shard`")]
+impl ShardBase {
+    pub fn name(&self) -> String {
+        self.0.clone()
+    }
+
+    pub fn pg_hba(&self) -> String {
+        [&self.0, "-pg-hba"].concat()
+    }
+
+    pub fn backup(&self) -> String {
+        [&self.0, "-backup"].concat()
+    }
+}
+
+/// What the names of a pool's objects start with, for those who need several of them.
+#[derive(Clone, Debug)]
+pub struct PoolBase(String);
+
+#[expect(missing_docs, reason = "the names are those of `Shard`")]
+impl PoolBase {
+    pub fn stateful_set(&self) -> String {
+        [&self.0, "-pg"].concat()
+    }
+
+    pub fn instance(&self, ordinal: i32) -> String {
+        format!("{}-pg-{ordinal}", self.0)
+    }
+
+    pub fn headless(&self) -> String {
+        [&self.0, "-pg-headless"].concat()
     }
 }
 
@@ -131,10 +175,10 @@ pub fn base(parts: &[&str]) -> String {
     if joined.len() <= MAX_BASE && is_dns_label(&joined) {
         return joined;
     }
-    let sanitised: String =
-        joined.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let cut = &sanitised[..sanitised.len().min(MAX_BASE - HASH - 1)];
-    format!("{}-{}", cut.trim_end_matches('-'), hash(parts))
+    let sanitised = joined.chars().flat_map(char::to_lowercase);
+    let sanitised = sanitised.map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+    let cut: String = sanitised.take(MAX_BASE - HASH - 1).collect();
+    [cut.trim_end_matches('-'), "-", &hash(parts)].concat()
 }
 
 /// Whether the text is an RFC 1123 label.

@@ -128,7 +128,7 @@ pub fn roles(
     let leader = leader(sightings);
     let serving_writes = match leader {
         Some(leader) if leader.serves_writes() => acknowledged(leader, sightings, durability),
-        Some(_) => Truth::False,
+        Some(_) => false.into(),
         // One may take writes and not be able, or not be in time, to prove that it leads.
         None if !unseen.is_empty() || sightings.iter().any(Sighting::serves_writes) => Truth::Unknown,
         None => Truth::False,
@@ -149,8 +149,7 @@ fn acknowledged(leader: &Sighting, sightings: &[Sighting], durability: Durabilit
         |member: &&Id| **member != id && (durability == DurabilityPolicy::AtLeast2 || member.cell != id.cell);
     let cohort = leader.rule().map_or(&[][..], |rule| &rule.cohort_members);
     let makes_copies = |member: &Id| match sightings.iter().find(|sighting| sighting.id() == *member) {
-        Some(sighting) if sighting.answer.is_some() => sighting.streams().into(),
-        Some(sighting) if !sighting.is_missing() => Truth::False,
+        Some(sighting) if !sighting.is_missing() => sighting.streams().into(),
         _ => Truth::Unknown,
     };
     let copies: Vec<Truth> = cohort.iter().filter(counts).map(makes_copies).collect();

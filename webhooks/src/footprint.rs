@@ -19,6 +19,8 @@ pub struct Footprint {
     pub name: Arc<str>,
     /// Kind and name of each object that it is made into.
     pub objects: HashSet<(&'static str, Arc<str>)>,
+    /// Whether all those objects have a kind and name of their own.
+    pub distinct: bool,
     /// The global topology, then those that cells have of their own.
     pub topologies: Vec<Topology>,
     age: Age,
@@ -52,12 +54,17 @@ impl Footprint {
     pub fn of(cluster: &MultigresCluster) -> Self {
         let part = |part: &Option<String>| part.as_deref().unwrap_or_default().into();
         let namespace: Arc<str> = part(&cluster.metadata.namespace);
-        let mut objects = HashSet::new();
-        each_object(cluster, &mut |_, kind, name| {
-            objects.insert((kind, name.into()));
-        });
+        let (mut objects, mut distinct) = (HashSet::new(), true);
+        each_object(cluster, &mut |_, kind, name| distinct &= objects.insert((kind, name.into())));
         let topologies = topologies(cluster, &namespace);
-        Self { name: part(&cluster.metadata.name), namespace, objects, topologies, age: age(cluster) }
+        Self {
+            name: part(&cluster.metadata.name),
+            namespace,
+            objects,
+            distinct,
+            topologies,
+            age: age(cluster),
+        }
     }
 
     /// Whether the other cluster was there before.

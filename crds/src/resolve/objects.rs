@@ -81,20 +81,21 @@ fn each_of_database(
             let shard =
                 names::Shard { cluster, database: &template.name, table_group: source.name, shard: &range };
             let mut of_shard = |kind, name| f(Source::TableGroup { database, group }, kind, name);
-            of_shard("MultiShard", shard.name());
-            of_shard("PodDisruptionBudget", shard.name());
-            of_shard("ConfigMap", shard.pg_hba());
+            let base = shard.base();
+            of_shard("MultiShard", base.name());
+            of_shard("PodDisruptionBudget", base.name());
+            of_shard("ConfigMap", base.pg_hba());
             if has_backup_volume {
-                of_shard("PersistentVolumeClaim", shard.backup());
+                of_shard("PersistentVolumeClaim", base.backup());
             }
             for (index, pool) in source.pools.iter().enumerate() {
                 let mut of_pool = |kind, name| f(Source::Pool { database, group, pool: index }, kind, name);
-                let set = shard.pool(&pool.name);
+                let base = shard.pool_base(&pool.name);
+                of_pool("StatefulSet", base.stateful_set());
+                of_pool("Service", base.headless());
                 for ordinal in 0..pool.member.replicas() {
-                    of_pool("Service", format!("{set}-{ordinal}"));
+                    of_pool("Service", base.instance(ordinal));
                 }
-                of_pool("StatefulSet", set);
-                of_pool("Service", shard.pool_headless(&pool.name));
             }
         }
     }

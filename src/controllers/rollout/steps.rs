@@ -14,31 +14,36 @@ use crate::status::Trouble;
 /// Takes the step that was planned, if there is one.
 pub async fn take(shard: &MultiShard, cx: &Context, course: &Course) -> Result<(), Trouble> {
     shrink_leftovers(cx, course).await?;
-    let about = shard.object_ref(&());
-    match &course.plan.action {
-        None => {}
-        Some(Action::Evict { pod, uid, why }) => {
-            if evict(shard, cx, pod, uid).await? {
-                tracing::info!(pod, why, "evicted");
-                let note = format!("Evicted pod {pod}: {why}");
-                cx.events.of_pod(&about, pod, "PodEvicted", "Rollout", note).await;
-            }
-        }
-        Some(Action::Delete { pod, uid, why }) => {
-            if delete(shard, cx, pod, uid).await? {
-                tracing::info!(pod, why, "deleted");
-                let note = format!("Deleted pod {pod}: {why}");
-                cx.events.of_pod(&about, pod, "PodDeleted", "Rollout", note).await;
-            }
-        }
+    let Some(action) = &course.plan.action else { return Ok(()) };
+    let taken = match action {
+        Action::Evict { pod, uid, .. } => evict(shard, cx, pod, uid).await?,
+        Action::Delete { pod, uid, .. } => delete(shard, cx, pod, uid).await?,
         // Applied with the rest.
-        Some(Action::Remove { pool, replicas, why }) => {
-            tracing::info!(shard = shard.name_any(), pool, replicas, why, "scaled down");
+        Action::Remove { .. } => true,
+    };
+    if taken {
+        tell(shard, cx, action).await;
+    }
+    Ok(())
+}
+
+async fn tell(shard: &MultiShard, cx: &Context, action: &Action) {
+    tracing::info!(shard = shard.name_any(), ?action, "took a step");
+    let about = shard.object_ref(&());
+    match action {
+        Action::Evict { pod, why, .. } => {
+            let note = format!("Evicted pod {pod}: {why}");
+            cx.events.of_pod(&about, pod, "PodEvicted", "Rollout", note).await;
+        }
+        Action::Delete { pod, why, .. } => {
+            let note = format!("Deleted pod {pod}: {why}");
+            cx.events.of_pod(&about, pod, "PodDeleted", "Rollout", note).await;
+        }
+        Action::Remove { pool, replicas, why } => {
             let note = format!("Scaled pool {pool} down to {replicas}: {why}");
             cx.events.normal(&about, "ScaledDown", "Rollout", note).await;
         }
     }
-    Ok(())
 }
 
 /// Workloads of pools that are no longer wanted have no manifest that could say their replicas.

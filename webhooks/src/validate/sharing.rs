@@ -49,6 +49,9 @@ rule!(
 fn own_names(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let namespace = &cx.new.footprint().namespace;
     let others: Vec<_> = neighbours(cx).into_iter().filter(|other| other.namespace == *namespace).collect();
+    if others.is_empty() && cx.new.footprint().distinct {
+        return;
+    }
     let (mut made, mut told) = (HashMap::new(), HashSet::new());
     each_object(cx.new.cluster, &mut |source, kind, name| {
         let name: Arc<str> = name.into();

@@ -7,7 +7,7 @@ use multigres_crds::v1alpha1::{AccessMode, StringMap, VolumeClaimTemplate};
 
 use super::text::count;
 use super::view::View;
-use super::volumes::{Volume, each_kept_volume, volumes};
+use super::volumes::{Volume, each_kept_volume};
 use super::{ClusterContext, Reporter, rule};
 use crate::lookup::{Claim, Known, StorageClass};
 use crate::report::quote;
@@ -24,7 +24,7 @@ fn classes(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         None => known.iter().find(|class| class.default),
     };
     let mut missing: BTreeMap<Option<String>, usize> = BTreeMap::new();
-    for volume in volumes(&cx.new).iter().filter(|volume| class_of(volume).is_none()) {
+    for volume in cx.new.volumes().iter().filter(|volume| class_of(volume).is_none()) {
         *missing.entry(volume.claim.storage_class_name.clone()).or_default() += 1;
     }
     for (name, uses) in missing {
@@ -57,10 +57,17 @@ rule!(
 fn retained_data(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let meta = &cx.new.cluster.metadata;
     let (Some(namespace), Some(cluster)) = (&meta.namespace, &meta.name) else { return };
+    let labels_of = |labels: &[(&str, &String)]| -> StringMap {
+        labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).clone())).collect()
+    };
+    // Hardly any cluster finds something, and then there is no need to ask for each volume.
+    match cx.lookup.claims(namespace, &labels_of(&[(labels::CLUSTER, cluster)])) {
+        Known::Yes(claims) if !claims.is_empty() => {}
+        _ => return,
+    }
     let before = cx.old.as_ref().map(View::database_names).unwrap_or_default();
     for name in cx.new.database_names().difference(&before) {
-        let labels = [(labels::CLUSTER, cluster), (labels::DATABASE, name)];
-        let labels = StringMap::from(labels.map(|(key, value)| (key.to_owned(), value.clone())));
+        let labels = labels_of(&[(labels::CLUSTER, cluster), (labels::DATABASE, name)]);
         if let Known::Yes(claims) = cx.lookup.claims(namespace, &labels)
             && let Some(first) = claims.iter().map(|claim| claim.name.as_str()).min()
         {
@@ -70,7 +77,7 @@ fn retained_data(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             ));
         }
     }
-    for volume in volumes(&cx.new) {
+    for volume in cx.new.volumes() {
         let Some(labels) = &volume.labels else { continue };
         if labels.get(labels::DATABASE).is_some_and(|database| !before.contains(database))
             && let Known::Yes(claims) = cx.lookup.claims(namespace, labels)

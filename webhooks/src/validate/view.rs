@@ -10,6 +10,7 @@ use multigres_crds::v1alpha1::{
 };
 
 use super::fields::{Pods, pods};
+use super::volumes::{Volume, volumes};
 use crate::footprint::Footprint;
 use crate::path::{FieldPath, Path, PathSet};
 
@@ -26,6 +27,7 @@ pub struct View<'a> {
     pub databases: Vec<Database<'a>>,
     unknown: &'a PathSet,
     footprint: OnceCell<Footprint>,
+    volumes: OnceCell<Vec<Volume>>,
 }
 
 /// A database and its table groups.
@@ -81,6 +83,7 @@ impl<'a> View<'a> {
             databases: templates.enumerate().map(database).collect(),
             unknown,
             footprint: OnceCell::new(),
+            volumes: OnceCell::new(),
         }
     }
 
@@ -97,6 +100,11 @@ impl<'a> View<'a> {
     /// What the cluster takes up.
     pub(super) fn footprint(&self) -> &Footprint {
         self.footprint.get_or_init(|| Footprint::of(self.cluster))
+    }
+
+    /// The volumes that the cluster asks for.
+    pub(super) fn volumes(&self) -> &[Volume] {
+        self.volumes.get_or_init(|| volumes(self))
     }
 
     /// Whether what a rule reads at a path is known, all of it.

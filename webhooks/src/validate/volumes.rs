@@ -174,7 +174,7 @@ impl Kept<'_> {
 pub(super) fn each_kept_volume(cx: &ClusterContext<'_>, f: impl FnMut(&Kept<'_>)) {
     let Some(old) = &cx.old else { return };
     let namespace = cx.new.cluster.metadata.namespace.as_deref().unwrap_or_default();
-    each_kept(&volumes(&cx.new), &volumes(old), namespace, cx.lookup, f);
+    each_kept(cx.new.volumes(), old.volumes(), namespace, cx.lookup, f);
 }
 
 fn each_kept_volume_of_child(cx: &ChildContext<'_>, f: impl FnMut(&Kept<'_>)) {
