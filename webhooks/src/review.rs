@@ -193,7 +193,7 @@ fn undecodable(body: &[u8], error: &serde_json::Error) -> Undecodable {
         kind: text("/request/kind/kind").unwrap_or_default(),
         name: text("/request/name").unwrap_or_default(),
     };
-    let cause = Cause { reason: Reason::TypeInvalid, field, message: format!("cannot be read: {error}") };
+    let cause = Cause::new(Reason::TypeInvalid, field, format!("cannot be read: {error}"));
     Undecodable::Malformed(Box::new(Malformed { uid, subject, cause }))
 }
 
