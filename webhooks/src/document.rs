@@ -74,9 +74,8 @@ impl<'j, T: Resource<DynamicType = ()> + DeserializeOwned> Document<'j, T> {
             violations.push(violation);
         }
         let first = violations.into_iter().next().map(Cause::from);
-        Err(first.unwrap_or_else(|| {
-            Cause::new(Reason::Invalid, "", "cannot be read as an object of this kind")
-        }))
+        Err(first
+            .unwrap_or_else(|| Cause::new(Reason::Invalid, "", "cannot be read as an object of this kind")))
     }
 }
 

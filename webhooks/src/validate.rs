@@ -394,10 +394,7 @@ impl Verdict {
     }
 }
 
-fn fitting(
-    first: impl Iterator<Item = Warning>,
-    then: impl IntoIterator<Item = Warning>,
-) -> Vec<Warning> {
+fn fitting(first: impl Iterator<Item = Warning>, then: impl IntoIterator<Item = Warning>) -> Vec<Warning> {
     let fit = |Warning { rule, message }| Warning { rule, message: shorten(&message, Report::MAX_WARNING) };
     first.chain(then).map(fit).collect()
 }

@@ -50,7 +50,10 @@ fn the_proposals_samples_are_admitted() {
             "{:#?}",
             report.warnings
         );
-        assert!(report.warnings[0].message.contains("pgctld") && report.warnings[0].message.contains("pgBackRest"));
+        assert!(
+            report.warnings[0].message.contains("pgctld")
+                && report.warnings[0].message.contains("pgBackRest")
+        );
     }
 }
 
@@ -110,7 +113,10 @@ fn what_was_wrong_before_is_a_warning() {
     let elsewhere = edited(old.clone(), &[("/spec/paused", json!(true))]);
     let report = judge(&elsewhere, Some(&old), &Context::OFFLINE);
     assert_eq!(report.errors, []);
-    assert!(report.warnings[0].message.starts_with("spec.databases.templates[0].name: \"Users\""), "{report:?}");
+    assert!(
+        report.warnings[0].message.starts_with("spec.databases.templates[0].name: \"Users\""),
+        "{report:?}"
+    );
 
     let otherwise = edited(old.clone(), &[("/spec/databases/templates/0/name", json!("USERS"))]);
     assert_eq!(
