@@ -21,7 +21,7 @@ const STANDARD_INPUT: &str = "-";
 const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// A file, and what stands in it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct File {
     /// Its name, `-` for standard input.
     pub name: String,
@@ -174,11 +174,9 @@ pub fn read(paths: &[PathBuf]) -> Input {
     for path in paths {
         match files(path) {
             Ok(files) => {
-                for file in files {
-                    if seen.insert(fs::canonicalize(&file).unwrap_or_else(|_| file.clone())) {
-                        input.read(&file);
-                    }
-                }
+                let is_first =
+                    |file: &&PathBuf| seen.insert(fs::canonicalize(file).unwrap_or_else(|_| (*file).clone()));
+                files.iter().filter(is_first).for_each(|file| input.read(file));
             }
             Err(error) => input.refuse(File::unread(path), error.to_string(), None),
         }
