@@ -33,6 +33,9 @@ enum Command {
     Render(render::Args),
 }
 
+/// The exit status where input cannot be used, as opposed to invalid objects.
+pub const UNUSABLE: u8 = 2;
+
 /// What a command comes to, as the exit status of the process.
 pub type Exit = anyhow::Result<ExitCode>;
 

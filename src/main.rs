@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use multigres_operator::cli::Cli;
+use multigres_operator::cli::{Cli, UNUSABLE};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -19,8 +19,7 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            // Unusable input, as opposed to invalid objects.
-            ExitCode::from(2)
+            ExitCode::from(UNUSABLE)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! YAML as Kubernetes' tools read it.
 
+pub mod source;
+
 use std::io::{self, Write};
 
 use serde::Serialize;

@@ -1,63 +1,229 @@
-//! YAML files as the commands read them: several documents, directories, standard input.
+//! Manifests as the commands read them: several documents, lists, directories, standard input.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use multigres_webhooks::path::FieldPath;
 use serde_json::Value;
+
+use crate::yaml::source::{self, Node, Span, Unreadable};
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+const STANDARD_INPUT: &str = "-";
+
+/// How the files of a directory end that are read.
+const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// A file, and what stands in it.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Its name, `-` for standard input.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+impl File {
+    /// A file that is known by name only.
+    fn unread(path: &Path) -> Self {
+        let path = path.strip_prefix(".").ok().filter(|path| *path != Path::new("")).unwrap_or(path);
+        Self { name: path.display().to_string(), text: String::new() }
+    }
+}
 
 /// One document of a file.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The file, `-` for standard input.
-    pub file: String,
+    /// The file.
+    pub file: Rc<File>,
     /// What it holds.
     pub object: Value,
+    node: Node,
+}
+
+/// A file that cannot be used, and why.
+#[derive(Clone, Debug)]
+pub struct Unusable {
+    /// The file.
+    pub file: Rc<File>,
+    /// What is wrong with it.
+    pub message: String,
+    /// Where, as far as that is known.
+    pub span: Option<Span>,
+}
+
+/// Everything that was read.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    /// The documents, in the order in which they were given.
+    pub documents: Vec<Document>,
+    /// What cannot be used.
+    pub unusable: Vec<Unusable>,
 }
 
 impl Document {
     /// Whether it is of one of the API's kinds.
     pub fn is_of_kind(&self, kind: &str) -> bool {
-        let group = self.object["apiVersion"].as_str().and_then(|version| version.split_once('/'));
-        self.object["kind"] == kind && group.is_some_and(|(group, _)| group == multigres_crds::GROUP)
+        self.is_of_api() && self.object["kind"] == kind
+    }
+
+    /// Whether it is of the API.
+    pub fn is_of_api(&self) -> bool {
+        let version = self.object["apiVersion"].as_str();
+        version
+            .and_then(|version| version.split_once('/'))
+            .is_some_and(|(group, _)| group == multigres_crds::GROUP)
+    }
+
+    /// Where a field stands, or would.
+    pub fn locate(&self, field: &str) -> Span {
+        self.node.follow(&FieldPath::parse(field)).span().first_line(&self.file.text)
+    }
+
+    /// Where the name of a field stands.
+    pub fn locate_name(&self, field: &str) -> Span {
+        self.node.follow(&FieldPath::parse(field)).name().first_line(&self.file.text)
+    }
+
+    /// Whether there is such a field.
+    pub fn has(&self, field: &str) -> bool {
+        self.node.follow(&FieldPath::parse(field)).node().is_some()
     }
 }
 
-/// Reads every document of every file, of the directories' YAML files, and of standard input (`-`).
-pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
-    let mut documents = Vec::new();
-    for path in paths {
-        for (file, text) in texts(path)? {
-            let objects: Vec<Value> =
-                serde_saphyr::from_multiple(&text).with_context(|| format!("{file}: not YAML"))?;
-            let objects = objects.into_iter().filter(|object| !object.is_null());
-            documents.extend(objects.map(|object| Document { file: file.clone(), object }));
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.name)?;
+        if let Some(Span { line, column, .. }) = self.span {
+            write!(f, "{line}:{column}:")?;
+        }
+        write!(f, " {}", self.message)
+    }
+}
+
+impl Input {
+    /// The documents, where all of the input can be used.
+    ///
+    /// # Errors
+    /// Everything that cannot.
+    pub fn usable(self) -> anyhow::Result<Vec<Document>> {
+        if self.unusable.is_empty() {
+            return Ok(self.documents);
+        }
+        let reasons: Vec<String> = self.unusable.iter().map(ToString::to_string).collect();
+        bail!(reasons.join("\nerror: "))
+    }
+
+    fn read(&mut self, path: &Path) {
+        let file = File::unread(path);
+        match content(path).map(String::from_utf8) {
+            Ok(Ok(text)) => {
+                let text = text.strip_prefix(BYTE_ORDER_MARK).map(str::to_owned).unwrap_or(text);
+                self.add(File { text, ..file });
+            }
+            Ok(Err(error)) => {
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let span = Span::at(error.utf8_error().valid_up_to(), &text);
+                self.refuse(File { text, ..file }, "not UTF-8".to_owned(), Some(span));
+            }
+            Err(error) => self.refuse(file, error.to_string(), None),
         }
     }
-    Ok(documents)
+
+    fn refuse(&mut self, file: File, message: String, span: Option<Span>) {
+        self.unusable.push(Unusable { file: Rc::new(file), message, span });
+    }
+
+    fn add(&mut self, file: File) {
+        match source::read(&file.text) {
+            Ok(nodes) => {
+                let file = Rc::new(file);
+                for node in nodes {
+                    self.add_document(&file, node);
+                }
+            }
+            Err(Unreadable { message, span }) => {
+                let span = span.map(|span| span.first_line(&file.text));
+                self.refuse(file, format!("not YAML: {message}"), span);
+            }
+        }
+    }
+
+    /// A list is what it lists, as to kubectl.
+    fn add_document(&mut self, file: &Rc<File>, node: Node) {
+        let object = node.value();
+        let is_list = object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+        let found = node.follow(&FieldPath::default().field("items"));
+        match found.node().and_then(Node::items).filter(|_| is_list) {
+            Some(items) => items.iter().for_each(|item| self.add_document(file, item.clone())),
+            None => self.documents.push(Document { file: Rc::clone(file), object, node }),
+        }
+    }
 }
 
-fn texts(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
-    if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("standard input")?;
-        return Ok(vec![("-".to_owned(), text)]);
+/// Reads every document of every file, of the directories' YAML files, and of standard input (`-`). A file that is
+/// named twice is read once.
+pub fn read(paths: &[PathBuf]) -> Input {
+    let (mut input, mut seen) = (Input::default(), HashSet::new());
+    for path in paths {
+        match files(path) {
+            Ok(files) => {
+                let is_first =
+                    |file: &&PathBuf| seen.insert(fs::canonicalize(file).unwrap_or_else(|_| (*file).clone()));
+                files.iter().filter(is_first).for_each(|file| input.read(file));
+            }
+            Err(error) => input.refuse(File::unread(path), error.to_string(), None),
+        }
     }
-    let name = path.display().to_string();
-    if !path.is_dir() {
-        return Ok(vec![(name.clone(), fs::read_to_string(path).context(name)?)]);
-    }
-    let entries = fs::read_dir(path).context(name.clone())?;
-    let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
-    files.retain(|file| {
-        file.is_dir()
-            || file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml" || ending == "json")
-    });
-    files.sort();
-    if files.is_empty() {
-        bail!("{name}: no YAML files");
-    }
-    let texts = files.iter().map(|file| texts(file)).collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(texts.into_iter().flatten().collect())
+    input
 }
+
+/// The file, or the files of a directory: those of its subdirectories too, those that begin with a dot not.
+fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    descend(path, &mut files)?;
+    if files.is_empty() {
+        return Err(io::Error::other("no YAML files"));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Links to directories are not followed: they may lead in a circle.
+fn descend(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            descend(&path, files)?;
+        } else if path.extension().is_some_and(|ending| MANIFESTS.iter().any(|manifest| ending == *manifest))
+        {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    if path != Path::new(STANDARD_INPUT) {
+        return fs::read(path);
+    }
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use crate::yaml;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Manifests to read; `-` for standard input, a directory for all YAML files in it
-    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    #[arg(short, long = "filename", value_name = "FILE", num_args = 1.., required = true)]
     files: Vec<PathBuf>,
     /// Namespace of a cluster that names none
     #[arg(short, long, default_value = "default")]
@@ -29,14 +29,14 @@ pub struct Args {
 pub fn run(args: &Args) -> Exit {
     let environment = Environment { cluster_domain: args.cluster_domain.clone() };
     let mut objects: Vec<Value> = Vec::new();
-    for document in documents::read(&args.files)? {
+    for document in documents::read(&args.files).usable()? {
         if document.is_of_kind("MultigresCluster") {
             let mut object = document.object;
             if object["metadata"]["namespace"].is_null() {
                 object["metadata"]["namespace"] = args.namespace.clone().into();
             }
             let cluster: MultigresCluster = serde_json::from_value(object)
-                .with_context(|| format!("{}: not a MultigresCluster", document.file))?;
+                .with_context(|| format!("{}: not a MultigresCluster", document.file.name))?;
             objects.extend(build::render(&cluster, &environment).into_iter().map(|manifest| manifest.body));
         }
     }

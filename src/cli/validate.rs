@@ -1,33 +1,28 @@
 //! `validate`: the rules of admission, without a cluster.
 
-use std::io::Write;
+mod github;
+mod human;
+mod judgement;
+mod rules;
+mod sarif;
+
+use std::io::{self, StdoutLock, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use kube::Resource;
-use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
-use multigres_webhooks::defaulting;
-use multigres_webhooks::document::Document;
-use multigres_webhooks::kind::{ChildKind, Kind};
-use multigres_webhooks::lookup::Offline;
-use multigres_webhooks::object::Object;
-use multigres_webhooks::report::{Cause, Report};
-use multigres_webhooks::schema::Strictness;
-use multigres_webhooks::validate::{self, Child};
-use serde::Serialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
 
-use super::{Exit, documents};
-use crate::build::Environment;
-use crate::impact::Workloads;
+use super::documents::{self, Document, Input};
+use super::{Exit, UNUSABLE};
+use judgement::{Judgement, judge};
 
 /// Check manifests by the rules of admission, without a cluster
+///
+/// Exits with 0 where all are valid, with 1 where one is not, and with 2 where input cannot be used.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Manifests to check; `-` for standard input, a directory for all YAML files in it. Other kinds are skipped
-    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    #[arg(short, long = "filename", value_name = "FILE", num_args = 1.., required = true)]
     files: Vec<PathBuf>,
     /// The manifests as they were before: checks the change too, and tells its consequences
     #[arg(long, value_name = "FILE")]
@@ -35,150 +30,85 @@ pub struct Args {
     /// How to print
     #[arg(short, long, value_enum, default_value = "human")]
     output: Output,
-    /// Warnings are errors
+    /// Warnings are errors; so is it that there is nothing to check
     #[arg(long)]
     strict: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
+    /// For people: each error with the line that it is in
     Human,
+    /// One object for each manifest
     Json,
+    /// SARIF 2.1.0, as code scanning reads it
+    Sarif,
+    /// Workflow commands, which GitHub shows as annotations
+    Github,
 }
 
-/// What is said of one document.
-#[derive(Debug, Serialize)]
-struct Judgement {
-    file: String,
-    kind: String,
-    namespace: String,
-    name: String,
-    valid: bool,
-    errors: Vec<Problem>,
-    warnings: Vec<Warning>,
+/// Everything that is said of the input.
+#[derive(Debug, Default)]
+struct Review {
+    /// Of each manifest, and of each file that cannot be used.
+    judgements: Vec<Judgement>,
+    /// How many manifests were checked.
+    checked: usize,
+    /// How many documents are of other kinds.
+    skipped: usize,
+    /// How many files cannot be used.
+    unusable: usize,
 }
 
-#[derive(Debug, Serialize)]
-struct Problem {
-    field: String,
-    reason: &'static str,
-    message: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Warning {
-    message: String,
-}
-
-/// Checks every document. 0: all are valid; 1: one is not. Unusable input is an error.
+/// Checks every document.
 pub fn run(args: &Args) -> Exit {
-    let old = documents::read(&args.old)?;
-    let judge = |document: &documents::Document| {
-        let kind = kind(&document.object)?;
-        let before = old.iter().find(|old| identity(&old.object) == identity(&document.object));
-        Some(judge(kind, document, before))
-    };
-    let judgements: Vec<Judgement> = documents::read(&args.files)?.iter().filter_map(judge).collect();
-    let mut out = std::io::stdout().lock();
-    match args.output {
-        Output::Human => print_human(&judgements, &mut out)?,
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&judgements)?)?,
-    }
-    let passes = |judgement: &Judgement| judgement.valid && (!args.strict || judgement.warnings.is_empty());
-    Ok(if judgements.iter().all(passes) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let old = documents::read(&args.old).usable()?;
+    let review = Review::of(documents::read(&args.files), &old, args.strict);
+    print(&review, args.output, io::stdout().lock())?;
+    human::print_unusable(&review, &mut anstream::stderr().lock())?;
+    Ok(review.exit_code(args.strict))
 }
 
-fn kind(object: &Value) -> Option<Kind> {
-    let (group, _) = object["apiVersion"].as_str()?.split_once('/')?;
-    let name = object["kind"].as_str()?;
-    let all = std::iter::once(Kind::Cluster).chain(ChildKind::ALL.map(Kind::Child));
-    (group == multigres_crds::GROUP).then_some(())?;
-    all.into_iter().find(|kind| kind_name(*kind) == name)
-}
-
-fn kind_name(kind: Kind) -> String {
-    match kind {
-        Kind::Cluster => MultigresCluster::kind(&()),
-        Kind::Child(ChildKind::TopoServer) => TopoServer::kind(&()),
-        Kind::Child(ChildKind::MultiAdmin) => MultiAdmin::kind(&()),
-        Kind::Child(ChildKind::MultiOrch) => MultiOrch::kind(&()),
-        Kind::Child(ChildKind::MultiCell) => MultiCell::kind(&()),
-        Kind::Child(ChildKind::MultiShard) => MultiShard::kind(&()),
-    }
-    .into_owned()
-}
-
-/// What makes two documents the same object.
-fn identity(object: &Value) -> [&Value; 3] {
-    [&object["kind"], &object["metadata"]["namespace"], &object["metadata"]["name"]]
-}
-
-fn judge(kind: Kind, document: &documents::Document, before: Option<&documents::Document>) -> Judgement {
-    let (new, old) = (&document.object, before.map(|before| &before.object));
-    let report = match kind {
-        Kind::Cluster => cluster(new, old),
-        Kind::Child(ChildKind::TopoServer) => child::<TopoServer>(new, old),
-        Kind::Child(ChildKind::MultiAdmin) => child::<MultiAdmin>(new, old),
-        Kind::Child(ChildKind::MultiOrch) => child::<MultiOrch>(new, old),
-        Kind::Child(ChildKind::MultiCell) => child::<MultiCell>(new, old),
-        Kind::Child(ChildKind::MultiShard) => child::<MultiShard>(new, old),
-    };
-    let report = report.unwrap_or_else(|cause| Report { errors: vec![cause], warnings: Vec::new() });
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let problem =
-        |cause: Cause| Problem { field: cause.field, reason: cause.reason.as_str(), message: cause.message };
-    Judgement {
-        file: document.file.clone(),
-        kind: kind_name(kind),
-        namespace: text(&new["metadata"]["namespace"]),
-        name: text(&new["metadata"]["name"]),
-        valid: report.errors.is_empty(),
-        errors: report.errors.into_iter().map(problem).collect(),
-        warnings: report.warnings.into_iter().map(|message| Warning { message }).collect(),
-    }
-}
-
-fn cluster(new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
-    let old = old.map(|old| defaulted(old, None));
-    let new = defaulted(new, old.as_deref());
-    let old = old
-        .as_deref()
-        .map(|old| Document::<MultigresCluster>::decode(old, Strictness::Offline))
-        .transpose()?;
-    let new = Document::<MultigresCluster>::decode(&new, Strictness::Offline)?;
-    let impact = Workloads { environment: Environment::default() };
-    Ok(validate::cluster(&new, old.as_ref(), &validate::Context { lookup: &Offline, impact: Some(&impact) }))
-}
-
-fn child<K: Child>(new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
-    let (new, old) = (new.to_string(), old.map(Value::to_string));
-    let old = old.as_deref().map(|old| Document::<K>::decode(old, Strictness::Offline)).transpose()?;
-    let new = Document::<K>::decode(&new, Strictness::Offline)?;
-    Ok(validate::child(&new, old.as_ref(), &validate::Context::OFFLINE))
-}
-
-/// The cluster as the mutating webhook would pass it on.
-fn defaulted(cluster: &Value, old: Option<&str>) -> String {
-    let raw = |json: String| RawValue::from_string(json).ok();
-    let (new, old) = (raw(cluster.to_string()), old.map(str::to_owned).and_then(raw));
-    let defaults = defaulting::cluster(&Object::read(new.as_deref()), &Object::read(old.as_deref()));
-    let mut cluster = cluster.clone();
-    // Additions only: there is no object that they do not fit. Were there one, it is judged as it was written.
-    let _ = json_patch::patch(&mut cluster, &defaults.patch);
-    cluster.to_string()
-}
-
-fn print_human(judgements: &[Judgement], out: &mut impl Write) -> std::io::Result<()> {
-    for judgement in judgements {
-        let Judgement { file, kind, name, .. } = judgement;
-        let verdict = if judgement.valid { "valid" } else { "invalid" };
-        writeln!(out, "{file}: {kind} {name:?} is {verdict}")?;
-        for Problem { field, message, .. } in &judgement.errors {
-            writeln!(out, "  error: {field}: {message}")?;
-        }
-        for Warning { message } in &judgement.warnings {
-            writeln!(out, "  warning: {message}")?;
-        }
+fn print(review: &Review, output: Output, mut out: StdoutLock<'static>) -> anyhow::Result<()> {
+    match output {
+        Output::Human => human::print(review, &mut anstream::AutoStream::auto(out))?,
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&review.judgements)?)?,
+        Output::Sarif => writeln!(out, "{}", serde_json::to_string_pretty(&sarif::log(review))?)?,
+        Output::Github => github::print(review, &mut out)?,
     }
     Ok(())
 }
+
+impl Review {
+    fn of(input: Input, old: &[Document], strict: bool) -> Self {
+        let Input { documents, unusable } = input;
+        let mut review = Self { unusable: unusable.len(), ..Self::default() };
+        for (index, document) in documents.iter().enumerate() {
+            match judge(document, &documents[..index], old, strict) {
+                Some(judgement) => review.judgements.push(judgement),
+                None => review.skipped += 1,
+            }
+        }
+        review.checked = review.judgements.len();
+        review.judgements.extend(unusable.into_iter().map(Judgement::unusable));
+        review
+    }
+
+    /// Whether there was nothing to check.
+    fn is_idle(&self) -> bool {
+        self.judgements.is_empty()
+    }
+
+    fn exit_code(&self, strict: bool) -> ExitCode {
+        if self.unusable > 0 {
+            ExitCode::from(UNUSABLE)
+        } else if self.judgements.iter().all(|judgement| judgement.valid) && !(strict && self.is_idle()) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -163,7 +163,7 @@ fn missing(request: &Request<'_>) -> Option<Cause> {
         _ => return None,
     };
     let message = format!("must be an object for {}", request.operation.as_str());
-    Some(Cause { reason: Reason::Required, field: field.to_owned(), message })
+    Some(Cause::new(Reason::Required, field, message))
 }
 
 fn not_served(request: &Request<'_>) -> Verdict {

@@ -275,7 +275,7 @@ fn instead(edits: &[Edit]) -> Option<String> {
 }
 
 fn forbidden(field: String, message: String) -> Cause {
-    Cause { reason: Reason::Forbidden, field, message }
+    Cause::new(Reason::Forbidden, field, message)
 }
 
 fn enumerate(fields: &[&str]) -> String {

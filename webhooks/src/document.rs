@@ -74,11 +74,8 @@ impl<'j, T: Resource<DynamicType = ()> + DeserializeOwned> Document<'j, T> {
             violations.push(violation);
         }
         let first = violations.into_iter().next().map(Cause::from);
-        Err(first.unwrap_or_else(|| Cause {
-            reason: Reason::Invalid,
-            field: String::new(),
-            message: "cannot be read as an object of this kind".to_owned(),
-        }))
+        Err(first
+            .unwrap_or_else(|| Cause::new(Reason::Invalid, "", "cannot be read as an object of this kind")))
     }
 }
 
@@ -120,12 +117,12 @@ pub fn shape<T: Resource<DynamicType = ()>>(new: &Document<'_, T>, old: Option<&
 
 impl From<Violation> for Cause {
     fn from(violation: Violation) -> Self {
-        Self { reason: violation.reason, field: violation.path.to_string(), message: violation.message }
+        Self::new(violation.reason, violation.path.to_string(), violation.message)
     }
 }
 
 fn unreadable(error: &serde_json::Error) -> Cause {
-    Cause { reason: Reason::Invalid, field: String::new(), message: format!("is not valid JSON: {error}") }
+    Cause::new(Reason::Invalid, "", format!("is not valid JSON: {error}"))
 }
 
 /// A value that the schema has nothing against, but that our types cannot hold.

@@ -71,10 +71,9 @@ impl<'a> Object<'a> {
     pub fn metadata(&self) -> Result<Metadata, Cause> {
         let Some(json) = self.metadata else { return Ok(Metadata::default()) };
         serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json.get())).map_err(
-            |error| Cause {
-                reason: Reason::TypeInvalid,
-                field: format!("metadata.{}", error.path()),
-                message: format!("cannot be read: {}", error.inner()),
+            |error| {
+                let field = format!("metadata.{}", error.path());
+                Cause::new(Reason::TypeInvalid, field, format!("cannot be read: {}", error.inner()))
             },
         )
     }

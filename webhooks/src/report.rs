@@ -10,7 +10,16 @@ pub struct Report {
     /// What is wrong, in document order. Empty: the object is valid.
     pub errors: Vec<Cause>,
     /// What the author should know, the most important first.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that is no ground for denial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The rule that says so; none of the consequences of a change, and of what the API server itself demands.
+    pub rule: Option<&'static str>,
+    /// What it says.
+    pub message: String,
 }
 
 /// One thing that is wrong, as in `details.causes` of a Kubernetes Status.
@@ -22,6 +31,8 @@ pub struct Cause {
     pub field: String,
     /// The problem and what to do about it; never repeats the field, which kubectl prints before it.
     pub message: String,
+    /// The rule that is broken; none where the API server itself would refuse.
+    pub rule: Option<&'static str>,
 }
 
 /// Kinds of problems (`k8s.io/apimachinery/pkg/apis/meta/v1`, `CauseType`).
@@ -53,6 +64,13 @@ impl Reason {
             Self::TypeInvalid => "FieldValueTypeInvalid",
             Self::NotFound => "FieldValueNotFound",
         }
+    }
+}
+
+impl Cause {
+    /// What the API server itself would say.
+    pub fn new(reason: Reason, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason, field: field.into(), message: message.into(), rule: None }
     }
 }
 

@@ -112,7 +112,7 @@ fn status(subject: Subject, denial: Denial) -> Status {
     }
 }
 
-fn status_cause(Cause { reason, field, message }: Cause) -> StatusCause {
+fn status_cause(Cause { reason, field, message, .. }: Cause) -> StatusCause {
     StatusCause { reason: Some(reason.as_str().to_owned()), field: Some(field), message: Some(message) }
 }
 
@@ -161,11 +161,7 @@ mod tests {
     }
 
     fn cause(index: usize) -> Cause {
-        Cause {
-            reason: Reason::NotFound,
-            field: format!("spec.cells[{index}]"),
-            message: "is unknown; add it".to_owned(),
-        }
+        Cause::new(Reason::NotFound, format!("spec.cells[{index}]"), "is unknown; add it")
     }
 
     fn invalid(errors: usize) -> Value {

@@ -202,7 +202,7 @@ fn undecodable(body: &[u8], error: &serde_json::Error) -> Undecodable {
     let field = serde_path_to_error::deserialize::<_, Review<'_>>(deserializer)
         .err()
         .map_or_else(String::new, |error| error.path().to_string());
-    let cause = Cause { reason: Reason::TypeInvalid, field, message: format!("cannot be read: {error}") };
+    let cause = Cause::new(Reason::TypeInvalid, field, format!("cannot be read: {error}"));
     let subject = Subject {
         kind: read::<GroupKind<'_>>(request.kind).map(|kind| kind.kind.into_owned()).unwrap_or_default(),
         name: read(request.name).unwrap_or_default(),

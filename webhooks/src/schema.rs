@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 use crate::path::FieldPath;
 
 pub(crate) use violations::step;
-pub use violations::{Origin, Violation};
+pub use violations::{Origin, UNKNOWN_FIELD, Violation};
 
 /// Whether unknown fields are violations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -42,7 +42,7 @@ use crate::document::{self, Document, Shape};
 use crate::impact::Impact;
 use crate::lookup::{Lookup, Offline};
 use crate::path::{Path, PathSet, in_document_order};
-use crate::report::{Report, shorten};
+use crate::report::{Report, Warning, shorten};
 use fields::{Field, Fields};
 use findings::{Fingerprint, Located};
 
@@ -364,7 +364,7 @@ impl Verdict {
         &mut self,
         found: Findings,
         before: impl FnOnce() -> Option<HashSet<Fingerprint>>,
-    ) -> Vec<String> {
+    ) -> Vec<Warning> {
         let before = if found.errors.is_empty() { None } else { before() }.unwrap_or_default();
         for finding in found.errors {
             if self.spoken_of.covers(&finding.located.path) {
@@ -378,13 +378,16 @@ impl Verdict {
     }
 
     /// Errors in document order; then consequences, what was wrong before, and advice.
-    fn report<T>(self, new: &Document<'_, T>, consequences: Vec<String>, advice: Vec<String>) -> Report {
+    fn report<T>(self, new: &Document<'_, T>, consequences: Vec<String>, advice: Vec<Warning>) -> Report {
+        let consequences = consequences.into_iter().map(|message| Warning { rule: None, message });
         if self.errors.is_empty() && self.kept.is_empty() {
             return Report { errors: Vec::new(), warnings: fitting(consequences, advice) };
         }
         let written = new.written();
         let causes = |located| in_document_order(located, &written, |located: &Located| &located.path);
-        let kept = causes(self.kept).into_iter().map(|kept| format!("{}", kept.cause));
+        let kept = causes(self.kept)
+            .into_iter()
+            .map(|Located { cause, .. }| Warning { rule: cause.rule, message: cause.to_string() });
         Report {
             errors: causes(self.errors).into_iter().map(|located| located.cause).collect(),
             warnings: fitting(consequences, kept.chain(advice)),
@@ -392,6 +395,7 @@ impl Verdict {
     }
 }
 
-fn fitting(first: Vec<String>, then: impl IntoIterator<Item = String>) -> Vec<String> {
-    first.into_iter().chain(then).map(|warning| shorten(&warning, Report::MAX_WARNING)).collect()
+fn fitting(first: impl Iterator<Item = Warning>, then: impl IntoIterator<Item = Warning>) -> Vec<Warning> {
+    let fit = |Warning { rule, message }| Warning { rule, message: shorten(&message, Report::MAX_WARNING) };
+    first.chain(then).map(fit).collect()
 }

@@ -101,7 +101,8 @@ impl Verdict {
             errors if errors.is_empty() => Self::allow(decided_by),
             errors => Self::deny(decided_by, Denial::Invalid(errors)),
         };
-        Self { warnings: report.warnings, ..verdict }
+        let warnings = report.warnings.into_iter().map(|warning| warning.message).collect();
+        Self { warnings, ..verdict }
     }
 
     /// Whether the request goes on.

@@ -130,7 +130,7 @@ proptest! {
         for cause in &report.errors {
             prop_assert!(!cause.message.is_empty() && !cause.message.starts_with(&cause.field), "{:?}", cause);
         }
-        prop_assert!(report.warnings.iter().all(|warning| warning.chars().count() <= Report::MAX_WARNING));
+        prop_assert!(report.warnings.iter().all(|warning| warning.message.chars().count() <= Report::MAX_WARNING));
     }
 
     /// What is stored stays editable: nothing that was wrong before is an error now.

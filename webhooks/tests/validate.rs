@@ -46,11 +46,14 @@ fn the_proposals_samples_are_admitted() {
         let report = judge(&serde_saphyr::from_str(sample).unwrap(), None, &Context::OFFLINE);
         assert_eq!(report.errors, []);
         assert!(
-            report.warnings.iter().all(|warning| warning.chars().count() <= 120),
+            report.warnings.iter().all(|warning| warning.message.chars().count() <= 120),
             "{:#?}",
             report.warnings
         );
-        assert!(report.warnings[0].contains("pgctld") && report.warnings[0].contains("pgBackRest"));
+        assert!(
+            report.warnings[0].message.contains("pgctld")
+                && report.warnings[0].message.contains("pgBackRest")
+        );
     }
 }
 
@@ -110,7 +113,10 @@ fn what_was_wrong_before_is_a_warning() {
     let elsewhere = edited(old.clone(), &[("/spec/paused", json!(true))]);
     let report = judge(&elsewhere, Some(&old), &Context::OFFLINE);
     assert_eq!(report.errors, []);
-    assert!(report.warnings[0].starts_with("spec.databases.templates[0].name: \"Users\""), "{report:?}");
+    assert!(
+        report.warnings[0].message.starts_with("spec.databases.templates[0].name: \"Users\""),
+        "{report:?}"
+    );
 
     let otherwise = edited(old.clone(), &[("/spec/databases/templates/0/name", json!("USERS"))]);
     assert_eq!(
@@ -157,8 +163,8 @@ fn consequences_come_first() {
     }
     let cx = Context { impact: Some(&Restart), ..Context::OFFLINE };
     let paused = edited(sample(), &[("/spec/paused", json!(true))]);
-    assert_eq!(judge(&paused, Some(&sample()), &cx).warnings[0], "users_db/0-inf: 6 pods restart");
-    assert!(judge(&paused, None, &cx).warnings.iter().all(|warning| !warning.contains("restart")));
+    assert_eq!(judge(&paused, Some(&sample()), &cx).warnings[0].message, "users_db/0-inf: 6 pods restart");
+    assert!(judge(&paused, None, &cx).warnings.iter().all(|warning| !warning.message.contains("restart")));
 }
 
 #[test]

@@ -29,9 +29,9 @@ pub fn validate(kind: ChildKind, request: &Request<'_>, admission: &Admission) -
     if !writes_spec(request) {
         return Verdict { warnings, ..Verdict::allow(RuleGroup::ChildProtection) };
     }
-    let mut report = (Rules::of(kind).judge)(request, &admission.rules());
-    report.warnings.splice(..0, warnings);
-    Verdict::judge(RuleGroup::Child, report)
+    let mut verdict = Verdict::judge(RuleGroup::Child, (Rules::of(kind).judge)(request, &admission.rules()));
+    verdict.warnings.splice(..0, warnings);
+    verdict
 }
 
 fn writes_spec(request: &Request<'_>) -> bool {

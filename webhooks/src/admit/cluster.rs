@@ -51,7 +51,7 @@ pub fn delete(old: &Object<'_>) -> Verdict {
     let message =
         format!("MultigresCluster {:?} is protected from deletion: set {field} to false first", old.name());
     let cause_message = "is true: set it to false before the cluster is deleted".to_owned();
-    let causes = vec![Cause { reason: Reason::Forbidden, field, message: cause_message }];
+    let causes = vec![Cause::new(Reason::Forbidden, field, cause_message)];
     Verdict::deny(RuleGroup::DeletionProtection, Denial::Forbidden { message, causes })
 }
 

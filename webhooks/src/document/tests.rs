@@ -9,7 +9,7 @@ const CELLS: &str = "/spec/cells/templates";
 
 fn causes(shape: Vec<Violation>) -> Vec<String> {
     let cause = |violation| {
-        let Cause { reason, field, message } = Cause::from(violation);
+        let Cause { reason, field, message, .. } = Cause::from(violation);
         format!("{} {field}: {message}", reason.as_str())
     };
     shape.into_iter().map(cause).collect()

@@ -18,6 +18,9 @@ use super::{items, list_key, property};
 use crate::path::FieldPath;
 use crate::report::{self, Reason};
 
+/// What is said of a field that the schema does not have.
+pub const UNKNOWN_FIELD: &str = "unknown field";
+
 /// Something that the API server itself would refuse.
 #[derive(Clone, Debug)]
 pub struct Violation {
@@ -159,7 +162,7 @@ fn explain(error: &ValidationError<'_>, path: &FieldPath) -> Vec<(u8, Violation)
             vec![(0, of_field(name, Reason::Required, "Required value", true))]
         }
         ValidationErrorKind::AdditionalProperties { unexpected } => {
-            let unknown = |name: &String| (3, of_field(name, Reason::Invalid, "unknown field", false));
+            let unknown = |name: &String| (3, of_field(name, Reason::Invalid, UNKNOWN_FIELD, false));
             unexpected.iter().map(unknown).collect()
         }
         ValidationErrorKind::MaxLength { limit } => {

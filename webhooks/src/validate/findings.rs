@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 
 use crate::path::{FieldPath, PathSet};
-use crate::report::{Cause, Reason};
+use crate::report::{Cause, Reason, Warning};
 use crate::schema::Violation;
 
 /// Something that is wrong, and where.
@@ -41,7 +41,7 @@ impl Finding {
 #[derive(Debug, Default)]
 pub struct Findings {
     pub(super) errors: Vec<Finding>,
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Warning>,
 }
 
 impl Findings {
@@ -76,7 +76,7 @@ impl Reporter<'_> {
         let is_known = self.unknown.is_empty() || !self.unknown.touches(&path);
         let is_repeated = |found: &Finding| found.rule == self.rule && found.located.path == path;
         if is_known && !self.findings.errors.last().is_some_and(is_repeated) {
-            let cause = Cause { reason, field: path.to_string(), message: message.into() };
+            let cause = Cause { rule: Some(self.rule), ..Cause::new(reason, path.to_string(), message) };
             let located = Located { path, cause };
             self.findings.errors.push(Finding { located, rule: self.rule, offending: offending.to_string() });
         }
@@ -84,6 +84,6 @@ impl Reporter<'_> {
 
     /// Something that the author should know, in at most 120 characters.
     pub fn warn(&mut self, message: impl Into<String>) {
-        self.findings.warnings.push(message.into());
+        self.findings.warnings.push(Warning { rule: Some(self.rule), message: message.into() });
     }
 }

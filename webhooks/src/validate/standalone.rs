@@ -361,7 +361,8 @@ mod tests {
                 ChildKind::MultiShard => super::super::child(&decode::<MultiShard>(&text), None, &cx),
                 _ => super::super::child(&decode::<MultiOrch>(&text), None, &cx),
             };
-            report.warnings.into_iter().filter(|warning| warning.contains("no MultiCell")).collect::<Vec<_>>()
+            let messages = report.warnings.into_iter().map(|warning| warning.message);
+            messages.filter(|message| message.contains("no MultiCell")).collect::<Vec<_>>()
         };
         let of = |cell: &str| {
             format!("there is no MultiCell of cell {cell:?} in cluster \"example-multigres-cluster\" yet")

@@ -24,7 +24,7 @@ pub fn found(id: &str, new: &Value, old: Option<&Value>, lookup: &dyn Lookup) ->
     let errors = found.errors.into_iter().map(|finding| finding.located.cause);
     let errors =
         errors.map(|cause| format!("{} {}", &cause.reason.as_str()["FieldValue".len()..], cause.field));
-    errors.chain(found.warnings).collect()
+    errors.chain(found.warnings.into_iter().map(|warning| warning.message)).collect()
 }
 
 /// What a rule finds in the small cluster after edits.

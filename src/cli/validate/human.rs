@@ -1,0 +1,77 @@
+//! For people: each finding with the line that it is in.
+
+use std::io::{self, Write};
+
+use annotate_snippets::{AnnotationKind, Group, Level as Title, Origin, Renderer, Snippet};
+
+use super::Review;
+use super::judgement::{Finding, Judgement, Level};
+use crate::cli::documents::File;
+
+/// Everything that was found, and a summary.
+pub fn print(review: &Review, out: &mut impl Write) -> io::Result<()> {
+    print_findings(review.judgements.iter().filter(|judgement| !judgement.is_unusable()), out)?;
+    if review.is_idle() { Ok(()) } else { writeln!(out, "{}", summary(review)) }
+}
+
+/// What keeps input from being used, which nobody is to overlook in whatever else is printed.
+pub fn print_unusable(review: &Review, out: &mut impl Write) -> io::Result<()> {
+    print_findings(review.judgements.iter().filter(|judgement| judgement.is_unusable()), out)?;
+    if review.is_idle() { writeln!(out, "warning: {}", summary(review)) } else { Ok(()) }
+}
+
+/// In colours, which the stream takes out where they do not belong.
+fn print_findings<'j>(
+    judgements: impl Iterator<Item = &'j Judgement>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let renderer = Renderer::styled();
+    for judgement in judgements {
+        for finding in judgement.findings() {
+            writeln!(out, "{}\n", renderer.render(&[group(&finding, &judgement.file)]))?;
+        }
+    }
+    Ok(())
+}
+
+fn group<'f>(finding: &Finding<'f>, file: &'f File) -> Group<'f> {
+    let title = match finding.level {
+        Level::Error => Title::ERROR,
+        Level::Warning => Title::WARNING,
+    };
+    let title = title.primary_title(finding.message.to_string()).id(finding.id);
+    let Some(span) = finding.span else { return title.element(Origin::path(file.name.as_str())) };
+    let mark = AnnotationKind::Primary.span(span.bytes.clone());
+    title.element(Snippet::source(file.text.as_str()).path(file.name.as_str()).annotation(mark))
+}
+
+/// How much was checked, and what came of it.
+fn summary(review: &Review) -> String {
+    let mut summary = match review.checked {
+        0 => format!("nothing checked, since there is no manifest of {}", multigres_crds::GROUP),
+        checked => format!("{} checked: {}", count(checked, "manifest"), verdict(review)),
+    };
+    for (number, thing, what) in
+        [(review.skipped, "document", "of other kinds skipped"), (review.unusable, "file", "not usable")]
+    {
+        if number > 0 {
+            summary.extend(["; ", &count(number, thing), " ", what]);
+        }
+    }
+    summary
+}
+
+fn verdict(review: &Review) -> String {
+    let checked = || review.judgements.iter().filter(|judgement| !judgement.is_unusable());
+    let of = |level| checked().flat_map(Judgement::findings).filter(|finding| finding.level == level).count();
+    match (of(Level::Error), of(Level::Warning)) {
+        (0, 0) => "no errors, no warnings".to_owned(),
+        (errors, 0) => count(errors, "error"),
+        (0, warnings) => count(warnings, "warning"),
+        (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
+    }
+}
+
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
