@@ -414,11 +414,8 @@ mod tests {
                 k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
             ),
         };
-        let progressing = Condition {
-            type_: "Progressing".to_owned(),
-            reason: "Creating".to_owned(),
-            ..stalled.clone()
-        };
+        let progressing =
+            Condition { type_: "Progressing".to_owned(), reason: "Creating".to_owned(), ..stalled.clone() };
         view.cells[0].status.as_mut().unwrap().conditions.extend([stalled, progressing]);
         assert_eq!(said(&view, "Stalled"), (Truth::True, "NameTaken"));
         assert_eq!(said(&view, "Progressing"), (Truth::True, "Creating"));

@@ -53,8 +53,7 @@ static KUBERNETES_MODULE: Module = module!("k8s", KUBERNETES_VERSION);
 static KWOK_MODULE: Module = module!("kwok", STRIPPED);
 static COREDNS_MODULE: Module = module!("coredns", STRIPPED);
 static MULTIGRES_MODULE: Module = module!("multigres", STRIPPED);
-static GITOPS_MODULE: Module =
-    module!("gitops", STRIPPED, "main.go", "argocd.go", "flux.go", "health.go");
+static GITOPS_MODULE: Module = module!("gitops", STRIPPED, "main.go", "argocd.go", "flux.go", "health.go");
 
 /// A program the testbed runs.
 #[derive(Debug)]
