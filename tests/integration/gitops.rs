@@ -22,11 +22,15 @@ pub struct Answer {
 
 /// Has a tool do something with some objects; an answer for each, in the same order.
 pub async fn ask(kubectl: Kubectl, what: &[&str], objects: &[Value]) -> Vec<Answer> {
-    let input: String = objects.iter().map(|object| format!("{object}\n")).collect();
-    let said = kubectl.with_program(&binaries::GITOPS).must_with_stdin(what, &input).await.unwrap();
+    let said = kubectl.with_program(&binaries::GITOPS).must_with_stdin(what, &stream(objects)).await.unwrap();
     let answers: Vec<Answer> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(answers.len(), objects.len());
     answers
+}
+
+/// Objects one after the other, as every client reads them.
+pub fn stream(objects: &[Value]) -> String {
+    objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// What GitOps tools and Helm write on the objects that they make, by which they know them again.

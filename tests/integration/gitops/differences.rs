@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use testbed::Options;
 use tokio::sync::OnceCell;
 
-use super::{ask, tracked};
+use super::{ask, stream, tracked};
 use crate::installation::{Installation, eventually};
 use crate::samples::PROPOSAL;
 
@@ -121,9 +121,8 @@ fn names(object: &Value) -> (&str, &str) {
 
 impl Tool {
     async fn kubectl_diff(&self, manifests: &[Value]) -> (Option<i32>, String) {
-        let input: String = manifests.iter().map(|manifest| format!("---\n{manifest}\n")).collect();
         let kubectl = installation().await.control_plane.kubectl();
-        let output = kubectl.run_with_stdin(self.kubectl_diff, &input).await.unwrap();
+        let output = kubectl.run_with_stdin(self.kubectl_diff, &stream(manifests)).await.unwrap();
         (output.status.code(), output.stdout + &output.stderr)
     }
 
@@ -185,13 +184,10 @@ impl Tool {
 
     /// Namespaces for manifests, all at once.
     async fn make_room(&self, manifests: &[Value]) {
-        let namespace = |manifest| {
-            let name = names(manifest).0;
-            format!("---\n{}\n", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
-        };
-        let input: String = manifests.iter().map(namespace).collect();
+        let namespace = |manifest| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": names(manifest).0}});
+        let namespaces: Vec<Value> = manifests.iter().map(namespace).collect();
         let kubectl = installation().await.control_plane.kubectl();
-        kubectl.must_with_stdin(["create", "-f", "-"], &input).await.unwrap();
+        kubectl.must_with_stdin(["create", "-f", "-"], &stream(&namespaces)).await.unwrap();
     }
 
     async fn assert_leaves_no_difference(&self) {
