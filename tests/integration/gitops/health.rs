@@ -169,7 +169,10 @@ async fn of_real_objects() {
 
     let pause = |paused| format!(r#"{{"spec":{{"paused":{paused}}}}}"#);
     namespace.must(&["patch", "multigrescluster", "small", "--type=merge", "-p", &pause(true)]).await;
-    namespace.until("multigrescluster", "small", "paused", is("Paused", "True", "Paused")).await;
+    // First its children are told, and have to look at it.
+    let paused =
+        |object: &Value| is("Paused", "True", "Paused")(object) && is("Ready", "True", "Ready")(object);
+    namespace.until("multigrescluster", "small", "paused", paused).await;
     assert_eq!(health_in(&namespace).await, expected("Current", "Suspended"));
     namespace.must(&["patch", "multigrescluster", "small", "--type=merge", "-p", &pause(false)]).await;
 
