@@ -16,19 +16,33 @@ impl Events {
 
     /// Tells of something that went as it should.
     pub async fn normal(&self, about: &ObjectReference, reason: &str, action: &str, note: String) {
-        self.publish(EventType::Normal, about, reason, action, note).await;
+        self.publish(EventType::Normal, about, None, reason, action, note).await;
+    }
+
+    /// Tells of something that went as it should with one of the pods of what it is about.
+    pub async fn of_pod(&self, about: &ObjectReference, pod: &str, reason: &str, action: &str, note: String) {
+        let pod = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: Some(pod.to_owned()),
+            namespace: about.namespace.clone(),
+            ..ObjectReference::default()
+        };
+        self.publish(EventType::Normal, about, Some(pod), reason, action, note).await;
     }
 
     /// Tells of something that a person should look at.
     pub async fn warning(&self, about: &ObjectReference, reason: &str, action: &str, note: String) {
-        self.publish(EventType::Warning, about, reason, action, note).await;
+        self.publish(EventType::Warning, about, None, reason, action, note).await;
     }
 
-    /// Events are told as well as can be: a lost one changes nothing.
+    /// Events are told as well as can be: a lost one changes nothing. Those that differ in their notes alone are
+    /// counted as one, which keeps the first note; so what happens to one pod after the other has to name the pod.
     async fn publish(
         &self,
         type_: EventType,
         about: &ObjectReference,
+        secondary: Option<ObjectReference>,
         reason: &str,
         action: &str,
         note: String,
@@ -39,7 +53,7 @@ impl Events {
             reason: reason.to_owned(),
             note: Some(note),
             action: action.to_owned(),
-            secondary: None,
+            secondary,
         };
         if let Err(error) = self.0.publish(&event, about).await {
             tracing::warn!(reason, %error, "an event was lost");

@@ -103,6 +103,11 @@ impl Shard<'_> {
         self.pool_base(pool) + "-pg"
     }
 
+    /// Name of the pod of an instance, and of the Service that gives it an address which outlives the pod.
+    pub fn instance(&self, pool: &str, ordinal: i32) -> String {
+        format!("{}-{ordinal}", self.pool(pool))
+    }
+
     /// Name of a pool's headless Service.
     pub fn pool_headless(&self, pool: &str) -> String {
         self.pool_base(pool) + "-pg-headless"

@@ -1,14 +1,16 @@
 //! `MultiShard`: a StatefulSet of PostgreSQL instances per pool, and what the pools of a shard share.
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServicePort};
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use multigres_crds::labels::{self, Labels};
 use multigres_crds::names;
 use multigres_crds::v1alpha1::{MultiShard, MultiShardSpec, ShardPool};
 
-use super::object::{headless_service, metadata, one_may_be_missing, selector, service_port};
+use super::object::{
+    also_not_ready, headless_service, metadata, one_may_be_missing, selector, service, service_port,
+};
 use super::pooler::{self, Pooler};
 use super::ports::{POOLER_GRPC, POOLER_HTTP, POSTGRES};
 use super::{Build, Environment, Manifest, Ownership, volume};
@@ -23,6 +25,7 @@ impl Build for MultiShard {
         for pool in &self.spec.pools {
             let pool = Pool::of(&shard, pool);
             manifests.push(Manifest::new(&pool.service()));
+            manifests.extend(pool.instance_services());
             manifests.push(Manifest::new(&pool.stateful_set(env)));
         }
         manifests
@@ -45,6 +48,14 @@ pub fn shard_names(spec: &MultiShardSpec) -> names::Shard<'_> {
         table_group: &spec.table_group,
         shard: &spec.shard,
     }
+}
+
+/// Label of every pod of a StatefulSet.
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+
+fn ports() -> Vec<ServicePort> {
+    let ports = [("http", POOLER_HTTP), ("grpc", POOLER_GRPC), ("postgres", POSTGRES)];
+    ports.into_iter().map(|(name, port)| service_port(name, port, port)).collect()
 }
 
 struct Shard<'a> {
@@ -110,11 +121,23 @@ impl<'a> Pool<'a> {
         metadata(name, &self.shard.namespace, self.labels.object())
     }
 
+    /// What a StatefulSet needs to name its pods.
     fn service(&self) -> Service {
-        let ports = [("http", POOLER_HTTP), ("grpc", POOLER_GRPC), ("postgres", POSTGRES)];
-        let ports = ports.into_iter().map(|(name, port)| service_port(name, port, port)).collect();
         let metadata = self.metadata(self.shard.names().pool_headless(&self.spec.name));
-        headless_service(metadata, self.identity.selector(), ports)
+        headless_service(metadata, self.identity.selector(), ports())
+    }
+
+    /// One Service for each instance, whose address stays when its pod is replaced. Orchestrators and gateways look up
+    /// a name again no sooner than 30 s after the last time (grpc-go's `MinResolutionInterval`): for as long they would
+    /// go on calling the pod that is gone.
+    fn instance_services(&self) -> impl Iterator<Item = Manifest> {
+        (0..self.spec.replicas).map(|ordinal| {
+            let name = self.shard.names().instance(&self.spec.name, ordinal);
+            let mut selector = self.identity.selector();
+            selector.insert(POD_NAME.to_owned(), name.clone());
+            let service = service(self.metadata(name), selector, ports());
+            Manifest::new(&also_not_ready(service))
+        })
     }
 
     fn stateful_set(&self, env: &Environment) -> StatefulSet {

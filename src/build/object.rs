@@ -50,16 +50,17 @@ pub fn service(metadata: ObjectMeta, selector: StringMap, ports: Vec<ServicePort
     Service { metadata, spec: Some(spec), status: None }
 }
 
-/// A Service that gives each pod a DNS name. Also to pods that are not ready: members find each other before they
-/// serve.
+/// A Service that gives each pod a DNS name.
 pub fn headless_service(metadata: ObjectMeta, selector: StringMap, ports: Vec<ServicePort>) -> Service {
-    let mut service = service(metadata, selector, ports);
-    service.spec = service.spec.map(|spec| ServiceSpec {
-        cluster_ip: Some("None".to_owned()),
-        publish_not_ready_addresses: Some(true),
-        ..spec
-    });
+    let mut service = also_not_ready(service(metadata, selector, ports));
+    service.spec = service.spec.map(|spec| ServiceSpec { cluster_ip: Some("None".to_owned()), ..spec });
     service
+}
+
+/// The Service, also for pods that are not ready: members find each other before they serve.
+pub fn also_not_ready(service: Service) -> Service {
+    let spec = service.spec.map(|spec| ServiceSpec { publish_not_ready_addresses: Some(true), ..spec });
+    Service { spec, ..service }
 }
 
 /// A port of a Service, and the port of the pods behind it.

@@ -121,13 +121,8 @@ impl<'a> Pooler<'a> {
 
     fn multipooler(&self) -> Container {
         let names = shard_names(self.shard);
-        // By name, not by address: gateways do not follow a pooler to another address.
-        let hostname = format!(
-            "$(POD_NAME).{}.{}.svc.{}",
-            names.pool_headless(&self.pool.name),
-            self.namespace,
-            self.env.cluster_domain
-        );
+        // Its Service, not its pod: gateways do not follow a pooler to another address.
+        let hostname = format!("$(POD_NAME).{}.svc.{}", self.namespace, self.env.cluster_domain);
         let args = vec![
             format!("--cell={}", self.pool.cell),
             format!("--database={}", self.shard.database),

@@ -91,7 +91,7 @@ async fn recover(cx: Arc<Context>, leader: Leader, pod: ObjectKey) {
             format!("Pod {}, which leads, ends; multiorch is asked for another leader at once", pod.name);
         // Told while it is done: nobody is kept waiting for an event.
         let about = shard.object_ref(&());
-        let told = cx.events.normal(&about, "FailoverTriggered", "Failover", note);
+        let told = cx.events.of_pod(&about, &pod.name, "FailoverTriggered", "Failover", note);
         tokio::join!(call(&cx, &shard, &leader, &pod), told);
     }
     let mut state = cx.failovers.state();

@@ -120,7 +120,7 @@ fn unreadable(key: &str, source: Malformed) -> Error {
 
 async fn see(global: &Access, shard: &MultiShardSpec) -> Roles {
     let (sightings, unseen) = sightings(global, shard).await;
-    roles(&sightings, unseen)
+    roles(&sightings, unseen, shard.durability_policy)
 }
 
 /// Asks every cell for its poolers of the shard, and those for their status; tells also what could not be asked. A cell

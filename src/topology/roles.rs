@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use multigres_crds::v1alpha1::Truth;
+use multigres_crds::v1alpha1::{DurabilityPolicy, Truth};
 
 use super::cohort::Leader;
 use super::poolers::{PoolerStatus, PostgresStatus, RuleNumber, ShardRule, StatusResponse};
@@ -16,8 +16,8 @@ use super::records::{Id, Multipooler, PoolerType, ServingStatus};
 pub struct Roles {
     /// The pod of the primary.
     pub primary: Option<String>,
-    /// Whether that primary serves writes. Where none was seen: false if every pooler was seen and none could, else
-    /// unknown.
+    /// Whether that primary serves writes, and somebody acknowledges them. Where none was seen: false if every pooler
+    /// was seen and none could, else unknown.
     pub serving_writes: Truth,
     /// The poolers that are registered, by pod.
     pub members: BTreeMap<String, Member>,
@@ -115,7 +115,11 @@ impl Sighting {
 }
 
 /// The roles in a shard, and what else could not be asked about it.
-pub fn roles(sightings: &[Sighting], unseen: impl IntoIterator<Item = String>) -> Roles {
+pub fn roles(
+    sightings: &[Sighting],
+    unseen: impl IntoIterator<Item = String>,
+    durability: DurabilityPolicy,
+) -> Roles {
     let missing = sightings.iter().filter(|sighting| sighting.is_missing());
     let missing = missing.map(|sighting| format!("pooler {}", sighting.record.pod()));
     let mut unseen: Vec<String> = unseen.into_iter().chain(missing).collect();
@@ -123,7 +127,8 @@ pub fn roles(sightings: &[Sighting], unseen: impl IntoIterator<Item = String>) -
 
     let leader = leader(sightings);
     let serving_writes = match leader {
-        Some(leader) => leader.serves_writes().into(),
+        Some(leader) if leader.serves_writes() => acknowledged(leader, sightings, durability),
+        Some(_) => Truth::False,
         // One may take writes and not be able, or not be in time, to prove that it leads.
         None if !unseen.is_empty() || sightings.iter().any(Sighting::serves_writes) => Truth::Unknown,
         None => Truth::False,
@@ -134,6 +139,22 @@ pub fn roles(sightings: &[Sighting], unseen: impl IntoIterator<Item = String>) -
         members: members(sightings, leader),
         unseen,
     }
+}
+
+/// Whether anybody acknowledges what a leader writes: by every policy a commit waits for a second copy, which a member
+/// of its cohort makes.
+fn acknowledged(leader: &Sighting, sightings: &[Sighting], durability: DurabilityPolicy) -> Truth {
+    let id = leader.id();
+    let counts =
+        |member: &&Id| **member != id && (durability == DurabilityPolicy::AtLeast2 || member.cell != id.cell);
+    let cohort = leader.rule().map_or(&[][..], |rule| &rule.cohort_members);
+    let makes_copies = |member: &Id| match sightings.iter().find(|sighting| sighting.id() == *member) {
+        Some(sighting) if sighting.answer.is_some() => sighting.streams().into(),
+        Some(sighting) if !sighting.is_missing() => Truth::False,
+        _ => Truth::Unknown,
+    };
+    let copies: Vec<Truth> = cohort.iter().filter(counts).map(makes_copies).collect();
+    [Truth::True, Truth::Unknown].into_iter().find(|truth| copies.contains(truth)).unwrap_or(Truth::False)
 }
 
 /// The leader, with what it leads by.

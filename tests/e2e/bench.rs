@@ -84,6 +84,16 @@ impl Bench {
             &["get", "multigrescluster,multishard", "-A", "-o", "yaml"],
             &[
                 "-n",
+                "multigres",
+                "logs",
+                "-l",
+                "multigres.com/component in (multiorch, multipooler)",
+                "--all-containers",
+                "--prefix",
+                "--tail=150",
+            ],
+            &[
+                "-n",
                 "multigres-system",
                 "logs",
                 "-l",

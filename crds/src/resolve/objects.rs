@@ -89,7 +89,11 @@ fn each_of_database(
             }
             for (index, pool) in source.pools.iter().enumerate() {
                 let mut of_pool = |kind, name| f(Source::Pool { database, group, pool: index }, kind, name);
-                of_pool("StatefulSet", shard.pool(&pool.name));
+                let set = shard.pool(&pool.name);
+                for ordinal in 0..pool.member.replicas() {
+                    of_pool("Service", format!("{set}-{ordinal}"));
+                }
+                of_pool("StatefulSet", set);
                 of_pool("Service", shard.pool_headless(&pool.name));
             }
         }

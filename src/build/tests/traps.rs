@@ -1,6 +1,6 @@
 //! What Multigres' programs need of a pod and do not forgive, one test per need.
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use multigres_crds::v1alpha1::{ExternalTopoServer, MultiShard};
@@ -291,12 +291,22 @@ fn a_pod_is_ready_when_postgresql_accepts_connections() {
 }
 
 #[test]
-fn poolers_are_known_by_name() {
-    for set in both().iter().flat_map(|manifests| pools(manifests)) {
-        let spec = set.spec.unwrap();
-        let pod = spec.template.spec.unwrap();
-        let host = arg(container(&pod, "multipooler"), "hostname").unwrap();
-        assert_eq!(host, format!("$(POD_NAME).{}.multigres.svc.cluster.local", spec.service_name.unwrap()));
+fn poolers_are_known_by_an_address_that_stays() {
+    for manifests in both() {
+        let services: Vec<Service> = all("Service", &manifests);
+        for set in pools(&manifests) {
+            let (name, spec) = (set.metadata.name.unwrap(), set.spec.unwrap());
+            let pod = spec.template.spec.unwrap();
+            let host = arg(container(&pod, "multipooler"), "hostname");
+            assert_eq!(host, Some("$(POD_NAME).multigres.svc.cluster.local"));
+            for pod in (0..spec.replicas.unwrap()).map(|ordinal| format!("{name}-{ordinal}")) {
+                let service = services.iter().find(|service| service.metadata.name.as_ref() == Some(&pod));
+                let service = service.unwrap().spec.as_ref().unwrap();
+                assert_eq!(service.selector.as_ref().unwrap()["statefulset.kubernetes.io/pod-name"], pod);
+                assert_eq!(service.publish_not_ready_addresses, Some(true));
+                assert_eq!(service.cluster_ip, None);
+            }
+        }
     }
 }
 

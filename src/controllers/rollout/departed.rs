@@ -23,7 +23,7 @@ pub async fn part_with_departed(shard: &MultiShard, cx: &Context, roles: &Roles)
         match cx.topology.remove_pooler(&global, &shard.spec, &id).await {
             Ok(()) => {
                 let note = format!("The pooler of pod {pod} was removed from the topology");
-                cx.events.normal(&shard.object_ref(&()), "PoolerRemoved", "Rollout", note).await;
+                cx.events.of_pod(&shard.object_ref(&()), &pod, "PoolerRemoved", "Rollout", note).await;
             }
             Err(error) => tracing::warn!(pod, %error, "not removed from the topology"),
         }

@@ -144,9 +144,22 @@ impl Instances {
         self.shard.pools.iter().map(of_pool).sum()
     }
 
-    /// Objects of pools that are no longer wanted and still have instances.
+    /// Objects that are no longer wanted, of pools and instances that are still there.
     pub fn kept(&self) -> Vec<ObjectKey> {
-        self.leftovers.clone()
+        let namespace = self.pools.keys().next().map(|set| set.namespace.as_str()).unwrap_or_default();
+        let service = |pod: String| ObjectKey::new("Service", namespace, &pod);
+        self.leftovers.iter().cloned().chain(self.names().into_iter().map(service)).collect()
+    }
+
+    /// The names of the instances that exist or are to exist: those of their pods, and of their Services.
+    fn names(&self) -> BTreeSet<String> {
+        let mut names: BTreeSet<String> = self.shard.pods.iter().map(|pod| pod.name.clone()).collect();
+        for (set, pool) in &self.pools {
+            let pool = self.shard.pools.iter().find(|known| known.name == *pool);
+            let replicas = pool.map_or(0, |pool| pool.existing().max(pool.desired));
+            names.extend((0..replicas).map(|ordinal| format!("{}-{ordinal}", set.name)));
+        }
+        names
     }
 
     /// Containers that run another image than they should since they were made: the platform's doing.
@@ -167,14 +180,7 @@ impl Wanted<'_> {
 
 /// The names of the pods that exist or are to exist.
 pub fn expected_pods(shard: &MultiShard, cx: &Context) -> BTreeSet<String> {
-    let instances = Instances::of(shard, cx, &[]);
-    let mut expected: BTreeSet<String> = instances.shard.pods.into_iter().map(|pod| pod.name).collect();
-    for (set, pool) in &instances.pools {
-        let pool = instances.shard.pools.iter().find(|known| known.name == *pool);
-        let replicas = pool.map_or(0, |pool| pool.existing().max(pool.desired));
-        expected.extend((0..replicas).map(|ordinal| format!("{}-{ordinal}", set.name)));
-    }
-    expected
+    Instances::of(shard, cx, &[]).names()
 }
 
 /// The pods of a shard.

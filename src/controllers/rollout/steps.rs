@@ -14,27 +14,30 @@ use crate::status::Trouble;
 /// Takes the step that was planned, if there is one.
 pub async fn take(shard: &MultiShard, cx: &Context, course: &Course) -> Result<(), Trouble> {
     shrink_leftovers(cx, course).await?;
-    let (reason, note) = match &course.plan.action {
-        None => return Ok(()),
+    let about = shard.object_ref(&());
+    match &course.plan.action {
+        None => {}
         Some(Action::Evict { pod, uid, why }) => {
-            if !evict(shard, cx, pod, uid).await? {
-                return Ok(());
+            if evict(shard, cx, pod, uid).await? {
+                tracing::info!(pod, why, "evicted");
+                let note = format!("Evicted pod {pod}: {why}");
+                cx.events.of_pod(&about, pod, "PodEvicted", "Rollout", note).await;
             }
-            ("PodEvicted", format!("Evicted pod {pod}: {why}"))
         }
         Some(Action::Delete { pod, uid, why }) => {
-            if !delete(shard, cx, pod, uid).await? {
-                return Ok(());
+            if delete(shard, cx, pod, uid).await? {
+                tracing::info!(pod, why, "deleted");
+                let note = format!("Deleted pod {pod}: {why}");
+                cx.events.of_pod(&about, pod, "PodDeleted", "Rollout", note).await;
             }
-            ("PodDeleted", format!("Deleted pod {pod}: {why}"))
         }
         // Applied with the rest.
         Some(Action::Remove { pool, replicas, why }) => {
-            ("ScaledDown", format!("Scaled pool {pool} down to {replicas}: {why}"))
+            tracing::info!(shard = shard.name_any(), pool, replicas, why, "scaled down");
+            let note = format!("Scaled pool {pool} down to {replicas}: {why}");
+            cx.events.normal(&about, "ScaledDown", "Rollout", note).await;
         }
-    };
-    tracing::info!(shard = shard.name_any(), reason, note);
-    cx.events.normal(&shard.object_ref(&()), reason, "Rollout", note).await;
+    }
     Ok(())
 }
 

@@ -1,3 +1,4 @@
+use multigres_crds::v1alpha1::DurabilityPolicy::{AtLeast2, MultiCellAtLeast2};
 use multigres_crds::v1alpha1::Truth::{False, True, Unknown};
 use proptest::prelude::*;
 
@@ -119,20 +120,41 @@ fn who_leads_and_whether_writes_are_served() {
         ),
         ("the pooler takes no queries", but(not_serving(says("a", "a", 3, 1))), Some("pod-a"), False),
     ] {
-        let roles = roles(&sightings, []);
+        let roles = roles(&sightings, [], AtLeast2);
         assert_eq!((roles.primary.as_deref(), roles.serving_writes), (primary, serving), "{case}");
     }
 }
 
 #[test]
+fn a_primary_serves_writes_if_somebody_acknowledges_them() {
+    let stopped = |name| with_status(says(name, "a", 3, 1), |status| status.replication_status = None);
+    let (primary, follows) = (|| says("a", "a", 3, 1), |name| says(name, "a", 3, 1));
+    let (silent, ended) =
+        (|name| silent(name, PoolerType::Replica), |name| silent(name, PoolerType::Drained));
+    for (case, followers, serving) in [
+        ("one of them follows", vec![stopped("b"), follows("c")], True),
+        ("nobody follows", vec![stopped("b"), stopped("c")], False),
+        ("nobody else lives", vec![ended("b"), ended("c")], False),
+        ("one follows, and does not count", vec![stopped("b"), stopped("c"), follows("d")], False),
+        ("one may follow", vec![stopped("b"), silent("c")], Unknown),
+        ("one is not registered", vec![stopped("b")], Unknown),
+    ] {
+        let sightings = [vec![primary()], followers].concat();
+        assert_eq!(roles(&sightings, [], AtLeast2).serving_writes, serving, "{case}");
+    }
+    // All of these are in one cell.
+    assert_eq!(roles(&healthy(), [], MultiCellAtLeast2).serving_writes, False);
+}
+
+#[test]
 fn what_was_not_seen_is_unknown_and_named() {
     let zone = || ["cell zone2".to_owned()];
-    let seen = roles(&healthy(), zone());
+    let seen = roles(&healthy(), zone(), AtLeast2);
     assert_eq!((seen.serving_writes, seen.unseen), (True, zone().into()));
     let followers = &healthy()[1..];
-    let seen = roles(followers, zone());
+    let seen = roles(followers, zone(), AtLeast2);
     assert_eq!((seen.serving_writes, seen.unseen), (Unknown, zone().into()));
-    let seen = roles(&but(silent("b", PoolerType::Replica)), zone());
+    let seen = roles(&but(silent("b", PoolerType::Replica)), zone(), AtLeast2);
     assert_eq!(seen.unseen, ["cell zone2", "pooler pod-b"]);
 }
 
@@ -151,9 +173,9 @@ fn members_have_joined_when_they_stream_and_count() {
         ("without a rule", without_rule(says("b", "a", 3, 1)), false),
     ] {
         let pod = sighting.record.pod().to_owned();
-        assert_eq!(roles(&but(sighting), []).has_joined(&pod), joined, "{case}");
+        assert_eq!(roles(&but(sighting), [], AtLeast2).has_joined(&pod), joined, "{case}");
     }
-    let roles = roles(&healthy(), []);
+    let roles = roles(&healthy(), [], AtLeast2);
     assert!(roles.has_joined("pod-a") && !roles.has_joined("pod-z"));
     assert_eq!(roles.primary_cell(), Some("zone1"));
     assert_eq!(roles.members["pod-a"].role, Some(Role::Primary));
@@ -172,7 +194,7 @@ fn a_record_that_was_left_behind_does_not_hide_the_pod() {
     let mut left = silent("z", PoolerType::Drained);
     left.record.hostname = healthy()[0].record.hostname.clone();
     for sightings in [[healthy(), vec![left.clone()]].concat(), [vec![left], healthy()].concat()] {
-        assert_eq!(roles(&sightings, []).members["pod-a"].id, id("a"));
+        assert_eq!(roles(&sightings, [], AtLeast2).members["pod-a"].id, id("a"));
     }
 }
 
@@ -192,7 +214,7 @@ proptest! {
                 None => silent(names[*name], PoolerType::Replica),
             })
             .collect();
-        let seen = roles(&sightings, []);
+        let seen = roles(&sightings, [], AtLeast2);
         let reversed: Vec<Sighting> = sightings.iter().rev().cloned().collect();
         prop_assert_eq!(seen.members.len(), sightings.len());
         prop_assert!(seen.primary.is_some() || seen.serving_writes != True);
@@ -207,7 +229,7 @@ proptest! {
         let mut claims: Vec<_> = said.iter().filter_map(|(name, (_, answer))| answer.filter(|(leader, ..)| leader == name)).map(|(_, term, subterm)| (term, subterm)).collect();
         claims.sort_unstable();
         if claims.windows(2).all(|pair| pair[0] != pair[1]) {
-            prop_assert_eq!(roles(&reversed, []), seen);
+            prop_assert_eq!(roles(&reversed, [], AtLeast2), seen);
         }
     }
 }
