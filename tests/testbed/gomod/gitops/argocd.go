@@ -38,6 +38,15 @@ func argoSync(arguments []string) (step, func(), error) {
 	}, cleanUp, nil
 }
 
+// Argo CD leaves the status out of comparisons, unless its settings say otherwise.
+type withoutStatus struct{}
+
+// Normalize implements diff.Normalizer.
+func (withoutStatus) Normalize(object *unstructured.Unstructured) error {
+	unstructured.RemoveNestedField(object.Object, "status")
+	return nil
+}
+
 // What Argo CD shows as out of sync.
 func argoDiff(arguments []string) (step, func(), error) {
 	kubectl, config, err := argo()
@@ -55,6 +64,7 @@ func argoDiff(arguments []string) (step, func(), error) {
 	options := []diff.Option{
 		diff.WithLogr(logr.Discard()),
 		diff.WithManager(argoManager),
+		diff.WithNormalizer(withoutStatus{}),
 		diff.WithGVKParser(parser),
 		diff.WithStructuredMergeDiff(arguments[0] == "structured"),
 		diff.WithServerSideDiff(arguments[0] == "server"),
