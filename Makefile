@@ -17,6 +17,7 @@ test: lint testbed ## Check formatting and lints, and run all tests but those on
 lint: ## Check formatting and lints only
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	! gofmt -l tests/testbed/gomod | grep .
 
 e2e: export TESTBED_REAL = 1
 e2e: testbed-real ## Run the tests on real nodes only; ONLY=failover a part of them, UPDATE=1 writes docs/e2e.md

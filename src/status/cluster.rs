@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use multigres_crds::v1alpha1::*;
 
-use super::conditions::{Fact, Trouble};
+use super::conditions::{Fact, Trouble, reconciling};
 
 /// What a cluster's status is made from.
 #[derive(Debug, Default)]
@@ -228,8 +228,9 @@ fn cluster_facts(view: &ClusterView, children: &[ChildState<'_>], available: Fac
         child_with(children, "Ready", "False")
             .map_or_else(everything, |(reason, message)| Fact::new("Ready", false, reason, message))
     };
-    let reconciling = Fact { type_: "Reconciling", ..progressing.clone() };
-    let mut facts = vec![ready, available, progressing, reconciling, stalled(view, children)];
+    let stalled = stalled(view, children);
+    let reconciling = reconciling(&progressing, &stalled);
+    let mut facts = vec![ready, available, progressing, reconciling, stalled];
     if view.paused {
         facts.push(Fact::new(
             "Paused",
@@ -413,7 +414,11 @@ mod tests {
                 k8s_openapi::jiff::Timestamp::UNIX_EPOCH,
             ),
         };
-        view.cells[0].status.as_mut().unwrap().conditions.push(stalled);
+        let progressing =
+            Condition { type_: "Progressing".to_owned(), reason: "Creating".to_owned(), ..stalled.clone() };
+        view.cells[0].status.as_mut().unwrap().conditions.extend([stalled, progressing]);
         assert_eq!(said(&view, "Stalled"), (Truth::True, "NameTaken"));
+        assert_eq!(said(&view, "Progressing"), (Truth::True, "Creating"));
+        assert_eq!(said(&view, "Reconciling"), (Truth::False, "NameTaken"));
     }
 }

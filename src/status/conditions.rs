@@ -77,7 +77,7 @@ pub fn facts(survey: &Survey, circumstances: &Circumstances) -> Vec<Fact> {
         Some((reason, message)) => Fact::new("Progressing", true, reason, message),
         None => Fact::new("Progressing", false, "Reconciled", "Everything is as the spec asks for."),
     };
-    let reconciling = Fact { type_: "Reconciling", ..progressing.clone() };
+    let reconciling = reconciling(&progressing, &stalled);
     let mut facts = vec![readiness(survey, circumstances, progress), progressing, reconciling, stalled];
     if circumstances.paused {
         facts.push(Fact::new(
@@ -88,6 +88,16 @@ pub fn facts(survey: &Survey, circumstances: &Circumstances) -> Vec<Fact> {
         ));
     }
     facts
+}
+
+/// Whether it will end well if it is only waited for. kstatus asks for this first: were it true of what is stalled,
+/// GitOps tools would wait for what only a person can bring about.
+pub fn reconciling(progressing: &Fact, stalled: &Fact) -> Fact {
+    let (status, said) = match stalled.status {
+        Truth::True => (Truth::False, stalled),
+        _ => (progressing.status, progressing),
+    };
+    Fact { type_: "Reconciling", status, ..said.clone() }
 }
 
 fn progress(survey: &Survey, circumstances: &Circumstances) -> Option<(&'static str, String)> {
@@ -221,6 +231,19 @@ mod tests {
             let circumstances = Circumstances { troubles: vec![trouble], ..Circumstances::default() };
             let expected = [(Truth::False, "NameTaken"), progressing, stalled];
             assert_eq!(said(&survey(COMPLETE), &circumstances), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_stalled_is_not_reconciling() {
+        let missing = Survey { missing: vec![ObjectKey::new("Service", "n", "s")], ..survey(COMPLETE) };
+        for (lasting, expected) in [(true, (Truth::False, "NameTaken")), (false, (Truth::True, "NameTaken"))]
+        {
+            let trouble = Trouble { reason: "NameTaken", message: String::new(), lasting };
+            let circumstances = Circumstances { troubles: vec![trouble], ..Circumstances::default() };
+            let facts = facts(&missing, &circumstances);
+            let fact = facts.iter().find(|fact| fact.type_ == "Reconciling").unwrap();
+            assert_eq!((fact.status, fact.reason), expected);
         }
     }
 

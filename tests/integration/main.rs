@@ -12,6 +12,7 @@ mod convergence;
 mod defaulting;
 mod deletion;
 mod drift;
+mod gitops;
 mod installation;
 mod lifecycle;
 mod outage;

@@ -1,4 +1,4 @@
-//! The programs of a control plane, built once from pinned Go modules.
+//! The programs of a control plane and of its clients, built once from pinned Go modules.
 //!
 //! A test run must not depend on what happens to be installed, nor on downloads from anywhere but the Go module
 //! proxy. So every program comes from a module under `gomod/` whose `go.sum` pins all of its sources. The result
@@ -14,23 +14,26 @@ use anyhow::Context;
 use crate::cache;
 use crate::command::run;
 
-/// A Go module that pins the sources of some programs.
+/// A Go module that pins the sources of some programs, or has some of its own.
 #[derive(Debug)]
 struct Module {
     name: &'static str,
     go_mod: &'static str,
     go_sum: &'static str,
     ldflags: &'static str,
+    /// Files with their contents.
+    sources: &'static [(&'static str, &'static str)],
 }
 
 /// The module in a directory under `gomod/`.
 macro_rules! module {
-    ($name:literal, $ldflags:expr) => {
+    ($name:literal, $ldflags:expr $(, $source:literal)*) => {
         Module {
             name: $name,
             go_mod: include_str!(concat!("../gomod/", $name, "/go.mod")),
             go_sum: include_str!(concat!("../gomod/", $name, "/go.sum")),
             ldflags: $ldflags,
+            sources: &[$(($source, include_str!(concat!("../gomod/", $name, "/", $source)))),*],
         }
     };
 }
@@ -50,6 +53,7 @@ static KUBERNETES_MODULE: Module = module!("k8s", KUBERNETES_VERSION);
 static KWOK_MODULE: Module = module!("kwok", STRIPPED);
 static COREDNS_MODULE: Module = module!("coredns", STRIPPED);
 static MULTIGRES_MODULE: Module = module!("multigres", STRIPPED);
+static GITOPS_MODULE: Module = module!("gitops", STRIPPED, "main.go", "argocd.go", "flux.go", "health.go");
 
 /// A program the testbed runs.
 #[derive(Debug)]
@@ -72,6 +76,10 @@ pub static KUBE_SCHEDULER: Tool = Tool::kubernetes("kube-scheduler", "k8s.io/kub
 pub static KUBECTL: Tool = Tool::kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl");
 /// Plays the kubelets of fake nodes.
 pub static KWOK: Tool = Tool { name: "kwok", module: &KWOK_MODULE, package: "sigs.k8s.io/kwok/cmd/kwok" };
+
+/// Does to objects what Argo CD and Flux do, by their own libraries.
+pub static GITOPS: Tool =
+    Tool { name: "gitops", module: &GITOPS_MODULE, package: "multigres-testbed/gitops" };
 
 /// Runs the pods of a real node.
 pub static KUBELET: Tool = Tool::kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet");
@@ -99,6 +107,9 @@ pub static PGCTLD: Tool = Tool::multigres("pgctld", "github.com/multigres/multig
 /// What control planes with fake nodes are made of, in the order in which it is built.
 pub static CONTROL_PLANE: [&Tool; 6] =
     [&ETCD, &KUBE_APISERVER, &KUBE_CONTROLLER_MANAGER, &KUBE_SCHEDULER, &KUBECTL, &KWOK];
+
+/// What tests do to control planes, beside `kubectl`.
+pub static CLIENTS: [&Tool; 1] = [&GITOPS];
 
 /// What a real node is made of, beside what it has in common with a control plane.
 pub static NODE: [&Tool; 3] = [&KUBELET, &KUBE_PROXY, &COREDNS];
@@ -167,12 +178,15 @@ impl Tool {
 impl Module {
     /// Names everything the programs of this module are made from.
     fn key(&self) -> String {
-        format!("{}-{}", self.name, cache::key([self.go_mod, self.go_sum, self.ldflags]))
+        let files = self.sources.iter().flat_map(|(name, contents)| [*name, *contents]);
+        let inputs = [self.go_mod, self.go_sum, self.ldflags].into_iter().chain(files);
+        format!("{}-{}", self.name, cache::key(inputs))
     }
 
     /// Go needs `go.mod` and `go.sum` in a directory; the cache's copy leaves the checkout untouched.
     fn write_to(&self, directory: &Path) -> io::Result<()> {
-        fs::write(directory.join("go.mod"), self.go_mod)?;
-        fs::write(directory.join("go.sum"), self.go_sum)
+        let pins = [("go.mod", self.go_mod), ("go.sum", self.go_sum)];
+        let mut files = pins.iter().chain(self.sources);
+        files.try_for_each(|(name, contents)| fs::write(directory.join(name), contents))
     }
 }

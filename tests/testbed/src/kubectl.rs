@@ -1,4 +1,4 @@
-//! `kubectl` against a control plane, as a given user.
+//! `kubectl`, or another client that reads a kubeconfig, against a control plane, as a given user.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -8,11 +8,12 @@ use anyhow::{Context, bail};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::binaries::KUBECTL;
+use crate::binaries::{KUBECTL, Tool};
 
 /// Runs `kubectl` with one kubeconfig.
 #[derive(Debug, Clone)]
 pub struct Kubectl {
+    program: &'static Tool,
     kubeconfig: PathBuf,
     cache: PathBuf,
 }
@@ -30,7 +31,13 @@ pub struct KubectlOutput {
 
 impl Kubectl {
     pub(crate) fn new(kubeconfig: PathBuf, cache: PathBuf) -> Self {
-        Self { kubeconfig, cache }
+        Self { program: &KUBECTL, kubeconfig, cache }
+    }
+
+    /// Another program in the place of `kubectl`; built, if it has to be, when it is first run.
+    #[must_use]
+    pub fn with_program(self, program: &'static Tool) -> Self {
+        Self { program, ..self }
     }
 
     /// Runs `kubectl` and hands back what it gave, whether it succeeded or not.
@@ -44,7 +51,7 @@ impl Kubectl {
         args: impl IntoIterator<Item: AsRef<OsStr>>,
         input: &str,
     ) -> anyhow::Result<KubectlOutput> {
-        let mut process = Command::new(KUBECTL.path()?)
+        let mut process = Command::new(self.program.path()?)
             .args(args)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("KUBECACHEDIR", &self.cache)
@@ -53,7 +60,7 @@ impl Kubectl {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("starting kubectl")?;
+            .with_context(|| format!("starting {}", self.program.name()))?;
         let stdin = process.stdin.take();
         let write = async {
             if let Some(mut stdin) = stdin {
@@ -84,7 +91,8 @@ impl Kubectl {
         let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let output = self.run_with_stdin(&args, input).await?;
         if !output.status.success() {
-            bail!("kubectl {} failed: {}", args.join(OsStr::new(" ")).display(), output.stderr.trim_end());
+            let (name, args) = (self.program.name(), args.join(OsStr::new(" ")));
+            bail!("{name} {} failed: {}", args.display(), output.stderr.trim_end());
         }
         Ok(output.stdout)
     }

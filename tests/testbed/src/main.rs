@@ -74,13 +74,14 @@ fn main() -> anyhow::Result<()> {
 
 /// Building beforehand shows the progress here rather than in a log.
 fn build(real: bool) -> anyhow::Result<()> {
-    binaries::build(binaries::CONTROL_PLANE)?;
+    binaries::build(binaries::CONTROL_PLANE.into_iter().chain(binaries::CLIENTS))?;
     if real { node::prepare(&Image::cluster()) } else { Ok(()) }
 }
 
 fn path(name: &str) -> anyhow::Result<()> {
     let tool = binaries::CONTROL_PLANE
         .into_iter()
+        .chain(binaries::CLIENTS)
         .chain(binaries::NODE)
         .find(|tool| tool.name() == name)
         .with_context(|| format!("no program {name:?}"))?;
