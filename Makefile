@@ -3,15 +3,18 @@ CARGO ?= cargo
 # Real nodes take root on Debian or a relative of it, with the right to make namespaces.
 REAL_NODES := $(shell [ -e /etc/debian_version ] && [ "$$(id -u)" = 0 ] && unshare --mount --net --pid --fork true 2>/dev/null && echo yes)
 
+NO_REAL_NODES := real nodes take root on Debian or a relative of it, with the right to make namespaces
+
 .DEFAULT_GOAL := help
 .PHONY: help test lint fuzz e2e testbed testbed-real generate crds demo demo-down
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-test: lint testbed ## Check formatting and lints, and run all tests but those on real nodes
-	@echo "e2e: skipped here: tests on real nodes are run with make e2e"
+test: export TESTBED_REAL = $(REAL_NODES)
+test: lint testbed$(if $(REAL_NODES),-real) ## Check formatting and lints, and run all tests, on real nodes where there can be some
 	@echo "fuzz: the corpus is replayed here: libFuzzer is run with make fuzz"
+	@[ -n "$(REAL_NODES)" ] || echo "e2e: skipped here: $(NO_REAL_NODES)"
 	$(CARGO) test --workspace --all-targets --no-fail-fast
 
 lint: ## Check formatting and lints only
@@ -21,7 +24,7 @@ lint: ## Check formatting and lints only
 
 e2e: export TESTBED_REAL = 1
 e2e: testbed-real ## Run the tests on real nodes only; ONLY=failover a part of them, UPDATE=1 writes docs/e2e.md
-	@[ "$(REAL_NODES)" = yes ] || { echo "real nodes take root on Debian or a relative of it, with the right to make namespaces" >&2; exit 1; }
+	@[ "$(REAL_NODES)" = yes ] || { echo "$(NO_REAL_NODES)" >&2; exit 1; }
 	[ -n "$(ONLY)" ] || $(CARGO) test --package testbed --test node
 	$(CARGO) test --package multigres-operator --test e2e -- $(ONLY)
 

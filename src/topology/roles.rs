@@ -142,14 +142,15 @@ pub fn roles(
 }
 
 /// Whether anybody acknowledges what a leader writes: by every policy a commit waits for a second copy, which a member
-/// of its cohort makes.
+/// of its cohort makes. One that lives and is not seen to make any may have begun just now.
 fn acknowledged(leader: &Sighting, sightings: &[Sighting], durability: DurabilityPolicy) -> Truth {
     let id = leader.id();
     let counts =
         |member: &&Id| **member != id && (durability == DurabilityPolicy::AtLeast2 || member.cell != id.cell);
     let cohort = leader.rule().map_or(&[][..], |rule| &rule.cohort_members);
     let makes_copies = |member: &Id| match sightings.iter().find(|sighting| sighting.id() == *member) {
-        Some(sighting) if !sighting.is_missing() => sighting.streams().into(),
+        Some(sighting) if sighting.streams() => Truth::True,
+        Some(sighting) if sighting.answer.is_none() && !sighting.is_missing() => Truth::False,
         _ => Truth::Unknown,
     };
     let copies: Vec<Truth> = cohort.iter().filter(counts).map(makes_copies).collect();

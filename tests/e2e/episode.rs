@@ -2,12 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::bail;
 use multigres_crds::v1alpha1::Truth;
 
 use crate::cluster::{Cluster, PATIENCE};
 use crate::journal::Gap;
 use crate::report::Outcome;
+
+/// What must never happen, on whatever machine: it is not tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Violation(String);
 
 /// What is said of an outage may still be said when it is just over.
 const NOTICE: Duration = Duration::from_secs(5);
@@ -74,8 +79,12 @@ impl Episode {
             whole,
         };
         cluster.report.outcome(&what, outcome);
-        ensure!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-        ensure!(disrupted <= disruptions, "{disrupted} instances were disrupted at once");
+        if !lost.is_empty() {
+            bail!(Violation(format!("acknowledged and lost: {lost:?}")));
+        }
+        if disrupted > disruptions {
+            bail!(Violation(format!("{disrupted} instances were disrupted at once")));
+        }
         Ok(())
     }
 }

@@ -148,7 +148,7 @@ fn decide(phase: Phase, request: &Request<'_>, admission: &Admission) -> Verdict
         (Phase::Validate, Kind::Child(kind), _) => child::validate(kind, request, admission),
         (Phase::Validate, Kind::Cluster, Operation::Delete) => cluster::delete(&old),
         (_, Kind::Cluster, Operation::Update) if new.has_spec_of(&old) => Verdict::allow(RuleGroup::Metadata),
-        (Phase::Mutate, Kind::Cluster, _) => cluster::mutate(request, admission),
+        (Phase::Mutate, Kind::Cluster, _) => cluster::mutate(request, &new, &old, admission),
         (Phase::Validate, Kind::Cluster, _) => cluster::validate(request, admission),
     }
 }

@@ -8,8 +8,10 @@ mod object_meta;
 
 use kube::Resource;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::object::Object;
 use crate::path::{FieldPath, PathSet};
 use crate::report::{self, Cause, Reason};
 use crate::schema::{self, Origin, Schema, Strictness, Violation};
@@ -89,6 +91,16 @@ impl<T> Document<'_, T> {
     pub(crate) fn written(&self) -> Value {
         serde_json::from_str(self.json).unwrap_or_default()
     }
+}
+
+/// Whether the API server takes an object as a new one, told without decoding more than its metadata.
+pub fn is_sound_when_new<T: Resource<DynamicType = ()>>(json: &RawValue, parts: &Object<'_>) -> bool {
+    let accepted = || {
+        let schema = Schema::of(&T::kind(&()));
+        schema.is_some_and(|schema| schema.accepts(json.get(), Strictness::Server))
+    };
+    let metadata = parts.metadata.and_then(|metadata| serde_json::from_str(metadata.get()).ok());
+    metadata.is_some_and(|metadata| object_meta::violations(&metadata, false).is_empty()) && accepted()
 }
 
 /// What the API server itself would refuse of an object.

@@ -123,7 +123,7 @@ fn rewritten(containers: &[String]) -> Option<Fact> {
 fn serving(roles: &Roles) -> Gate {
     let (reason, message) = match roles.serving_writes {
         Truth::Unknown if roles.unseen.is_empty() => {
-            ("TopologyUnknown", "It is not known whether a primary serves writes.".to_owned())
+            ("TopologyUnknown", "No primary is seen whose writes somebody acknowledges.".to_owned())
         }
         Truth::Unknown => ("TopologyUnknown", format!("Does not answer: {}.", roles.unseen.join(", "))),
         _ => ("NotServingWrites", "No primary serves writes.".to_owned()),

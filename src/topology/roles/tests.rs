@@ -133,9 +133,9 @@ fn a_primary_serves_writes_if_somebody_acknowledges_them() {
         (|name| silent(name, PoolerType::Replica), |name| silent(name, PoolerType::Drained));
     for (case, followers, serving) in [
         ("one of them follows", vec![stopped("b"), follows("c")], True),
-        ("nobody follows", vec![stopped("b"), stopped("c")], False),
+        ("nobody is seen to follow", vec![stopped("b"), stopped("c")], Unknown),
         ("nobody else lives", vec![ended("b"), ended("c")], False),
-        ("one follows, and does not count", vec![stopped("b"), stopped("c"), follows("d")], False),
+        ("one follows, and does not count", vec![ended("b"), ended("c"), follows("d")], False),
         ("one may follow", vec![stopped("b"), silent("c")], Unknown),
         ("one is not registered", vec![stopped("b")], Unknown),
     ] {

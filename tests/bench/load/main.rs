@@ -4,6 +4,7 @@
 //! `--bench` that cargo adds to the former, it only goes through all of it once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark fails by panicking")]
+#![allow(clippy::cast_precision_loss, reason = "what is measured is far less precise")]
 
 mod client;
 mod plan;

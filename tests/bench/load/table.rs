@@ -18,9 +18,9 @@ pub fn markdown(measurements: &[Measurement]) -> String {
         let runs: Vec<&Measurement> =
             measurements.iter().filter(|run| sort(run) == (subject, phase, connections)).collect();
         let of = |value: fn(&Measurement) -> f64| median(runs.iter().map(|run| value(run)).collect());
-        let line = write!(
+        let line = writeln!(
             table,
-            "| {subject} | {phase} | {:.1} | {connections} | {:.0} | {:.0} | {:.0} | {:.0} | {:.1} | {:.0} | {:.0} |\n",
+            "| {subject} | {phase} | {:.1} | {connections} | {:.0} | {:.0} | {:.0} | {:.0} | {:.1} | {:.0} | {:.0} |",
             of(|run| run.size as f64 / 1e3),
             of(|run| run.requests_per_second),
             of(|run| run.p50),

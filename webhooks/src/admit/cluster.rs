@@ -2,17 +2,28 @@
 
 use multigres_crds::v1alpha1::MultigresCluster;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{Admission, defaulted, documents, invalid};
 use crate::defaulting;
+use crate::document::is_sound_when_new;
 use crate::object::Object;
 use crate::report::{Cause, Reason};
-use crate::review::Request;
+use crate::review::{Operation, Request};
 use crate::validate::{self, Guard};
 use crate::verdict::{Denial, RuleGroup, Verdict};
 
 /// Adds defaults; denies only what the API server would keep from validation, and then with everything that is wrong.
-pub fn mutate(request: &Request<'_>, admission: &Admission) -> Verdict {
+pub fn mutate(
+    request: &Request<'_>,
+    new_parts: &Object<'_>,
+    old_parts: &Object<'_>,
+    admission: &Admission,
+) -> Verdict {
+    let is_sound = |json: &RawValue| is_sound_when_new::<MultigresCluster>(json, new_parts);
+    if request.operation == Operation::Create && request.object.is_some_and(is_sound) {
+        return defaulted(defaulting::cluster(new_parts, old_parts));
+    }
     let (new, old) = match documents::<MultigresCluster>(request) {
         Ok(documents) => documents,
         Err(cause) => return invalid(cause),
@@ -21,7 +32,7 @@ pub fn mutate(request: &Request<'_>, admission: &Admission) -> Verdict {
         let report = validate::cluster(&new, old.as_ref(), &admission.rules());
         return Verdict::judge(RuleGroup::Cluster, report);
     }
-    defaulted(defaulting::cluster(&Object::read(request.object), &Object::read(request.old_object)))
+    defaulted(defaulting::cluster(new_parts, old_parts))
 }
 
 /// Holds the cluster to its rules.

@@ -389,6 +389,7 @@ mod tests {
             report
                 .warnings
                 .into_iter()
+                .map(|warning| warning.message)
                 .filter(|warning| warning.contains("no TopoServer"))
                 .collect::<Vec<_>>()
         };

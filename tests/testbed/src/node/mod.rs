@@ -88,7 +88,7 @@ pub fn is_wanted() -> bool {
 /// Why no test on a real node is to be run: nobody asked for it, by the environment variable `TESTBED_REAL`, or it is
 /// not possible.
 pub fn why_not() -> Option<&'static str> {
-    if std::env::var_os("TESTBED_REAL").is_none() {
+    if std::env::var_os("TESTBED_REAL").is_none_or(|asked| asked.is_empty()) {
         Some("TESTBED_REAL is not set")
     } else if !is_root() {
         Some("needs root")
