@@ -198,7 +198,7 @@ mod tests {
             r#"multigres_operator_admission_reviews_total{phase="validate",kind="MultigresCluster",operation="CREATE",code="422"} 2"#,
             r#"multigres_operator_admission_reviews_total{phase="validate",kind="unknown",operation="unknown",code="400"} 1"#,
             r#"multigres_operator_admission_review_duration_seconds_count{phase="validate"} 3"#,
-            r#"multigres_operator_admission_review_duration_seconds_bucket{le="0.004",phase="validate"} 3"#,
+            r#"multigres_operator_admission_review_duration_seconds_bucket{le="0.0032",phase="validate"} 3"#,
             r#"multigres_operator_reconcile_duration_seconds_count{kind="MultiShard"} 2"#,
             r#"multigres_operator_reconcile_errors_total{kind="MultiShard",category="topology"} 1"#,
             r#"multigres_operator_writes_total{kind="StatefulSet",verb="apply"} 1"#,

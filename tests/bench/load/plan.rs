@@ -44,7 +44,7 @@ impl Plan {
     pub const TRY: Self = Self { runs: 1, volume: 0, most_requests: 0 };
 
     pub fn measure(runs: usize) -> Self {
-        Self { runs, volume: 400_000_000, most_requests: 40_000 }
+        Self { runs, volume: 100_000_000, most_requests: 30_000 }
     }
 
     /// Every measurement of every run.
