@@ -30,7 +30,7 @@ pub use manifest::{Manifest, Ownership};
 pub use multi_shard::{disruption_budget, shard_names};
 pub use pod::RESTARTED_AT;
 pub use pooler::BACKUP_PATH;
-pub use render::{manifests, render};
+pub use render::{manifests, render, render_children};
 
 /// What holds for everything that one operator builds.
 #[derive(Clone, Debug, PartialEq, Eq)]

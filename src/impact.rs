@@ -6,10 +6,12 @@ mod release;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use kube::ResourceExt;
 use multigres_crds::quantity::Quantity;
-use multigres_crds::v1alpha1::{MultigresCluster, Retention, RetentionPolicy};
+use multigres_crds::resolve::{self, Children};
+use multigres_crds::v1alpha1::{MultiShard, MultigresCluster, Retention, RetentionPolicy};
 use multigres_webhooks::children::edits::{Step, changed_fields};
 use multigres_webhooks::impact::Impact;
 use serde_json::Value;
@@ -42,10 +44,13 @@ type Consequence = (Disruption, String);
 
 impl Impact for Workloads {
     fn consequences(&self, old: &MultigresCluster, new: &MultigresCluster) -> Vec<String> {
-        let before = managed_by(new, parts(old, &self.environment));
-        let after = parts(new, &self.environment);
+        let (mut before, mut after) = (resolve::children(old), resolve::children(new));
+        let places = Places::of(&after);
+        leave_out_unchanged(&mut before, &mut after);
+        let before = managed_by(new, parts(&before, &self.environment));
+        let after = parts(&after, &self.environment);
         let mut consequences = release::released(old, new);
-        consequences.extend(removals(&before, &after, retention(old)));
+        consequences.extend(removals(&before, &after, &places, retention(old)));
         consequences.extend(restarts(&before, &after));
         for (part, before, after) in kept(&before, &after) {
             consequences.extend(scaling(part, before, after, retention(new)));
@@ -55,6 +60,35 @@ impl Impact for Workloads {
             return vec!["paused: nothing of this happens until the cluster is unpaused".to_owned()];
         }
         readable(consequences)
+    }
+}
+
+/// A large cluster has thousands of objects, of which hardly any change at a time.
+fn leave_out_unchanged(before: &mut Children, after: &mut Children) {
+    let unchanged: HashSet<String> = {
+        let new: HashMap<_, _> =
+            after.shards.iter().map(|shard| (&shard.metadata.name, &shard.spec)).collect();
+        let is_unchanged = |shard: &&MultiShard| new.get(&shard.metadata.name) == Some(&&shard.spec);
+        before.shards.iter().filter(is_unchanged).map(ResourceExt::name_any).collect()
+    };
+    for children in [before, after] {
+        children.shards.retain(|shard| !unchanged.contains(&shard.name_any()));
+    }
+}
+
+/// The databases that there will be, and their table groups.
+struct Places {
+    databases: BTreeSet<String>,
+    groups: BTreeSet<(String, String)>,
+}
+
+impl Places {
+    fn of(children: &Children) -> Self {
+        let shards = || children.shards.iter().map(|shard| &shard.spec);
+        Self {
+            databases: shards().map(|shard| shard.database.clone()).collect(),
+            groups: shards().map(|shard| (shard.database.clone(), shard.table_group.clone())).collect(),
+        }
     }
 }
 
@@ -79,22 +113,15 @@ fn kept<'p>(before: &'p Parts, after: &'p Parts) -> impl Iterator<Item = (&'p Pa
 }
 
 /// What goes, told of the largest thing that goes with it.
-fn removals(before: &Parts, after: &Parts, retention: RetentionPolicy) -> Vec<Consequence> {
-    let databases: BTreeSet<&str> =
-        after.keys().filter_map(Part::shard).map(|shard| shard.database.as_str()).collect();
-    let groups: BTreeSet<(&str, &str)> = after
-        .keys()
-        .filter_map(Part::shard)
-        .map(|shard| (shard.database.as_str(), shard.table_group.as_str()))
-        .collect();
+fn removals(before: &Parts, after: &Parts, places: &Places, retention: RetentionPolicy) -> Vec<Consequence> {
     let mut removed: BTreeMap<String, (i64, i64)> = BTreeMap::new();
     for (part, built) in before.iter().filter(|(part, _)| !after.contains_key(part)) {
         let what = match part.shard() {
-            Some(Shard { database, .. }) if !databases.contains(database.as_str()) => {
+            Some(Shard { database, .. }) if !places.databases.contains(database) => {
                 format!("database {database:?}")
             }
             Some(Shard { database, table_group, .. })
-                if !groups.contains(&(database.as_str(), table_group.as_str())) =>
+                if !places.groups.contains(&(database.clone(), table_group.clone())) =>
             {
                 format!("table group {table_group:?} of {database}")
             }

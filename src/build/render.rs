@@ -9,7 +9,11 @@ use super::{Build, Environment, Manifest};
 
 /// The children of a cluster, each followed by what it becomes: topology, admin server, orchestrators, cells, shards.
 pub fn render(cluster: &MultigresCluster, env: &Environment) -> Vec<Manifest> {
-    let children = resolve::children(cluster);
+    render_children(&resolve::children(cluster), env)
+}
+
+/// Children, each followed by what it becomes.
+pub fn render_children(children: &Children, env: &Environment) -> Vec<Manifest> {
     let mut manifests = Vec::new();
     manifests.extend(children.topo_server.iter().flat_map(|child| with_objects(child, env)));
     manifests.extend(children.admin.iter().flat_map(|child| with_objects(child, env)));

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use multigres_crds::resolve::section_is_managed;
+use multigres_crds::resolve::{Children, section_is_managed};
 use multigres_crds::v1alpha1::{MultiShardSpec, MultigresCluster};
 use multigres_crds::{GROUP, defaults, labels};
 use serde_json::Value;
 
-use crate::build::{Environment, Manifest, render};
+use crate::build::{Environment, Manifest, render_children};
 
 /// A shard, by what people call it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,10 +138,10 @@ impl Built {
 /// Every part of a cluster.
 pub type Parts = BTreeMap<Part, Built>;
 
-/// The parts that a cluster is made into.
-pub fn parts(cluster: &MultigresCluster, environment: &Environment) -> Parts {
+/// The parts that children are made into.
+pub fn parts(children: &Children, environment: &Environment) -> Parts {
     let (mut parts, mut child) = (Parts::new(), String::new());
-    for manifest in render(cluster, environment) {
+    for manifest in render_children(children, environment) {
         if manifest.resource.group == GROUP {
             child = manifest.resource.kind;
         } else if let Some(part) = Part::of(&manifest) {

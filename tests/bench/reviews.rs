@@ -4,12 +4,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use multigres_crds::resolve;
-use multigres_crds::v1alpha1::MultigresCluster;
+use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_operator::build::Environment;
 use multigres_operator::impact::Workloads;
 use multigres_webhooks::admit::{Admission, Phase, handle};
+use multigres_webhooks::footprint::Footprint;
 use multigres_webhooks::kind::{ChildKind, Kind};
-use multigres_webhooks::lookup::Offline;
+use multigres_webhooks::lookup::{Claim, Existing, Known, Lookup, StorageClass};
 use serde_json::{Value, from_value, json, to_value};
 use std::sync::Arc;
 
@@ -47,10 +48,43 @@ pub fn subjects() -> Vec<Subject> {
     ]
 }
 
-/// Admission that knows nothing but the review.
+/// A Kubernetes cluster in which there is the small cluster, and nothing else that a rule could run into.
+struct Small(Arc<MultigresCluster>);
+
+impl Lookup for Small {
+    fn synced(&self) -> bool {
+        true
+    }
+
+    fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<MultigresCluster>> {
+        let metadata = &self.0.metadata;
+        let is_asked_for =
+            metadata.namespace.as_deref() == Some(namespace) && metadata.name.as_deref() == Some(name);
+        is_asked_for.then(|| self.0.clone())
+    }
+
+    fn neighbours(&self, _: &Footprint) -> Known<Vec<Arc<Footprint>>> {
+        Known::Yes(Vec::new())
+    }
+
+    fn child(&self, _: ChildKind, _: &str, _: &str) -> Known<Option<Existing>> {
+        Known::Yes(None)
+    }
+
+    fn storage_classes(&self) -> Known<Vec<StorageClass>> {
+        Known::Yes(vec![StorageClass { name: "standard".to_owned(), default: true, expandable: true }])
+    }
+
+    fn claims(&self, _: &str, _: &StringMap) -> Known<Vec<Claim>> {
+        Known::Yes(Vec::new())
+    }
+}
+
+/// Admission as in a running operator, but for the size of its caches.
 pub fn admission() -> Admission {
+    let small = from_value(sample(include_str!("../samples/two-cells.yaml"))).unwrap();
     Admission {
-        lookup: Arc::new(Offline),
+        lookup: Arc::new(Small(Arc::new(small))),
         impact: Some(Arc::new(Workloads { environment: Environment::default() })),
         operator_user: "system:serviceaccount:multigres-system:multigres-operator".to_owned(),
     }

@@ -9,15 +9,16 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use multigres_certs::{Authority, Resolver, ServerName, server_config};
-use multigres_operator::admission;
-use multigres_operator::build::Environment;
 use multigres_operator::metrics::Metrics;
 use multigres_operator::server::{Readiness, Server, ServerArgs, Services};
+use multigres_webhooks::router::{AppState, router};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+
+use crate::reviews::admission;
 
 /// Where the server runs, and where its clients do. One core serves both on machines that have no more.
 const SERVER_CORE: usize = 0;
@@ -55,14 +56,7 @@ pub fn serve() -> anyhow::Result<()> {
         resolver.present(&authority.issue(&[ServerName::try_from("127.0.0.1")?], SystemTime::now())?);
         let metrics = Arc::new(Metrics::new());
         let services = Services {
-            admission: admission::webhooks(
-                "system:serviceaccount:multigres-system:multigres-operator",
-                Vec::new(),
-                Arc::default(),
-                Arc::default(),
-                Environment::default(),
-                metrics.clone(),
-            ),
+            admission: router(AppState { metrics: metrics.clone(), ..AppState::new(admission()) }),
             tls: server_config(resolver)?,
             readiness: Readiness::default(),
             metrics,
