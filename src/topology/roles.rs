@@ -154,7 +154,11 @@ fn acknowledged(leader: &Sighting, sightings: &[Sighting], durability: Durabilit
         _ => Truth::Unknown,
     };
     let copies: Vec<Truth> = cohort.iter().filter(counts).map(makes_copies).collect();
-    [Truth::True, Truth::Unknown].into_iter().find(|truth| copies.contains(truth)).unwrap_or(Truth::False)
+    // While members come and go there are moments in which the rule names nobody.
+    if copies.is_empty() || copies.contains(&Truth::Unknown) && !copies.contains(&Truth::True) {
+        return Truth::Unknown;
+    }
+    copies.contains(&Truth::True).into()
 }
 
 /// The leader, with what it leads by.

@@ -16,6 +16,8 @@ pub struct Violation(String);
 
 /// What is said of an outage may still be said when it is just over.
 const NOTICE: Duration = Duration::from_secs(5);
+/// What only poolers know the operator asks them every ten seconds, so that for as long its answer may be outdated.
+const OUTDATED: Duration = Duration::from_secs(15);
 
 /// From something done to the cluster until it is whole again.
 pub struct Episode {
@@ -66,8 +68,12 @@ impl Episode {
                 .report
                 .saw(&format!("{after:.1} s after the last write: servingWrites={}", truth.as_str()));
         }
-        for lie in lies(&serving, &cluster.journal.outages(), began) {
-            cluster.report.lie(&what, &lie);
+        for (lasted, error) in errors(&serving, &cluster.journal.outages(), began) {
+            let error = format!("servingWrites was {error}, for {:.1} s", lasted.as_secs_f64());
+            cluster.report.saw(&error);
+            if lasted > OUTDATED {
+                cluster.report.lie(&what, &error);
+            }
         }
         let disrupted = cluster.watch.disrupted();
         let outcome = Outcome {
@@ -89,8 +95,8 @@ impl Episode {
     }
 }
 
-/// What the status said of writes and was not so.
-fn lies(serving: &[(Instant, Truth)], outages: &[Gap], since: Instant) -> Vec<String> {
+/// What the status said of writes and was not so, and for how long.
+fn errors(serving: &[(Instant, Truth)], outages: &[Gap], since: Instant) -> Vec<(Duration, &'static str)> {
     let ends = serving.iter().skip(1).map(|(at, _)| *at).chain([Instant::now()]);
     let said = serving.iter().zip(ends).map(|((from, truth), to)| (*from, to, *truth));
     said.filter(|(from, ..)| *from >= since)
@@ -98,16 +104,14 @@ fn lies(serving: &[(Instant, Truth)], outages: &[Gap], since: Instant) -> Vec<St
             Truth::False
                 if !outages.iter().any(|outage| outage.from < to && outage.end() + NOTICE > from) =>
             {
-                let lasted = (to - from).as_secs_f64();
-                Some(format!("servingWrites was False for {lasted:.1} s while writes were served"))
+                Some((to - from, "False while writes were served"))
             }
             // What is said anew within an outage is not only what was not yet taken back.
             Truth::True => {
                 let outage =
                     outages.iter().find(|outage| outage.from < from && from + NOTICE < outage.end())?;
-                let lasted = (to.min(outage.end()) - from).as_secs_f64();
                 let early = to > from + NOTICE;
-                early.then(|| format!("servingWrites was True for {lasted:.1} s while no write was served"))
+                early.then(|| (to.min(outage.end()) - from, "True while no write was served"))
             }
             _ => None,
         })

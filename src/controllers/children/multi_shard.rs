@@ -64,7 +64,8 @@ impl Child for MultiShard {
             // Without a topology client there is nothing to look at.
             let asked = !(roles.members.is_empty() && roles.unseen.is_empty());
             let awaits = course.awaits().or_else(|| volumes::growing(self, cx));
-            let interval = if course.awaits().is_some() { LOOK_SOON } else { LOOK_AGAIN };
+            let is_passing = roles.serving_writes == Truth::Unknown && roles.unseen.is_empty();
+            let interval = if course.awaits().is_some() || is_passing { LOOK_SOON } else { LOOK_AGAIN };
             Sight {
                 gates: vec![serving(&roles), following(&roles, &rollout::expected_pods(self, cx))],
                 awaits,

@@ -23,7 +23,7 @@ pub async fn one_apply_is_enough(bench: &mut Bench) -> anyhow::Result<()> {
     Episode::begin(cluster, "the same applied again").disrupting_none().end(cluster).await
 }
 
-/// Over all that was done to them, no cluster said that it serves no writes while it did.
+/// Over all that was done to them, no cluster said what was not so for longer than the operator takes to look again.
 pub async fn the_status_was_true(bench: &mut Bench) -> anyhow::Result<()> {
     let lies = bench.report.lies();
     ensure!(lies.is_empty(), "{}", lies.join("; "));
