@@ -24,7 +24,3 @@ pub mod signal;
 pub mod status;
 pub mod topology;
 pub mod yaml;
-
-/// Admission makes and drops many small values, which this one is quicker at.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
