@@ -45,11 +45,10 @@ type Consequence = (Disruption, String);
 impl Impact for Workloads {
     fn consequences(&self, old: &MultigresCluster, new: &MultigresCluster) -> Vec<String> {
         let (mut before, mut after) = (resolve::children(old), resolve::children(new));
-        let places = Places::of(&after);
+        let (places, mut consequences) = (Places::of(&after), release::released(&before, new));
         leave_out_unchanged(&mut before, &mut after);
         let before = managed_by(new, parts(&before, &self.environment));
         let after = parts(&after, &self.environment);
-        let mut consequences = release::released(old, new);
         consequences.extend(removals(&before, &after, &places, retention(old)));
         consequences.extend(restarts(&before, &after));
         for (part, before, after) in kept(&before, &after) {

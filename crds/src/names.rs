@@ -113,11 +113,6 @@ impl Shard<'_> {
         self.pool_base(pool).stateful_set()
     }
 
-    /// Name of the pod of an instance, and of the Service that gives it an address which outlives the pod.
-    pub fn instance(&self, pool: &str, ordinal: i32) -> String {
-        self.pool_base(pool).instance(ordinal)
-    }
-
     /// Name of a pool's headless Service.
     pub fn pool_headless(&self, pool: &str) -> String {
         self.pool_base(pool).headless()
@@ -159,13 +154,14 @@ impl PoolBase {
         [&self.0, "-pg"].concat()
     }
 
-    pub fn instance(&self, ordinal: i32) -> String {
-        format!("{}-pg-{ordinal}", self.0)
-    }
-
     pub fn headless(&self) -> String {
         [&self.0, "-pg-headless"].concat()
     }
+}
+
+/// Name of the pod of an instance, and of the Service that gives it an address which outlives the pod.
+pub fn instance(stateful_set: &str, ordinal: i32) -> String {
+    format!("{stateful_set}-{ordinal}")
 }
 
 /// The parts joined, where that is a DNS label of at most [`MAX_BASE`] characters; else lower-cased, sanitised, cut

@@ -131,8 +131,9 @@ impl<'a> Pool<'a> {
     /// a name again no sooner than 30 s after the last time (grpc-go's `MinResolutionInterval`): for as long they would
     /// go on calling the pod that is gone.
     fn instance_services(&self) -> impl Iterator<Item = Manifest> {
-        (0..self.spec.replicas).map(|ordinal| {
-            let name = self.shard.names().instance(&self.spec.name, ordinal);
+        let set = self.shard.names().pool(&self.spec.name);
+        (0..self.spec.replicas).map(move |ordinal| {
+            let name = names::instance(&set, ordinal);
             let mut selector = self.identity.selector();
             selector.insert(POD_NAME.to_owned(), name.clone());
             let service = service(self.metadata(name), selector, ports());

@@ -123,7 +123,7 @@ pub async fn reconcile<K: Child>(child: Arc<K>, cx: Arc<Context>) -> Result<Acti
     let uid = child.uid().unwrap_or_default();
     if child.meta().deletion_timestamp.is_some() {
         // Garbage collection does the rest, also without the operator.
-        cx.failures.reset(&uid);
+        cx.forget(&uid);
         return records::let_go(child.as_ref(), &cx).await;
     }
     let manifests = child.build(&cx.environment);

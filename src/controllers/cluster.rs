@@ -24,8 +24,7 @@ pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Resu
     let uid = cluster.uid().unwrap_or_default();
     if cluster.metadata.deletion_timestamp.is_some() {
         // Garbage collection does the rest, also without the operator.
-        cx.failures.reset(&uid);
-        cx.stalls.forget(&uid);
+        cx.forget(&uid);
         return Ok(Action::await_change());
     }
     let children = resolve::children(&cluster);

@@ -108,6 +108,13 @@ pub enum Error {
 }
 
 impl Context {
+    /// Forgets what is remembered of an object that goes.
+    pub fn forget(&self, uid: &str) {
+        self.failures.reset(uid);
+        self.statuses.forget(uid);
+        self.stalls.forget(uid);
+    }
+
     /// Writes a status as a whole, unless it is what the caches have and what was written last. The caches alone would
     /// not do: they may not yet have what was written a moment ago.
     pub async fn write_status<K, S>(&self, object: &K, before: Option<&S>, status: &S) -> Result<(), Error>
@@ -207,6 +214,10 @@ impl Statuses {
         statuses.get(uid).is_none_or(|last| *last == digest(status))
     }
 
+    fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
     fn note(&self, uid: String, status: &impl Serialize) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, digest(status));
     }
@@ -252,6 +263,8 @@ mod tests {
         statuses.note("a".to_owned(), &"written");
         assert!(statuses.last_is("a", &"written"));
         assert!(!statuses.last_is("a", &"as found"));
+        statuses.forget("a");
+        assert!(statuses.0.lock().unwrap().is_empty());
     }
 
     #[test]

@@ -1,23 +1,17 @@
 //! What a cluster lets go: nothing of it is deleted.
 
 use kube::ResourceExt;
-use multigres_crds::resolve::{self, Children, section_is_managed};
+use multigres_crds::resolve::{Children, section_is_managed};
 use multigres_crds::v1alpha1::{MultigresCluster, MultigresClusterSpec};
 use multigres_webhooks::kind::ChildKind;
 use multigres_webhooks::report::Report;
 
 use super::{Consequence, Disruption, Shard};
 
-/// The children that the cluster no longer manages: they stay as they are, and so does what they have become.
-pub fn released(old: &MultigresCluster, new: &MultigresCluster) -> Vec<Consequence> {
-    let is_released = |kind: &ChildKind| !section_is_managed(&new.spec, kind.as_str());
-    let released: Vec<ChildKind> = ChildKind::ALL.into_iter().filter(is_released).collect();
-    if released.is_empty() {
-        return Vec::new();
-    }
-    let children = resolve::children(old);
-    let lines =
-        released.into_iter().filter_map(|kind| line(&why(kind, &new.spec), kind, &names(kind, &children)));
+/// Those of the children that the cluster no longer manages: they stay as they are, and so does what they have become.
+pub fn released(children: &Children, new: &MultigresCluster) -> Vec<Consequence> {
+    let released = ChildKind::ALL.into_iter().filter(|kind| !section_is_managed(&new.spec, kind.as_str()));
+    let lines = released.filter_map(|kind| line(&why(kind, &new.spec), kind, &names(kind, children)));
     lines.map(|line| (Disruption::Released, line)).collect()
 }
 

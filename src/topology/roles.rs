@@ -108,9 +108,13 @@ impl Sighting {
         replication.is_some_and(|replication| replication.wal_receiver_status == "streaming")
     }
 
-    /// Nothing is to be expected of one that was shut down.
+    /// Whether it was shut down: nothing is to be expected of it.
+    fn has_ended(&self) -> bool {
+        self.answer.is_none() && self.record.r#type() == PoolerType::Drained
+    }
+
     fn is_missing(&self) -> bool {
-        self.answer.is_none() && self.record.r#type() != PoolerType::Drained
+        self.answer.is_none() && !self.has_ended()
     }
 }
 
@@ -148,17 +152,14 @@ fn acknowledged(leader: &Sighting, sightings: &[Sighting], durability: Durabilit
     let counts =
         |member: &&Id| **member != id && (durability == DurabilityPolicy::AtLeast2 || member.cell != id.cell);
     let cohort = leader.rule().map_or(&[][..], |rule| &rule.cohort_members);
-    let makes_copies = |member: &Id| match sightings.iter().find(|sighting| sighting.id() == *member) {
-        Some(sighting) if sighting.streams() => Truth::True,
-        Some(sighting) if sighting.answer.is_none() && !sighting.is_missing() => Truth::False,
-        _ => Truth::Unknown,
-    };
-    let copies: Vec<Truth> = cohort.iter().filter(counts).map(makes_copies).collect();
-    // While members come and go there are moments in which the rule names nobody.
-    if copies.is_empty() || copies.contains(&Truth::Unknown) && !copies.contains(&Truth::True) {
-        return Truth::Unknown;
+    let seen = |member: &Id| sightings.iter().find(|sighting| sighting.id() == *member);
+    let others: Vec<Option<&Sighting>> = cohort.iter().filter(counts).map(seen).collect();
+    if others.iter().flatten().any(|other| other.streams()) {
+        return Truth::True;
     }
-    copies.contains(&Truth::True).into()
+    // While members come and go there are moments in which the rule names nobody.
+    let all_ended = !others.is_empty() && others.iter().all(|other| other.is_some_and(Sighting::has_ended));
+    if all_ended { Truth::False } else { Truth::Unknown }
 }
 
 /// The leader, with what it leads by.

@@ -1,8 +1,8 @@
 //! Databases on a real node: real kubelet, real PostgreSQL, and a client that writes all the time.
 //!
 //! The scenarios share a node and are run in this order. One that fails is reported, and the others are run all the
-//! same. What happened is written down (`report.rs`); no scenario depends on how long anything takes. They are run where
-//! `make e2e` asks for it; a part of them by a part of their names: `make e2e ONLY=failover`.
+//! same. What happened is written down (`report.rs`); no scenario depends on how long anything takes. They are run by
+//! `make test`, and alone by `make e2e`; a part of them by a part of their names: `make e2e ONLY=failover`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::large_futures, reason = "there is one of each")]

@@ -91,11 +91,12 @@ fn each_of_database(
             for (index, pool) in source.pools.iter().enumerate() {
                 let mut of_pool = |kind, name| f(Source::Pool { database, group, pool: index }, kind, name);
                 let base = shard.pool_base(&pool.name);
-                of_pool("StatefulSet", base.stateful_set());
-                of_pool("Service", base.headless());
+                let set = base.stateful_set();
                 for ordinal in 0..pool.member.replicas() {
-                    of_pool("Service", base.instance(ordinal));
+                    of_pool("Service", names::instance(&set, ordinal));
                 }
+                of_pool("StatefulSet", set);
+                of_pool("Service", base.headless());
             }
         }
     }

@@ -58,8 +58,9 @@ impl Child for MultiShard {
                 None => rollout::roles(self, cx).await,
             };
             failover::note(cx, self, &roles);
+            let expected = rollout::expected_pods(self, cx);
             if !self.spec.paused {
-                rollout::part_with_departed(self, cx, &roles).await;
+                rollout::part_with_departed(self, cx, &roles, &expected).await;
             }
             // Without a topology client there is nothing to look at.
             let asked = !(roles.members.is_empty() && roles.unseen.is_empty());
@@ -67,7 +68,7 @@ impl Child for MultiShard {
             let is_passing = roles.serving_writes == Truth::Unknown && roles.unseen.is_empty();
             let interval = if course.awaits().is_some() || is_passing { LOOK_SOON } else { LOOK_AGAIN };
             Sight {
-                gates: vec![serving(&roles), following(&roles, &rollout::expected_pods(self, cx))],
+                gates: vec![serving(&roles), following(&roles, &expected)],
                 awaits,
                 facts: rewritten(&course.rewritten).into_iter().collect(),
                 look_again: asked.then_some(interval),

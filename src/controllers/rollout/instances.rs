@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use multigres_crds::labels::{self, Component};
+use multigres_crds::names::instance;
 use multigres_crds::v1alpha1::{MultiShard, Truth};
 use serde_json::Value;
 
@@ -157,7 +158,7 @@ impl Instances {
         for (set, pool) in &self.pools {
             let pool = self.shard.pools.iter().find(|known| known.name == *pool);
             let replicas = pool.map_or(0, |pool| pool.existing().max(pool.desired));
-            names.extend((0..replicas).map(|ordinal| format!("{}-{ordinal}", set.name)));
+            names.extend((0..replicas).map(|ordinal| instance(&set.name, ordinal)));
         }
         names
     }
