@@ -1,13 +1,13 @@
 //! Decoding an object as far as it can be decoded.
 //!
-//! One wrong value must not hide what else is wrong. A sound object costs a typed decoding and a pass over the text.
+//! One wrong value must not hide what else is wrong. A sound object costs one pass over the text.
 //! Of any other, each value that cannot be used is named, replaced by one that says nothing, and remembered as
 //! *unknown*, so that no rule judges by it.
 
 mod object_meta;
 
 use kube::Resource;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -37,9 +37,8 @@ impl<'j, T: Resource<DynamicType = ()> + DeserializeOwned> Document<'j, T> {
     /// Where reading ended, of a text that is no object of any sort.
     pub fn decode(json: &'j str, strictness: Strictness) -> Result<Self, Cause> {
         let schema = Schema::of(&T::kind(&()));
-        if schema.is_none_or(|schema| schema.accepts(json, strictness))
-            && let Ok(object) = serde_json::from_str(json)
-        {
+        let read = |schema: &Schema| schema.read(json, strictness);
+        if let Some(object) = schema.map_or_else(|| serde_json::from_str(json).ok(), read) {
             return Ok(Self { object, json, unknown: PathSet::default(), violations: Vec::new() });
         }
         Self::decode_in_part(schema, json, strictness)
@@ -97,7 +96,7 @@ impl<T> Document<'_, T> {
 pub fn is_sound_when_new<T: Resource<DynamicType = ()>>(json: &RawValue, parts: &Object<'_>) -> bool {
     let accepted = || {
         let schema = Schema::of(&T::kind(&()));
-        schema.is_some_and(|schema| schema.accepts(json.get(), Strictness::Server))
+        schema.is_some_and(|schema| schema.read::<IgnoredAny>(json.get(), Strictness::Server).is_some())
     };
     let metadata = parts.metadata.and_then(|metadata| serde_json::from_str(metadata.get()).ok());
     metadata.is_some_and(|metadata| object_meta::violations(&metadata, false).is_empty()) && accepted()

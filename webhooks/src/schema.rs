@@ -1,12 +1,13 @@
 //! What the CRDs' own schemas say of an object.
 //!
-//! One schema, read in two ways: [`stream`] answers yes or no while the text goes by, which is all that a sound
-//! object costs; [`violations`] explains to the author of an unsound one what is wrong with it, in the API server's
+//! One schema, read in two ways: [`checked`] ends the reading of an unsound text while it goes by, which is all that a
+//! sound one costs; [`violations`] explains to the author of an unsound one what is wrong with it, in the API server's
 //! words.
 
+mod checked;
+mod node;
 mod normalise;
 mod ratchet;
-mod stream;
 mod violations;
 
 use std::collections::HashMap;
@@ -17,9 +18,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::path::FieldPath;
+use node::Node;
 
 pub(crate) use violations::step;
 pub use violations::{Origin, UNKNOWN_FIELD, Violation};
@@ -37,6 +40,7 @@ pub enum Strictness {
 #[derive(Debug)]
 pub struct Schema {
     root: JSONSchemaProps,
+    node: Node,
     server: OnceLock<Option<Validator>>,
     offline: OnceLock<Option<Validator>>,
 }
@@ -69,12 +73,12 @@ impl Schema {
             };
             properties.insert(name.to_owned(), anything);
         }
-        Self { root, server: OnceLock::new(), offline: OnceLock::new() }
+        Self { node: Node::of(&root), root, server: OnceLock::new(), offline: OnceLock::new() }
     }
 
-    /// Whether the text is what the schema describes, decided without building it.
-    pub fn accepts(&self, json: &str, strictness: Strictness) -> bool {
-        stream::accepts(&self.root, json, strictness)
+    /// What the text says, where it is what the schema describes and fits the type.
+    pub fn read<'de, T: Deserialize<'de>>(&self, json: &'de str, strictness: Strictness) -> Option<T> {
+        checked::read(&self.node, json, strictness)
     }
 
     /// What is wrong with the object, which is first read as the API server reads it.
@@ -122,10 +126,15 @@ fn child<'s>(schema: &'s JSONSchemaProps, name: &str) -> Option<&'s JSONSchemaPr
 
 fn property<'s>(schema: &'s JSONSchemaProps, name: &str) -> Option<&'s JSONSchemaProps> {
     let named = schema.properties.as_ref().and_then(|properties| properties.get(name));
-    named.or_else(|| match schema.additional_properties.as_ref()? {
+    named.or_else(|| values(schema))
+}
+
+/// The schema of what is in a map, under any name.
+fn values(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
+    match schema.additional_properties.as_ref()? {
         JSONSchemaPropsOrBool::Schema(values) => Some(values),
         JSONSchemaPropsOrBool::Bool(_) => None,
-    })
+    }
 }
 
 fn items(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
@@ -232,6 +241,7 @@ fn translate(schema: &mut Value, strictness: Strictness) {
 mod tests {
     use proptest::prelude::*;
     use proptest::sample::Index;
+    use serde::de::IgnoredAny;
 
     use super::*;
     use crate::testing::{sample, sharded_sample, small};
@@ -284,6 +294,7 @@ mod tests {
                 assert!(keys <= 1 && (keys == 0 || schema.max_items.is_some_and(|max| max <= 50)), "{kind}");
                 let format = schema.format.as_deref();
                 assert!(matches!(format, None | Some("int32" | "int64" | "date-time")), "{kind}: {format:?}");
+                assert!(schema.required.iter().flatten().count() <= 64, "{kind}");
             });
         }
     }
@@ -292,7 +303,7 @@ mod tests {
     fn samples_are_sound() {
         let schema = Schema::of("MultigresCluster").unwrap();
         for mut object in [sample(), sharded_sample(), small()] {
-            assert!(schema.accepts(&object.to_string(), Strictness::Offline));
+            assert!(schema.read::<IgnoredAny>(&object.to_string(), Strictness::Offline).is_some());
             assert!(schema.violations(&mut object, Strictness::Offline).is_empty());
         }
     }
@@ -367,7 +378,7 @@ mod tests {
             }
             let schema = Schema::of("MultigresCluster").unwrap();
             for strictness in [Strictness::Server, Strictness::Offline] {
-                let accepted = schema.accepts(&object.to_string(), strictness);
+                let accepted = schema.read::<IgnoredAny>(&object.to_string(), strictness).is_some();
                 let violations = schema.violations(&mut object.clone(), strictness);
                 prop_assert_eq!(accepted, violations.is_empty(), "{:#?}\n{}", violations, object);
             }
