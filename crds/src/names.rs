@@ -131,8 +131,8 @@ pub struct ShardBase(String);
 
 #[expect(missing_docs, reason = "the names are those of `Shard`")]
 impl ShardBase {
-    pub fn name(&self) -> String {
-        self.0.clone()
+    pub fn name(&self) -> &str {
+        &self.0
     }
 
     pub fn pg_hba(&self) -> String {
@@ -161,20 +161,24 @@ impl PoolBase {
 
 /// Name of the pod of an instance, and of the Service that gives it an address which outlives the pod.
 pub fn instance(stateful_set: &str, ordinal: i32) -> String {
-    format!("{stateful_set}-{ordinal}")
+    [stateful_set, "-", &ordinal.to_string()].concat()
 }
 
 /// The parts joined, where that is a DNS label of at most [`MAX_BASE`] characters; else lower-cased, sanitised, cut
 /// and ended by a hash of the exact parts.
 pub fn base(parts: &[&str]) -> String {
-    let joined = parts.join("-");
+    let mut joined = parts.join("-");
     if joined.len() <= MAX_BASE && is_dns_label(&joined) {
         return joined;
     }
-    let sanitised = joined.chars().flat_map(char::to_lowercase);
-    let sanitised = sanitised.map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
-    let cut: String = sanitised.take(MAX_BASE - HASH - 1).collect();
-    [cut.trim_end_matches('-'), "-", &hash(parts)].concat()
+    if !joined.is_ascii() {
+        joined =
+            joined.chars().flat_map(char::to_lowercase).map(|c| if c.is_ascii() { c } else { '-' }).collect();
+    }
+    joined.truncate(MAX_BASE - HASH - 1);
+    joined.make_ascii_lowercase();
+    let sanitised = joined.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    [sanitised.trim_end_matches('-'), "-", &hash(parts)].concat()
 }
 
 /// Whether the text is an RFC 1123 label.
@@ -190,12 +194,12 @@ pub fn is_dns_label(text: &str) -> bool {
 /// Eight base32 characters of SHA-256 over the length-prefixed parts.
 fn hash(parts: &[&str]) -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut digest = Sha256::new();
+    let mut text = Vec::with_capacity(128);
     for part in parts {
-        digest.update((part.len() as u64).to_be_bytes());
-        digest.update(part.as_bytes());
+        text.extend((part.len() as u64).to_be_bytes());
+        text.extend(part.as_bytes());
     }
-    let bits = digest.finalize()[..5].iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+    let bits = Sha256::digest(text)[..5].iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
     (0..HASH).rev().map(|i| char::from(ALPHABET[(bits >> (5 * i) & 31) as usize])).collect()
 }
 

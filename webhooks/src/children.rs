@@ -56,8 +56,8 @@ const NAMED_FIELDS: usize = 5;
 /// # Errors
 /// The denial, with the field of the cluster to change instead.
 pub fn protect(kind: ChildKind, request: &Request<'_>, lookup: &dyn Lookup) -> Result<Vec<String>, Denial> {
-    let old = request.old_object.map(Child::read).transpose()?;
-    let new = request.object.map(Child::read).transpose()?;
+    let old = request.old_object.map(|_| Child::read(request.old_parts())).transpose()?;
+    let new = request.object.map(|_| Child::read(request.parts())).transpose()?;
     let of = Subject { kind, name: request.subject().name };
 
     if request.sub_resource == "scale" {
@@ -99,8 +99,7 @@ struct Subject {
 }
 
 impl<'a> Child<'a> {
-    fn read(json: &'a RawValue) -> Result<Self, Denial> {
-        let object = Object::read(Some(json));
+    fn read(object: &Object<'a>) -> Result<Self, Denial> {
         let metadata = object.metadata().map_err(|cause| Denial::Invalid(vec![cause]))?;
         Ok(Self { metadata, spec: object.spec })
     }

@@ -15,7 +15,7 @@ use multigres_crds::{defaults, labels};
 use serde_json::json;
 
 use self::additions::Additions;
-use self::skeleton::Skeleton;
+pub use self::skeleton::Skeleton;
 use crate::object::Object;
 
 /// What is to be added to an object.
@@ -27,13 +27,13 @@ pub struct Defaults {
     pub fields: usize,
 }
 
-/// The defaults of a cluster. `old` is what the update replaces: an image that is left out then stays as it was.
-pub fn cluster(new: &Object<'_>, old: &Object<'_>) -> Defaults {
-    let (spec, old) = (Skeleton::read(new.spec), Skeleton::read(old.spec));
-    let mut additions = Additions::new("spec", &spec);
+/// The defaults of a cluster, from its spec. `old` is what the update replaces: an image that is left out then stays as
+/// it was.
+pub fn cluster(spec: &Skeleton<'_>, old: &Skeleton<'_>) -> Defaults {
+    let mut additions = Additions::new("spec", spec);
     let image = |path: &[&str], default: &str| json!(old.text(path).unwrap_or(default));
 
-    if topology_is_made(&spec) {
+    if topology_is_made(spec) {
         let template = |field| ["globalTopoServer", "managedSpec", field];
         additions.set(&["globalTopoServer", "managed"], json!(true));
         additions.set(&template("image"), image(&template("image"), defaults::ETCD_IMAGE));
@@ -82,7 +82,7 @@ pub fn child(new: &Object<'_>) -> Defaults {
 
 /// Whether the operator will make the etcd. With `external` it will not, and a written `managed: false` would outlive
 /// an `external` that is removed again.
-fn topology_is_made(spec: &Skeleton) -> bool {
+fn topology_is_made(spec: &Skeleton<'_>) -> bool {
     let topology = ["globalTopoServer"];
     spec.is_map(&topology)
         && spec.is_unset(&["globalTopoServer", "external"])

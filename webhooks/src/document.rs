@@ -6,12 +6,13 @@
 
 mod object_meta;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::object::Object;
 use crate::path::{FieldPath, PathSet};
 use crate::report::{self, Cause, Reason};
 use crate::schema::{self, Origin, Schema, Strictness, Violation};
@@ -92,14 +93,19 @@ impl<T> Document<'_, T> {
     }
 }
 
-/// Whether the API server takes an object as a new one, told without decoding more than its metadata.
-pub fn is_sound_when_new<T: Resource<DynamicType = ()>>(json: &RawValue, parts: &Object<'_>) -> bool {
-    let accepted = || {
-        let schema = Schema::of(&T::kind(&()));
-        schema.is_some_and(|schema| schema.read::<IgnoredAny>(json.get(), Strictness::Server).is_some())
-    };
-    let metadata = parts.metadata.and_then(|metadata| serde_json::from_str(metadata.get()).ok());
-    metadata.is_some_and(|metadata| object_meta::violations(&metadata, false).is_empty()) && accepted()
+/// The spec of an object, unless the API server would refuse it as a new one.
+pub fn sound_spec<'j, T, S>(json: &'j RawValue) -> Option<S>
+where
+    T: Resource<DynamicType = ()>,
+    S: Deserialize<'j>,
+{
+    #[derive(Deserialize)]
+    struct Parts<S> {
+        metadata: ObjectMeta,
+        spec: S,
+    }
+    let Parts { metadata, spec } = Schema::of(&T::kind(&()))?.read(json.get(), Strictness::Server)?;
+    object_meta::violations(&metadata, false).is_empty().then_some(spec)
 }
 
 /// What the API server itself would refuse of an object.

@@ -2,13 +2,16 @@
 //!
 //! Small enough to be kept of every cluster, and indexed, so that a review asks only those that it may run into.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::hash_map::{Entry, RandomState};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, Hash};
+use std::sync::{Arc, LazyLock};
 
 use multigres_crds::address::{self, Endpoint};
 use multigres_crds::resolve::{self, each_object};
 use multigres_crds::v1alpha1::MultigresCluster;
+
+use crate::kind::ChildKind;
 
 /// What a cluster takes up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,10 +20,12 @@ pub struct Footprint {
     pub namespace: Arc<str>,
     /// Name of the cluster.
     pub name: Arc<str>,
-    /// Kind and name of each object that it is made into.
-    pub objects: HashSet<(&'static str, Arc<str>)>,
-    /// Whether all those objects have a kind and name of their own.
+    /// The children that it is made into, by name.
+    pub children: Vec<(ChildKind, Arc<str>)>,
+    /// Whether all objects that it is made into have a kind and name of their own.
     pub distinct: bool,
+    /// Those objects, in order.
+    objects: Vec<Key>,
     /// The global topology, then those that cells have of their own.
     pub topologies: Vec<Topology>,
     age: Age,
@@ -54,17 +59,31 @@ impl Footprint {
     pub fn of(cluster: &MultigresCluster) -> Self {
         let part = |part: &Option<String>| part.as_deref().unwrap_or_default().into();
         let namespace: Arc<str> = part(&cluster.metadata.namespace);
-        let (mut objects, mut distinct) = (HashSet::new(), true);
-        each_object(cluster, &mut |_, kind, name| distinct &= objects.insert((kind, name.into())));
-        let topologies = topologies(cluster, &namespace);
+        let (mut objects, mut children) = (Vec::new(), Vec::new());
+        each_object(cluster, &mut |_, kind, name| {
+            objects.push(Key::of_object(&namespace, kind, name));
+            if let Some(kind) = ChildKind::ALL.into_iter().find(|child| child.as_str() == kind) {
+                children.push((kind, name.into()));
+            }
+        });
+        children.sort_by(|(_, one): &(_, Arc<str>), (_, other)| one.cmp(other));
+        let made = objects.len();
+        objects.sort_unstable();
+        objects.dedup();
         Self {
             name: part(&cluster.metadata.name),
-            namespace,
+            children,
+            distinct: objects.len() == made,
             objects,
-            distinct,
-            topologies,
+            topologies: topologies(cluster, &namespace),
             age: age(cluster),
+            namespace,
         }
+    }
+
+    /// Whether the cluster is made into an object of that kind and name, among others.
+    pub fn makes(&self, kind: &str, name: &str) -> bool {
+        self.objects.binary_search(&Key::of_object(&self.namespace, kind, name)).is_ok()
     }
 
     /// Whether the other cluster was there before.
@@ -78,8 +97,8 @@ impl Footprint {
         if topologies.any(|topology| other.topologies.iter().any(|theirs| topology.overlaps(theirs))) {
             return Some(Conflict::Topology);
         }
-        let same_name = self.namespace == other.namespace && !self.objects.is_disjoint(&other.objects);
-        same_name.then_some(Conflict::Name)
+        let is_shared = |object: &Key| other.objects.binary_search(object).is_ok();
+        self.objects.iter().any(is_shared).then_some(Conflict::Name)
     }
 
     /// Whether both are of the same cluster.
@@ -121,23 +140,27 @@ impl Topology {
     }
 }
 
-/// Something that one cluster can take up.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Taken {
-    Object { namespace: Arc<str>, kind: &'static str, name: Arc<str> },
-    Member(Endpoint),
+/// Something that a cluster can take up, by a hash that nobody can foresee: there is much of it, and names are long. Of
+/// a million objects, two are confused with a chance of one in thirty millions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Key(u64);
+
+impl Key {
+    fn of_object(namespace: &str, kind: &str, name: &str) -> Self {
+        Self::of((namespace, kind, name))
+    }
+
+    fn of(taken: impl Hash) -> Self {
+        static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self(HASHER.hash_one(taken))
+    }
 }
 
 impl Footprint {
     /// All of it; of topologies without the root, as another one may lie within it.
-    fn taken(&self) -> impl Iterator<Item = Taken> {
-        let objects = self.objects.iter().map(|(kind, name)| Taken::Object {
-            namespace: self.namespace.clone(),
-            kind,
-            name: name.clone(),
-        });
+    fn taken(&self) -> impl Iterator<Item = Key> {
         let members = self.topologies.iter().flat_map(|topology| &topology.members);
-        objects.chain(members.cloned().map(Taken::Member))
+        self.objects.iter().copied().chain(members.map(Key::of))
     }
 }
 
@@ -145,7 +168,7 @@ impl Footprint {
 #[derive(Debug, Default)]
 pub struct Footprints {
     clusters: HashMap<ClusterName, Arc<Footprint>>,
-    by_taken: HashMap<Taken, Vec<Arc<Footprint>>>,
+    by_taken: HashMap<Key, Vec<Arc<Footprint>>>,
 }
 
 /// Namespace and name.

@@ -4,6 +4,7 @@
 //! for the rules to say, all of it at once, and never costs the request its uid. Nothing is copied.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -53,6 +54,10 @@ pub struct Request<'a> {
     /// The object as it is; nothing on CREATE.
     #[serde(borrow, default)]
     pub old_object: Option<&'a RawValue>,
+    #[serde(skip)]
+    parts: OnceCell<Object<'a>>,
+    #[serde(skip)]
+    old_parts: OnceCell<Object<'a>>,
 }
 
 /// A kind, whichever its version.
@@ -108,7 +113,22 @@ impl Operation {
     }
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// The parts of the object; taken apart when they are first asked for, as that takes as long as the object is.
+    pub fn parts(&self) -> &Object<'a> {
+        self.parts.get_or_init(|| Object::read(self.object))
+    }
+
+    /// The parts of the object as it is.
+    pub fn old_parts(&self) -> &Object<'a> {
+        self.old_parts.get_or_init(|| Object::read(self.old_object))
+    }
+
+    /// Whether an update leaves the spec as it is.
+    pub fn keeps_spec(&self) -> bool {
+        self.parts().has_spec_of(self.old_parts())
+    }
+
     /// The kind of this API that the request is for. A `scale` is of another kind than its resource, so the resource
     /// tells.
     pub fn target(&self) -> Option<Kind> {
@@ -118,7 +138,8 @@ impl Request<'_> {
     /// What the request is about.
     pub fn subject(&self) -> Subject {
         let name = match &*self.name {
-            "" => Object::read(self.object.or(self.old_object)).name(),
+            "" if self.object.is_none() => self.old_parts().name(),
+            "" => self.parts().name(),
             name => name.to_owned(),
         };
         Subject { kind: self.kind.kind.to_string(), name }

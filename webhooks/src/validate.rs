@@ -118,12 +118,6 @@ impl Rule {
     pub fn summary(&self) -> &'static str {
         self.summary.trim()
     }
-
-    fn check_fields<'a>(&self, object: &impl Fields<'a>, report: &mut Reporter<'_>) {
-        if let Some(check) = self.checks.field {
-            object.each_field(&mut |path, field| check(path, field, report));
-        }
-    }
 }
 
 /// Declares a rule by the checks of fields, clusters and children that it consists of. The comment is both its
@@ -292,7 +286,7 @@ fn reaches<T: Resource<DynamicType = ()>>(
         || document::shape(new, old).new.is_empty() && (old.is_none() || found().errors.is_empty())
 }
 
-fn in_crd() -> impl Iterator<Item = &'static Rule> {
+fn in_crd() -> impl Iterator<Item = &'static Rule> + Clone {
     RULES.iter().filter(|rule| rule.in_crd)
 }
 
@@ -301,7 +295,7 @@ fn is_being_deleted<T: Resource>(object: &T) -> bool {
 }
 
 fn of_cluster<'r>(
-    rules: impl Iterator<Item = &'r Rule>,
+    rules: impl Iterator<Item = &'r Rule> + Clone,
     new: &Document<'_, MultigresCluster>,
     old: Option<&Document<'_, MultigresCluster>>,
     lookup: &dyn Lookup,
@@ -312,29 +306,42 @@ fn of_cluster<'r>(
         lookup,
     };
     let mut findings = Findings::default();
+    check_fields(rules.clone(), &cx.new, new.unknown(), &mut findings);
     for rule in rules {
-        let mut report = findings.of(rule.id, new.unknown());
-        rule.check_fields(&cx.new, &mut report);
         if let Some(check) = rule.checks.cluster {
-            check(&cx, &mut report);
+            check(&cx, &mut findings.of(rule.id, new.unknown()));
         }
     }
     findings
 }
 
-fn of_child<'r, T: Child>(
+/// Goes through an object once, whatever the number of rules.
+fn check_fields<'r, 'a>(
     rules: impl Iterator<Item = &'r Rule>,
+    object: &impl Fields<'a>,
+    unknown: &PathSet,
+    findings: &mut Findings,
+) {
+    let checks: Vec<_> = rules.filter_map(|rule| Some((rule.id, rule.checks.field?))).collect();
+    object.each_field(&mut |path, field| {
+        for (id, check) in &checks {
+            check(path, field, &mut findings.of(id, unknown));
+        }
+    });
+}
+
+fn of_child<'r, T: Child>(
+    rules: impl Iterator<Item = &'r Rule> + Clone,
     new: &Document<'_, T>,
     old: Option<&Document<'_, T>>,
     lookup: &dyn Lookup,
 ) -> Findings {
     let cx = ChildContext { new: ChildView::of(new), old: old.map(ChildView::of), lookup };
     let mut findings = Findings::default();
+    check_fields(rules.clone(), &cx.new.spec, new.unknown(), &mut findings);
     for rule in rules {
-        let mut report = findings.of(rule.id, new.unknown());
-        rule.check_fields(&cx.new.spec, &mut report);
         if let Some(check) = rule.checks.child {
-            check(&cx, &mut report);
+            check(&cx, &mut findings.of(rule.id, new.unknown()));
         }
     }
     findings

@@ -24,36 +24,36 @@ pub enum Source {
 }
 
 /// Kind and name of every object that the cluster's managed sections lead to, and what of the cluster does.
-pub fn each_object(cluster: &MultigresCluster, f: &mut dyn FnMut(Source, &'static str, String)) {
+pub fn each_object(cluster: &MultigresCluster, f: &mut dyn FnMut(Source, &'static str, &str)) {
     // A name that is yet to be generated is nobody else's.
     let Some(name) = cluster.metadata.name.as_deref().filter(|name| !name.is_empty()) else { return };
     let spec = &cluster.spec;
-    let mut own = |kind, name| f(Source::Cluster, kind, name);
+    let mut own = |kind, name: &str| f(Source::Cluster, kind, name);
     if topology_is_managed(spec) {
-        own("TopoServer", names::etcd(name));
-        own("StatefulSet", names::etcd(name));
-        own("PodDisruptionBudget", names::etcd(name));
-        own("Service", names::etcd_peer(name));
-        own("Service", names::etcd_client(name));
+        own("TopoServer", &names::etcd(name));
+        own("StatefulSet", &names::etcd(name));
+        own("PodDisruptionBudget", &names::etcd(name));
+        own("Service", &names::etcd_peer(name));
+        own("Service", &names::etcd_client(name));
     }
     if managed(spec.admin.as_ref().and_then(|admin| admin.managed)) {
-        own("MultiAdmin", names::admin(name));
-        own("Deployment", names::multiadmin(name));
-        own("Service", names::admin(name));
+        own("MultiAdmin", &names::admin(name));
+        own("Deployment", &names::multiadmin(name));
+        own("Service", &names::admin(name));
     }
     let orch = managed(spec.orchestrator.as_ref().and_then(|orch| orch.managed));
     if orch {
-        own("MultiOrch", names::orch(name));
+        own("MultiOrch", &names::orch(name));
     }
     for (index, cell) in spec.cells.templates.iter().map(|template| template.name.as_str()).enumerate() {
-        let mut of_cell = |kind, name| f(Source::Cell { cell: index }, kind, name);
+        let mut of_cell = |kind, name: &str| f(Source::Cell { cell: index }, kind, name);
         if orch {
-            of_cell("StatefulSet", names::multiorch(name, cell));
+            of_cell("StatefulSet", &names::multiorch(name, cell));
         }
         if managed(spec.cells.managed) {
-            of_cell("MultiCell", names::cell(name, cell));
-            of_cell("Deployment", names::multigateway(name, cell));
-            of_cell("Service", names::multigateway(name, cell));
+            of_cell("MultiCell", &names::cell(name, cell));
+            of_cell("Deployment", &names::multigateway(name, cell));
+            of_cell("Service", &names::multigateway(name, cell));
         }
     }
     let databases = spec.databases.iter().filter(|databases| managed(databases.managed));
@@ -68,11 +68,11 @@ fn each_of_database(
     database: usize,
     template: &DatabaseTemplate,
     backup: Option<&Backup>,
-    f: &mut dyn FnMut(Source, &'static str, String),
+    f: &mut dyn FnMut(Source, &'static str, &str),
 ) {
-    f(Source::Database { database }, "Secret", names::connection(cluster, &template.name));
+    f(Source::Database { database }, "Secret", &names::connection(cluster, &template.name));
     if template.spec.password_secret_ref.is_none() {
-        f(Source::Database { database }, "Secret", names::password(cluster, &template.name));
+        f(Source::Database { database }, "Secret", &names::password(cluster, &template.name));
     }
     let backup = template.spec.backup.as_ref().or(backup);
     let has_backup_volume = backup.is_none_or(|backup| backup.filesystem.is_some());
@@ -80,23 +80,24 @@ fn each_of_database(
         for range in key_ranges(source.shards) {
             let shard =
                 names::Shard { cluster, database: &template.name, table_group: source.name, shard: &range };
-            let mut of_shard = |kind, name| f(Source::TableGroup { database, group }, kind, name);
+            let mut of_shard = |kind, name: &str| f(Source::TableGroup { database, group }, kind, name);
             let base = shard.base();
             of_shard("MultiShard", base.name());
             of_shard("PodDisruptionBudget", base.name());
-            of_shard("ConfigMap", base.pg_hba());
+            of_shard("ConfigMap", &base.pg_hba());
             if has_backup_volume {
-                of_shard("PersistentVolumeClaim", base.backup());
+                of_shard("PersistentVolumeClaim", &base.backup());
             }
             for (index, pool) in source.pools.iter().enumerate() {
-                let mut of_pool = |kind, name| f(Source::Pool { database, group, pool: index }, kind, name);
+                let mut of_pool =
+                    |kind, name: &str| f(Source::Pool { database, group, pool: index }, kind, name);
                 let base = shard.pool_base(&pool.name);
                 let set = base.stateful_set();
                 for ordinal in 0..pool.member.replicas() {
-                    of_pool("Service", names::instance(&set, ordinal));
+                    of_pool("Service", &names::instance(&set, ordinal));
                 }
-                of_pool("StatefulSet", set);
-                of_pool("Service", base.headless());
+                of_pool("StatefulSet", &set);
+                of_pool("Service", &base.headless());
             }
         }
     }

@@ -80,7 +80,7 @@ proptest! {
         let mut said = BTreeSet::new();
         each_object(&cluster, &mut |_, kind, name| {
             if kind != "Secret" {
-                said.insert(key(kind, &name));
+                said.insert(key(kind, name));
             }
         });
         prop_assert_eq!(made, said);

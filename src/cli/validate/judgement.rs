@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use kube::Resource;
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
-use multigres_webhooks::defaulting;
+use multigres_webhooks::defaulting::{self, Skeleton};
 use multigres_webhooks::document::Document as Decoded;
 use multigres_webhooks::kind::{ChildKind, Kind};
 use multigres_webhooks::lookup::Offline;
@@ -233,9 +233,9 @@ fn child<K: Child>(new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
 
 /// The cluster as the mutating webhook would pass it on.
 fn defaulted(cluster: &Value, old: Option<&str>) -> String {
-    let raw = |json: String| RawValue::from_string(json).ok();
-    let (new, old) = (raw(cluster.to_string()), old.map(str::to_owned).and_then(raw));
-    let defaults = defaulting::cluster(&Object::read(new.as_deref()), &Object::read(old.as_deref()));
+    let new = RawValue::from_string(cluster["spec"].to_string()).ok();
+    let old: Object<'_> = old.and_then(|old| serde_json::from_str(old).ok()).unwrap_or_default();
+    let defaults = defaulting::cluster(&Skeleton::read(new.as_deref()), &Skeleton::read(old.spec));
     let mut cluster = cluster.clone();
     // Additions only: there is no object that they do not fit. Were there one, it is judged as it was written.
     let _ = json_patch::patch(&mut cluster, &defaults.patch);

@@ -6,7 +6,6 @@ use super::{Admission, defaulted, documents};
 use crate::children::protect;
 use crate::defaulting;
 use crate::kind::ChildKind;
-use crate::object::Object;
 use crate::report::Report;
 use crate::review::{Operation, Request};
 use crate::validate::{self, Child};
@@ -17,7 +16,7 @@ pub fn mutate(kind: ChildKind, request: &Request<'_>, admission: &Admission) -> 
     if !(Rules::of(kind).are_reached)(request) {
         return validate(kind, request, admission);
     }
-    defaulted(defaulting::child(&Object::read(request.object)))
+    defaulted(defaulting::child(request.parts()))
 }
 
 /// Protects what a cluster manages, and holds the rest to its rules.
@@ -35,11 +34,10 @@ pub fn validate(kind: ChildKind, request: &Request<'_>, admission: &Admission) -
 }
 
 fn writes_spec(request: &Request<'_>) -> bool {
-    let unchanged = || Object::read(request.object).has_spec_of(&Object::read(request.old_object));
     request.sub_resource.is_empty()
         && match request.operation {
             Operation::Create => true,
-            Operation::Update => !unchanged(),
+            Operation::Update => !request.keeps_spec(),
             Operation::Delete | Operation::Connect => false,
         }
 }

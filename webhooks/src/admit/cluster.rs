@@ -2,11 +2,10 @@
 
 use multigres_crds::v1alpha1::MultigresCluster;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::{Admission, defaulted, documents, invalid};
-use crate::defaulting;
-use crate::document::is_sound_when_new;
+use crate::defaulting::{self, Skeleton};
+use crate::document::sound_spec;
 use crate::object::Object;
 use crate::report::{Cause, Reason};
 use crate::review::{Operation, Request};
@@ -14,15 +13,11 @@ use crate::validate::{self, Guard};
 use crate::verdict::{Denial, RuleGroup, Verdict};
 
 /// Adds defaults; denies only what the API server would keep from validation, and then with everything that is wrong.
-pub fn mutate(
-    request: &Request<'_>,
-    new_parts: &Object<'_>,
-    old_parts: &Object<'_>,
-    admission: &Admission,
-) -> Verdict {
-    let is_sound = |json: &RawValue| is_sound_when_new::<MultigresCluster>(json, new_parts);
-    if request.operation == Operation::Create && request.object.is_some_and(is_sound) {
-        return defaulted(defaulting::cluster(new_parts, old_parts));
+pub fn mutate(request: &Request<'_>, admission: &Admission) -> Verdict {
+    if request.operation == Operation::Create
+        && let Some(spec) = request.object.and_then(sound_spec::<MultigresCluster, Skeleton<'_>>)
+    {
+        return defaulted(defaulting::cluster(&spec, &Skeleton::default()));
     }
     let (new, old) = match documents::<MultigresCluster>(request) {
         Ok(documents) => documents,
@@ -32,7 +27,8 @@ pub fn mutate(
         let report = validate::cluster(&new, old.as_ref(), &admission.rules());
         return Verdict::judge(RuleGroup::Cluster, report);
     }
-    defaulted(defaulting::cluster(new_parts, old_parts))
+    let (spec, old) = (Skeleton::read(request.parts().spec), Skeleton::read(request.old_parts().spec));
+    defaulted(defaulting::cluster(&spec, &old))
 }
 
 /// Holds the cluster to its rules.

@@ -10,7 +10,7 @@ use super::skeleton::Skeleton;
 /// What is to be added to one part of an object.
 pub struct Additions<'a> {
     root: &'a str,
-    document: &'a Skeleton,
+    document: &'a Skeleton<'a>,
     /// Absent keys of maps that are there, in the order in which they were first needed.
     added: Vec<(Vec<String>, Value)>,
     fields: usize,
@@ -18,7 +18,7 @@ pub struct Additions<'a> {
 
 impl<'a> Additions<'a> {
     /// Additions below a field of the object, which holds `document`.
-    pub fn new(root: &'a str, document: &'a Skeleton) -> Self {
+    pub fn new(root: &'a str, document: &'a Skeleton<'a>) -> Self {
         Self { root, document, added: Vec::new(), fields: 0 }
     }
 

@@ -1,18 +1,19 @@
 //! The maps of a document that are outside any list.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A document without its lists, where most of it is: cheap to read, and all that defaulting looks at.
 #[derive(Debug, Default, PartialEq)]
-pub enum Skeleton {
+pub enum Skeleton<'a> {
     /// A map.
-    Map(HashMap<String, Skeleton>),
+    Map(Vec<(Cow<'a, str>, Skeleton<'a>)>),
     /// A string.
-    Text(String),
+    Text(Cow<'a, str>),
     /// True or false.
     Flag(bool),
     /// A null.
@@ -22,16 +23,17 @@ pub enum Skeleton {
     Other,
 }
 
-impl Skeleton {
+impl<'a> Skeleton<'a> {
     /// The skeleton of JSON text.
-    pub fn read(json: Option<&RawValue>) -> Self {
+    pub fn read(json: Option<&'a RawValue>) -> Self {
         json.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default()
     }
 
     /// What is at a path.
     pub fn get(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| match node {
-            Self::Map(fields) => fields.get(*key),
+            // Of several, the last one counts.
+            Self::Map(fields) => fields.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value),
             _ => None,
         })
     }
@@ -62,61 +64,69 @@ impl Skeleton {
     /// The text at a path, unless it is empty.
     pub fn text(&self, path: &[&str]) -> Option<&str> {
         match self.get(path)? {
-            Self::Text(text) => Some(text).filter(|text| !text.is_empty()).map(String::as_str),
+            Self::Text(text) => Some(&**text).filter(|text| !text.is_empty()),
             _ => None,
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Skeleton {
+impl<'de> Deserialize<'de> for Skeleton<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SkeletonVisitor)
     }
 }
 
+/// A key, borrowed where it can be.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
 struct SkeletonVisitor;
 
 impl<'de> Visitor<'de> for SkeletonVisitor {
-    type Value = Skeleton;
+    type Value = Skeleton<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Skeleton, A::Error> {
-        let mut fields = HashMap::new();
-        while let Some((key, value)) = map.next_entry()? {
-            fields.insert(key, value);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Skeleton<'de>, A::Error> {
+        let mut fields = Vec::new();
+        while let Some((Key(key), value)) = map.next_entry()? {
+            fields.push((key, value));
         }
         Ok(Skeleton::Map(fields))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Skeleton, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Skeleton<'de>, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Skeleton::Other)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Skeleton, E> {
-        Ok(Skeleton::Text(text.to_owned()))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Skeleton<'de>, E> {
+        Ok(Skeleton::Text(Cow::Borrowed(text)))
     }
 
-    fn visit_bool<E>(self, flag: bool) -> Result<Skeleton, E> {
+    fn visit_str<E>(self, text: &str) -> Result<Skeleton<'de>, E> {
+        Ok(Skeleton::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Skeleton<'de>, E> {
         Ok(Skeleton::Flag(flag))
     }
 
-    fn visit_unit<E>(self) -> Result<Skeleton, E> {
+    fn visit_unit<E>(self) -> Result<Skeleton<'de>, E> {
         Ok(Skeleton::Null)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Skeleton, E> {
+    fn visit_i64<E>(self, _: i64) -> Result<Skeleton<'de>, E> {
         Ok(Skeleton::Other)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Skeleton, E> {
+    fn visit_u64<E>(self, _: u64) -> Result<Skeleton<'de>, E> {
         Ok(Skeleton::Other)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Skeleton, E> {
+    fn visit_f64<E>(self, _: f64) -> Result<Skeleton<'de>, E> {
         Ok(Skeleton::Other)
     }
 }

@@ -11,8 +11,8 @@ fn raw(value: &Value) -> Box<RawValue> {
 }
 
 fn defaults_of(new: &Value, old: Option<&Value>) -> Defaults {
-    let (new, old) = (raw(new), old.map(raw));
-    cluster(&Object::read(Some(&new)), &Object::read(old.as_deref()))
+    let (new, old) = (raw(&new["spec"]), old.map(|old| raw(&old["spec"])));
+    cluster(&Skeleton::read(Some(&new)), &Skeleton::read(old.as_deref()))
 }
 
 fn additions(new: &Value, old: Option<&Value>) -> Value {

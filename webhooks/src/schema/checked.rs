@@ -202,7 +202,9 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for List<'_, 'de, A> {
         let mut seen = Seen::Other;
         let Check { node, strictness, .. } = self.check;
         let check = Check { node: self.items, strictness, key: node.key.as_deref(), seen: &mut seen };
-        let Some(item) = self.list.next_element_seed(Checked { check, inner: seed })? else { return Ok(None) };
+        let Some(item) = self.list.next_element_seed(Checked { check, inner: seed })? else {
+            return Ok(None);
+        };
         self.length += 1;
         let sound = match seen {
             Seen::Null => self.items.nullable && !self.items.has_options(),

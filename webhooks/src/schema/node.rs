@@ -60,7 +60,9 @@ enum Format {
 impl Node {
     pub fn of(schema: &JSONSchemaProps) -> Self {
         let required = schema.required.as_deref().unwrap_or_default();
-        let bit = |name: &String| required.iter().position(|required| required == name).map_or(0, |index| 1 << index);
+        let bit = |name: &String| {
+            required.iter().position(|required| required == name).map_or(0, |index| 1 << index)
+        };
         let property = |(name, schema): (&String, &JSONSchemaProps)| Property {
             name: name.as_str().into(),
             required: bit(name),
@@ -84,7 +86,10 @@ impl Node {
                 Some("int32") => Some(Format::Int32),
                 _ => None,
             },
-            options: schema.enum_.as_ref().map(|options| options.iter().map(|option| option.0.clone()).collect()),
+            options: schema
+                .enum_
+                .as_ref()
+                .map(|options| options.iter().map(|option| option.0.clone()).collect()),
         }
     }
 

@@ -49,26 +49,14 @@ fn adoptions(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 /// The children that are there of those that the update, or the new cluster, comes to expect.
 fn existing(cx: &ClusterContext<'_>) -> Vec<(ChildKind, Arc<str>, Existing)> {
-    let (namespace, old) = (&cx.new.footprint().namespace, cx.old.as_ref().map(View::footprint));
-    let is_expected = |kind: ChildKind, name: &Arc<str>| {
-        old.is_some_and(|old| old.objects.contains(&(kind.as_str(), name.clone())))
-    };
-    let children = children_of(&cx.new).into_iter().filter(|(kind, name)| !is_expected(*kind, name));
-    let found = children.filter_map(|(kind, name)| match cx.lookup.child(kind, namespace, &name) {
-        Known::Yes(Some(existing)) => Some((kind, name, existing)),
+    let (new, old) = (cx.new.footprint(), cx.old.as_ref().map(View::footprint));
+    let is_expected = |kind: ChildKind, name: &str| old.is_some_and(|old| old.makes(kind.as_str(), name));
+    let children = new.children.iter().filter(|(kind, name)| !is_expected(*kind, name));
+    let found = children.filter_map(|(kind, name)| match cx.lookup.child(*kind, &new.namespace, name) {
+        Known::Yes(Some(existing)) => Some((*kind, name.clone(), existing)),
         _ => None,
     });
     found.collect()
-}
-
-/// The children that a cluster expects, by name.
-pub(super) fn children_of(view: &View<'_>) -> Vec<(ChildKind, Arc<str>)> {
-    let kind = |name: &str| ChildKind::ALL.into_iter().find(|kind| kind.as_str() == name);
-    let objects = view.footprint().objects.iter();
-    let mut children: Vec<_> =
-        objects.filter_map(|(name_of_kind, name)| Some((kind(name_of_kind)?, name.clone()))).collect();
-    children.sort_by(|(_, one), (_, other)| one.cmp(other));
-    children
 }
 
 /// The child that the cluster asks for.

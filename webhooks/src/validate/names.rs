@@ -64,7 +64,7 @@ rule!(
 fn cell_and_pool_names(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     cx.new.each_cell(|path, cell| check_cell(&path.field("name"), &cell.name, report));
     cx.new.each_database(|path, database| {
-        database.each_full_pool(path, |path, _, pool| {
+        database.each_full_pool(path, |path, pool| {
             if let Some(name) = &pool.name {
                 check_pool(&path.field("name"), name, report);
             }

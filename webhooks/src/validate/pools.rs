@@ -110,7 +110,7 @@ fn cells_of_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         for (index, entry) in database.template.spec.pools.iter().enumerate() {
             check(&list.item(index, &entry.cell), &entry.cell);
         }
-        database.each_full_pool(path, |path, _, pool| check(path, &pool.cell));
+        database.each_full_pool(path, |path, pool| check(path, &pool.cell));
     });
 }
 

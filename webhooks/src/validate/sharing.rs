@@ -54,14 +54,12 @@ fn own_names(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     }
     let (mut made, mut told) = (HashMap::new(), HashSet::new());
     each_object(cx.new.cluster, &mut |source, kind, name| {
-        let name: Arc<str> = name.into();
-        let object = (kind, name.clone());
-        let others = others.iter().find(|other| other.objects.contains(&object)).map(|other| named(other));
-        let first = *made.entry(object).or_insert(source);
+        let others = others.iter().find(|other| other.makes(kind, name)).map(|other| named(other));
+        let first = *made.entry((kind, name.to_owned())).or_insert(source);
         let Some(by) = same_within(&cx.new, first, source).or(others) else { return };
         if told.insert(source) {
             let message =
-                format!("{kind} {} would be made by {by} as well; choose another name", quote(&name));
+                format!("{kind} {} would be made by {by} as well; choose another name", quote(name));
             let (_, path) = place(&cx.new, source);
             report.error(path, Reason::Duplicate, format!("{kind} {name} {by}"), message);
         }

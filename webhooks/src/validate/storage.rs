@@ -7,7 +7,7 @@ use multigres_crds::v1alpha1::{AccessMode, StringMap, VolumeClaimTemplate};
 
 use super::text::count;
 use super::view::View;
-use super::volumes::{Volume, each_kept_volume};
+use super::volumes::{Volume, Volumes, each_kept_volume};
 use super::{ClusterContext, Reporter, rule};
 use crate::lookup::{Claim, Known, StorageClass};
 use crate::report::quote;
@@ -19,26 +19,28 @@ rule!(
 
 fn classes(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let Known::Yes(known) = cx.lookup.storage_classes() else { return };
-    let class_of = |volume: &Volume| match &volume.claim.storage_class_name {
+    let class_of = |volume: Volume<'_>| match &volume.claim.storage_class_name {
         Some(name) => known.iter().find(|class| class.name == *name),
         None => known.iter().find(|class| class.default),
     };
-    let mut missing: BTreeMap<Option<String>, usize> = BTreeMap::new();
-    for volume in cx.new.volumes().iter().filter(|volume| class_of(volume).is_none()) {
-        *missing.entry(volume.claim.storage_class_name.clone()).or_default() += 1;
-    }
+    let mut missing: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+    cx.new.each_volume(&mut |_, volume| {
+        if class_of(volume).is_none() {
+            *missing.entry(volume.claim.storage_class_name.as_deref()).or_default() += 1;
+        }
+    });
     for (name, uses) in missing {
         let pending = format!(
             "pods wait for it ({})",
             count(i64::try_from(uses).unwrap_or(i64::MAX), "volume template")
         );
         report.warn(match name {
-            Some(name) => format!("there is no StorageClass {}: {pending}", quote(&name)),
+            Some(name) => format!("there is no StorageClass {}: {pending}", quote(name)),
             None => format!("there is no default StorageClass: {pending}"),
         });
     }
     each_kept_volume(cx, |kept| {
-        let size = |volume: &Volume| volume.claim.resources.requests.storage.as_ref()?.value();
+        let size = |volume: Volume<'_>| volume.claim.resources.requests.storage.as_ref()?.value();
         let fixed: Option<&StorageClass> = class_of(kept.new).filter(|class| !class.expandable);
         if let Some(class) = fixed.filter(|_| size(kept.new) > size(kept.old)) {
             report.warn(format!(
@@ -77,15 +79,15 @@ fn retained_data(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             ));
         }
     }
-    for volume in cx.new.volumes() {
-        let Some(labels) = &volume.labels else { continue };
-        if labels.get(labels::DATABASE).is_some_and(|database| !before.contains(database))
-            && let Known::Yes(claims) = cx.lookup.claims(namespace, labels)
-            && let Some(difference) = claims.iter().find_map(|claim| difference(&volume.claim, claim))
+    cx.new.each_volume(&mut |_, volume| {
+        if volume.database().is_some_and(|database| !before.contains(database))
+            && let Some(labels) = volume.labels(cluster)
+            && let Known::Yes(claims) = cx.lookup.claims(namespace, &labels)
+            && let Some(difference) = claims.iter().find_map(|claim| difference(volume.claim, claim))
         {
             report.warn(difference);
         }
-    }
+    });
 }
 
 /// What a volume that is there will never be, though it is asked for.

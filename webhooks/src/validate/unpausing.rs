@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use multigres_crds::resolve;
 use multigres_crds::v1alpha1::MultigresClusterSpec;
 
-use super::adoption::{children_of, desired, tell_changes};
+use super::adoption::{desired, tell_changes};
 use super::text::count;
 use super::{ClusterContext, Reporter, rule};
 use crate::lookup::Known;
@@ -24,11 +24,12 @@ fn put_back(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         return;
     }
     let (mut missing, children) = (Vec::new(), resolve::children(cx.new.cluster));
-    for (kind, name) in children_of(&cx.new) {
-        match cx.lookup.child(kind, &cx.new.footprint().namespace, &name) {
+    let footprint = cx.new.footprint();
+    for (kind, name) in &footprint.children {
+        match cx.lookup.child(*kind, &footprint.namespace, name) {
             Known::Yes(Some(live)) => {
-                if let Some(desired) = desired(&children, kind, &name) {
-                    tell_changes(kind, &name, &live.spec, &desired["spec"], &HashSet::from([PAUSED]), report);
+                if let Some(desired) = desired(&children, *kind, name) {
+                    tell_changes(*kind, name, &live.spec, &desired["spec"], &HashSet::from([PAUSED]), report);
                 }
             }
             Known::Yes(None) => missing.push(format!("{} {name}", kind.as_str())),

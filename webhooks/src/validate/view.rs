@@ -10,7 +10,6 @@ use multigres_crds::v1alpha1::{
 };
 
 use super::fields::{Pods, pods};
-use super::volumes::{Volume, volumes};
 use crate::footprint::Footprint;
 use crate::path::{FieldPath, Path, PathSet};
 
@@ -27,7 +26,6 @@ pub struct View<'a> {
     pub databases: Vec<Database<'a>>,
     unknown: &'a PathSet,
     footprint: OnceCell<Footprint>,
-    volumes: OnceCell<Vec<Volume>>,
 }
 
 /// A database and its table groups.
@@ -83,7 +81,6 @@ impl<'a> View<'a> {
             databases: templates.enumerate().map(database).collect(),
             unknown,
             footprint: OnceCell::new(),
-            volumes: OnceCell::new(),
         }
     }
 
@@ -102,11 +99,6 @@ impl<'a> View<'a> {
         self.footprint.get_or_init(|| Footprint::of(self.cluster))
     }
 
-    /// The volumes that the cluster asks for.
-    pub(super) fn volumes(&self) -> &[Volume] {
-        self.volumes.get_or_init(|| volumes(self))
-    }
-
     /// Whether what a rule reads at a path is known, all of it.
     pub(super) fn knows<P>(&self, path: P) -> bool
     where
@@ -123,7 +115,7 @@ impl<'a> View<'a> {
     }
 
     /// Each database and where its spec is written.
-    pub(super) fn each_database(&self, mut f: impl FnMut(&Path<'_>, &Database<'a>)) {
+    pub(super) fn each_database<'v>(&'v self, mut f: impl FnMut(&Path<'_>, &'v Database<'a>)) {
         for database in &self.databases {
             f(&DATABASES.item(database.index, &database.template.name), database);
         }
@@ -167,7 +159,7 @@ impl<'a> View<'a> {
                     }
                 }
             }
-            database.each_full_pool(path, |path, _, pool| f(path, written!(pool)));
+            database.each_full_pool(path, |path, pool| f(path, written!(pool)));
         });
     }
 
@@ -204,13 +196,15 @@ impl<'a> Database<'a> {
         }
     }
 
-    /// Each pool of the full form, its name, and where it is written.
-    pub(super) fn each_full_pool(&self, database: &Path<'_>, mut f: impl FnMut(&Path<'_>, &str, &'a Pool)) {
+    /// Each pool of the full form and where it is written.
+    pub(super) fn each_full_pool(&self, database: &Path<'_>, mut f: impl FnMut(&Path<'_>, &'a Pool)) {
+        // Where there are table groups, they are the database's.
+        let mut groups = self.groups.iter();
         self.each_group(database, |path, group| {
             let list = path.field("shardTemplate.pools");
-            for (index, pool) in group.shard_template.pools.iter().enumerate() {
-                let name = pool.resolved_name();
-                f(&list.item(index, &name), &name, pool);
+            let sources = groups.next().map_or(&[][..], |group| &group.pools);
+            for (index, (pool, source)) in group.shard_template.pools.iter().zip(sources).enumerate() {
+                f(&list.item(index, &source.name), pool);
             }
         });
     }

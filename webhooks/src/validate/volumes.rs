@@ -4,7 +4,9 @@
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
+use kube::api::ObjectMeta;
 use multigres_crds::defaults;
 use multigres_crds::labels::{self, Component, Labels};
 use multigres_crds::quantity::Quantity;
@@ -14,7 +16,7 @@ use multigres_crds::v1alpha1::{AccessMode, Backup, Member, StringMap, VolumeClai
 use super::view::{Database, View};
 use super::{ChildContext, ChildSpec, ChildView, ClusterContext, Field, Reporter, rule};
 use crate::lookup::{Claim, Known, Lookup};
-use crate::path::{FieldPath, Path};
+use crate::path::Path;
 use crate::report::{Reason, quote};
 
 const ETCD: Path<'static> = Path::new("spec.globalTopoServer.managedSpec.dataVolumeClaimTemplate");
@@ -85,8 +87,8 @@ fn shrinking_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
 }
 
 fn check_size(kept: &Kept<'_>, report: &mut Reporter<'_>) {
-    let size = |volume: &Volume| {
-        let written = volume.claim.resources.requests.storage.clone()?;
+    let size = |volume: Volume<'_>| {
+        let written = volume.claim.resources.requests.storage.as_ref()?;
         written.value().map(|bytes| (quote(&written.0), bytes))
     };
     let Some(((new_text, new_size), (old_text, old_size))) = size(kept.new).zip(size(kept.old)) else {
@@ -101,8 +103,7 @@ fn check_size(kept: &Kept<'_>, report: &mut Reporter<'_>) {
         let message = format!(
             "{new_text} is less than the {old_text} of now, and a volume cannot shrink; write {old_text} or more"
         );
-        let path = kept.new.path.clone().fields(STORAGE);
-        report.error(path, Reason::Forbidden, format!("{old_text} {new_text}"), message);
+        report.error(&kept.path.field(STORAGE), Reason::Forbidden, format!("{old_text} {new_text}"), message);
     }
 }
 
@@ -120,7 +121,7 @@ fn class_and_modes_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
 }
 
 fn check_class_and_modes(kept: &Kept<'_>, report: &mut Reporter<'_>) {
-    let Kept { new, old, .. } = kept;
+    let Kept { new, old, path, .. } = kept;
     let (new_class, old_class) = (&new.claim.storage_class_name, &old.claim.storage_class_name);
     if new_class != old_class && !kept.all_claims(|claim| claim.storage_class == *new_class) {
         let name = |class: &Option<String>| class.as_deref().map_or("the default class".to_owned(), quote);
@@ -129,8 +130,7 @@ fn check_class_and_modes(kept: &Kept<'_>, report: &mut Reporter<'_>) {
             name(old_class),
             name(new_class)
         );
-        let path = new.path.clone().field("storageClassName");
-        report.error(path, Reason::Forbidden, name(new_class), message);
+        report.error(&path.field("storageClassName"), Reason::Forbidden, name(new_class), message);
     }
     let (new_modes, old_modes) = (sorted(&new.claim.access_modes), sorted(&old.claim.access_modes));
     let has_modes = |claim: &Claim| sorted(&claim.access_modes) == new_modes;
@@ -140,8 +140,7 @@ fn check_class_and_modes(kept: &Kept<'_>, report: &mut Reporter<'_>) {
             old_modes.join(", "),
             new_modes.join(", ")
         );
-        let path = new.path.clone().field("accessModes");
-        report.error(path, Reason::Forbidden, new_modes.join(" "), message);
+        report.error(&path.field("accessModes"), Reason::Forbidden, new_modes.join(" "), message);
     }
 }
 
@@ -154,17 +153,26 @@ fn sorted(modes: &[AccessMode]) -> Vec<&'static str> {
 
 /// A volume that is there before and after an update.
 pub(super) struct Kept<'v> {
-    pub new: &'v Volume,
-    pub old: &'v Volume,
-    namespace: &'v str,
+    pub new: Volume<'v>,
+    pub old: Volume<'v>,
+    /// Where the claim is written, or would be.
+    path: &'v Path<'v>,
+    owner: Owner<'v>,
     lookup: &'v dyn Lookup,
+}
+
+/// Whose volumes they are.
+#[derive(Clone, Copy)]
+struct Owner<'v> {
+    namespace: &'v str,
+    cluster: &'v str,
 }
 
 impl Kept<'_> {
     /// Whether the volume is known to have claims, all of them such.
     fn all_claims(&self, test: impl Fn(&Claim) -> bool) -> bool {
-        let Some(labels) = &self.new.labels else { return false };
-        match self.lookup.claims(self.namespace, labels) {
+        let Some(labels) = self.new.labels(self.owner.cluster) else { return false };
+        match self.lookup.claims(self.owner.namespace, &labels) {
             Known::Yes(claims) => !claims.is_empty() && claims.iter().all(test),
             Known::NotYet => false,
         }
@@ -173,149 +181,184 @@ impl Kept<'_> {
 
 pub(super) fn each_kept_volume(cx: &ClusterContext<'_>, f: impl FnMut(&Kept<'_>)) {
     let Some(old) = &cx.old else { return };
-    let namespace = cx.new.cluster.metadata.namespace.as_deref().unwrap_or_default();
-    each_kept(cx.new.volumes(), old.volumes(), namespace, cx.lookup, f);
+    let ObjectMeta { namespace, name, .. } = &cx.new.cluster.metadata;
+    let (namespace, cluster) =
+        (namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default());
+    each_kept(&cx.new, old, Owner { namespace, cluster }, cx.lookup, f);
 }
 
 fn each_kept_volume_of_child(cx: &ChildContext<'_>, f: impl FnMut(&Kept<'_>)) {
     let Some(old) = &cx.old else { return };
-    each_kept(&volumes_of_child(&cx.new), &volumes_of_child(old), cx.new.namespace, cx.lookup, f);
+    let owner = Owner { namespace: cx.new.namespace, cluster: cx.new.spec.cluster() };
+    each_kept(&cx.new, old, owner, cx.lookup, f);
 }
 
-fn each_kept(
-    new: &[Volume],
-    old: &[Volume],
-    namespace: &str,
+fn each_kept<V: Volumes>(
+    new: &V,
+    old: &V,
+    owner: Owner<'_>,
     lookup: &dyn Lookup,
     mut f: impl FnMut(&Kept<'_>),
 ) {
-    let old: HashMap<&Identity, &Volume> = old.iter().map(|volume| (&volume.identity, volume)).collect();
-    for new in new {
-        if let Some(old) = old.get(&new.identity) {
-            f(&Kept { new, old, namespace, lookup });
+    let mut before = HashMap::new();
+    old.each_volume(&mut |_, volume| {
+        before.insert(volume.identity, volume);
+    });
+    new.each_volume(&mut |path, new| {
+        if let Some(&old) = before.get(&new.identity) {
+            f(&Kept { new, old, path, owner, lookup });
         }
-    }
+    });
 }
 
 /// A volume, or one for each instance of a pool.
-pub(super) struct Volume {
-    identity: Identity,
-    pub claim: VolumeClaimTemplate,
-    /// Where the claim is written, or would be.
-    path: FieldPath,
-    /// What its claims are known by.
-    pub labels: Option<StringMap>,
+#[derive(Clone, Copy)]
+pub(super) struct Volume<'v> {
+    identity: Identity<'v>,
+    pub claim: &'v VolumeClaimTemplate,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Identity {
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Identity<'v> {
     Etcd,
-    Backup { database: String },
-    Pool { database: String, table_group: String, pool: String },
+    Backup {
+        database: &'v str,
+    },
+    Pool {
+        database: &'v str,
+        table_group: &'v str,
+        /// The shard; nothing where it is those of all shards.
+        shard: Option<&'v str>,
+        pool: &'v str,
+    },
 }
 
-impl Identity {
-    fn of_pool(database: &str, table_group: &str, pool: &str) -> Self {
-        let [database, table_group, pool] = [database, table_group, pool].map(str::to_owned);
-        Self::Pool { database, table_group, pool }
+impl<'v> Volume<'v> {
+    /// The database whose data it holds.
+    pub fn database(&self) -> Option<&'v str> {
+        match self.identity {
+            Identity::Pool { database, .. } => Some(database),
+            Identity::Etcd | Identity::Backup { .. } => None,
+        }
+    }
+
+    /// What its claims are known by; nothing where they are not looked up.
+    pub fn labels(&self, cluster: &str) -> Option<StringMap> {
+        let labels = match self.identity {
+            Identity::Etcd => Labels::new(cluster, Component::Etcd),
+            Identity::Backup { .. } => return None,
+            Identity::Pool { database, table_group, shard, pool } => {
+                let labels = Labels::new(cluster, Component::MultiPooler)
+                    .with(labels::DATABASE, database)
+                    .with(labels::TABLE_GROUP, table_group)
+                    .with(labels::POOL, pool);
+                match shard {
+                    Some(shard) => labels.with(labels::SHARD, shard),
+                    None => labels,
+                }
+            }
+        };
+        Some(labels.selector())
     }
 }
 
-/// All volumes of a cluster, what is inherited and what is defaulted filled in; without those that are not known.
-pub(super) fn volumes(view: &View<'_>) -> Vec<Volume> {
-    let spec = view.spec();
-    let cluster = view.cluster.metadata.name.as_deref().unwrap_or_default();
-    let mut found = Vec::new();
-    if topology_is_managed(spec) {
-        let etcd = spec.global_topo_server.managed_spec.as_ref();
-        let claim = etcd.and_then(|etcd| etcd.data_volume_claim_template.clone());
-        found.push(Volume {
-            identity: Identity::Etcd,
-            claim: claim.unwrap_or_else(defaults::etcd_volume),
-            path: FieldPath::from(&ETCD),
-            labels: Some(Labels::new(cluster, Component::Etcd).selector()),
+/// Volumes of clusters that do not say which they need.
+static ETCD_VOLUME: LazyLock<VolumeClaimTemplate> = LazyLock::new(defaults::etcd_volume);
+static BACKUP_VOLUME: LazyLock<VolumeClaimTemplate> = LazyLock::new(defaults::backup_volume);
+
+/// Something that asks for volumes.
+pub(super) trait Volumes {
+    /// All its volumes, what is inherited and what is defaulted filled in, and where each is written or would be; without
+    /// those that are not known.
+    fn each_volume<'v>(&'v self, visit: &mut dyn FnMut(&Path<'_>, Volume<'v>));
+}
+
+impl Volumes for View<'_> {
+    fn each_volume<'v>(&'v self, visit: &mut dyn FnMut(&Path<'_>, Volume<'v>)) {
+        let spec = self.spec();
+        let mut visit = |path: &Path<'_>, volume: Volume<'v>| {
+            if self.knows(path) {
+                visit(path, volume);
+            }
+        };
+        if topology_is_managed(spec) {
+            let etcd = spec.global_topo_server.managed_spec.as_ref();
+            let claim = etcd.and_then(|etcd| etcd.data_volume_claim_template.as_ref());
+            visit(&ETCD, Volume { identity: Identity::Etcd, claim: claim.unwrap_or(&ETCD_VOLUME) });
+        }
+        self.each_database(|path, database| {
+            for group in &database.groups {
+                for pool in &group.pools {
+                    let Some(volume) = pool_volume(database, group, pool) else { continue };
+                    let has_claim = |member: &Member| member.data_volume_claim_template.is_some();
+                    database.at_block(path, pool, has_claim, |block| {
+                        visit(&block.field("dataVolumeClaimTemplate"), volume);
+                    });
+                }
+            }
+        });
+        self.each_database(|path, database| {
+            let own = database.template.spec.backup.as_ref();
+            let path = if own.is_some() { &path.field("spec.backup") } else { &BACKUP };
+            if let Some(volume) = backup_volume(&database.template.name, own.or(spec.backup.as_ref())) {
+                visit(&path.field(BACKUP_CLAIM), volume);
+            }
         });
     }
-    view.each_database(|path, database| {
-        for group in &database.groups {
-            found.extend(
-                group.pools.iter().filter_map(|pool| pool_volume(cluster, path, database, group, pool)),
-            );
-        }
-    });
-    view.each_database(|path, database| {
-        let own = database.template.spec.backup.as_ref();
-        let path = if own.is_some() { &path.field("spec.backup") } else { &BACKUP };
-        found.extend(backup_volume(&database.template.name, path, own.or(spec.backup.as_ref())));
-    });
-    found.retain(|volume| view.knows(volume.path.clone()));
-    found
 }
 
-/// The volumes of a child.
-fn volumes_of_child(view: &ChildView<'_>) -> Vec<Volume> {
-    let spec = Path::new("spec");
-    let mut found = Vec::new();
-    match view.spec {
-        ChildSpec::TopoServer(server) => found.push(Volume {
-            identity: Identity::Etcd,
-            claim: server.data_volume_claim_template.clone(),
-            path: FieldPath::from(&spec.field("dataVolumeClaimTemplate")),
-            labels: Some(Labels::new(&server.cluster, Component::Etcd).selector()),
-        }),
-        ChildSpec::MultiShard(shard) => {
-            let list = spec.field("pools");
-            found.extend(shard.pools.iter().enumerate().map(|(index, pool)| {
-                Volume {
-                    identity: Identity::of_pool(&shard.database, &shard.table_group, &pool.name),
-                    claim: pool.data_volume_claim_template.clone(),
-                    path: FieldPath::from(&list.item(index, &pool.name).field("dataVolumeClaimTemplate")),
-                    labels: Some(
-                        pool_labels(&shard.cluster, &shard.database, &shard.table_group, &pool.name)
-                            .with(labels::SHARD, &shard.shard)
-                            .selector(),
-                    ),
+impl Volumes for ChildView<'_> {
+    fn each_volume<'v>(&'v self, visit: &mut dyn FnMut(&Path<'_>, Volume<'v>)) {
+        let spec = Path::new("spec");
+        let mut visit = |path: &Path<'_>, volume: Volume<'v>| {
+            if self.knows(path) {
+                visit(path, volume);
+            }
+        };
+        match self.spec {
+            ChildSpec::TopoServer(server) => {
+                let claim = &server.data_volume_claim_template;
+                visit(&spec.field("dataVolumeClaimTemplate"), Volume { identity: Identity::Etcd, claim });
+            }
+            ChildSpec::MultiShard(shard) => {
+                let list = spec.field("pools");
+                for (index, pool) in shard.pools.iter().enumerate() {
+                    let identity = Identity::Pool {
+                        database: &shard.database,
+                        table_group: &shard.table_group,
+                        shard: Some(&shard.shard),
+                        pool: &pool.name,
+                    };
+                    let volume = Volume { identity, claim: &pool.data_volume_claim_template };
+                    visit(&list.item(index, &pool.name).field("dataVolumeClaimTemplate"), volume);
                 }
-            }));
-            found.extend(backup_volume(&shard.database, &BACKUP, Some(&shard.backup)));
+                if let Some(volume) = backup_volume(&shard.database, Some(&shard.backup)) {
+                    visit(&BACKUP.field(BACKUP_CLAIM), volume);
+                }
+            }
+            ChildSpec::MultiAdmin(_) | ChildSpec::MultiOrch(_) | ChildSpec::MultiCell(_) => {}
         }
-        ChildSpec::MultiAdmin(_) | ChildSpec::MultiOrch(_) | ChildSpec::MultiCell(_) => {}
     }
-    found.retain(|volume| view.knows(volume.path.clone()));
-    found
 }
 
-fn pool_labels(cluster: &str, database: &str, table_group: &str, pool: &str) -> Labels {
-    Labels::new(cluster, Component::MultiPooler)
-        .with(labels::DATABASE, database)
-        .with(labels::TABLE_GROUP, table_group)
-        .with(labels::POOL, pool)
-}
-
-fn pool_volume(
-    cluster: &str,
-    path: &Path<'_>,
-    database: &Database<'_>,
-    group: &TableGroupSource<'_>,
-    pool: &PoolSource<'_>,
-) -> Option<Volume> {
-    let has_claim = |member: &Member| member.data_volume_claim_template.is_some();
-    let labels = pool_labels(cluster, &database.template.name, group.name, &pool.name);
-    Some(Volume {
-        identity: Identity::of_pool(&database.template.name, group.name, &pool.name),
-        claim: pool.member.data_volume_claim_template?.clone(),
-        path: database.at_block(path, pool, has_claim, |block| {
-            FieldPath::from(&block.field("dataVolumeClaimTemplate"))
-        }),
-        labels: Some(labels.selector()),
-    })
-}
-
-fn backup_volume(database: &str, path: &Path<'_>, backup: Option<&Backup>) -> Option<Volume> {
-    let claim = match backup {
-        Some(backup) => backup.filesystem.as_ref()?.volume_claim_template.clone(),
-        None => defaults::backup_volume(),
+fn pool_volume<'v>(
+    database: &'v Database<'_>,
+    group: &'v TableGroupSource<'_>,
+    pool: &'v PoolSource<'_>,
+) -> Option<Volume<'v>> {
+    let identity = Identity::Pool {
+        database: &database.template.name,
+        table_group: group.name,
+        shard: None,
+        pool: &pool.name,
     };
-    let identity = Identity::Backup { database: database.to_owned() };
-    Some(Volume { identity, claim, path: FieldPath::from(&path.field(BACKUP_CLAIM)), labels: None })
+    Some(Volume { identity, claim: pool.member.data_volume_claim_template? })
+}
+
+fn backup_volume<'v>(database: &'v str, backup: Option<&'v Backup>) -> Option<Volume<'v>> {
+    let claim = match backup {
+        Some(backup) => &backup.filesystem.as_ref()?.volume_claim_template,
+        None => &BACKUP_VOLUME,
+    };
+    Some(Volume { identity: Identity::Backup { database }, claim })
 }
