@@ -1,13 +1,16 @@
 //! The HTTP side of admission.
 //!
 //! Large reviews are decided on threads of their own, so that they hold up nobody else and the time that an answer may
-//! take has an end. Small ones take less than handing them over. A panic ends one request.
+//! take has an end; as many at a time as there are cores, as more would take memory and be no sooner. Small ones take
+//! less than handing them over. A panic ends one request.
 
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -16,7 +19,9 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -41,7 +46,6 @@ const SMALL_BODY_BYTES: usize = 16 << 10;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the router's handlers share.
-#[derive(Clone)]
 pub struct AppState {
     /// What admission knows.
     pub admission: Admission,
@@ -51,13 +55,21 @@ pub struct AppState {
     pub decision_timeout: Duration,
     /// Reviews that are larger than this are large, in bytes.
     pub small_body: usize,
+    /// What it takes to decide on a large one.
+    pub turns: Arc<Semaphore>,
 }
 
 impl AppState {
     /// State that counts nothing.
     pub fn new(admission: Admission) -> Self {
-        let (decision_timeout, small_body) = (DECISION_TIMEOUT, SMALL_BODY_BYTES);
-        Self { admission, metrics: Arc::new(()), decision_timeout, small_body }
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        Self {
+            admission,
+            metrics: Arc::new(()),
+            decision_timeout: DECISION_TIMEOUT,
+            small_body: SMALL_BODY_BYTES,
+            turns: Arc::new(Semaphore::new(cores)),
+        }
     }
 }
 
@@ -72,18 +84,18 @@ pub fn router(state: AppState) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::new())
-        .with_state(state)
+        .with_state(Arc::new(state))
 }
 
-async fn mutate(State(state): State<AppState>, body: Bytes) -> Response {
+async fn mutate(State(state): State<Arc<AppState>>, body: Bytes) -> Response {
     review(Phase::Mutate, state, body).await
 }
 
-async fn validate(State(state): State<AppState>, body: Bytes) -> Response {
+async fn validate(State(state): State<Arc<AppState>>, body: Bytes) -> Response {
     review(Phase::Validate, state, body).await
 }
 
-async fn review(phase: Phase, state: AppState, body: Bytes) -> Response {
+async fn review(phase: Phase, state: Arc<AppState>, body: Bytes) -> Response {
     let started = Instant::now();
     let answer = if body.len() <= state.small_body {
         decide_here(phase, &state.admission, &body)
@@ -107,11 +119,16 @@ fn decide_here(phase: Phase, admission: &Admission, body: &[u8]) -> Decision {
     catch_unwind(AssertUnwindSafe(|| handle(phase, body, admission))).ok()
 }
 
-async fn decide_elsewhere(phase: Phase, state: &AppState, body: Bytes) -> Decision {
-    let (admission, task_body) = (state.admission.clone(), body.clone());
-    let decision = spawn_blocking(move || decide_here(phase, &admission, &task_body));
-    match tokio::time::timeout(state.decision_timeout, decision).await {
-        Ok(decision) => decision.ok().flatten(),
+async fn decide_elsewhere(phase: Phase, state: &Arc<AppState>, body: Bytes) -> Decision {
+    let decision = async {
+        let turn = state.turns.clone().acquire_owned().await;
+        let (state, body) = (state.clone(), body.clone());
+        // The turn ends with the decision, also where nobody waits for it any more.
+        let decide = move || (decide_here(phase, &state.admission, &body), turn).0;
+        spawn_blocking(decide).await.ok().flatten()
+    };
+    match timeout(state.decision_timeout, decision).await {
+        Ok(decision) => decision,
         Err(_) => Some(timed_out(phase, &body)),
     }
 }

@@ -323,6 +323,9 @@ fn check_fields<'r, 'a>(
     findings: &mut Findings,
 ) {
     let checks: Vec<_> = rules.filter_map(|rule| Some((rule.id, rule.checks.field?))).collect();
+    if checks.is_empty() {
+        return;
+    }
     object.each_field(&mut |path, field| {
         for (id, check) in &checks {
             check(path, field, &mut findings.of(id, unknown));

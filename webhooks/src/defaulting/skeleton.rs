@@ -78,6 +78,7 @@ impl<'de> Deserialize<'de> for Skeleton<'de> {
 
 /// A key, borrowed where it can be.
 #[derive(Deserialize)]
+#[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 struct SkeletonVisitor;

@@ -1,9 +1,13 @@
-use multigres_crds::v1alpha1::{MultiShard, MultigresCluster};
+use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
 use proptest::prelude::*;
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{Edit, SHORT, decode, edit, edited, sample, small};
+use crate::defaulting::Skeleton;
+use crate::kind::ChildKind;
+use crate::testing::reviews::{self, children};
+use crate::testing::{Edit, SHORT, decode, edit, edited, sample, sharded_sample, small};
 
 const CELLS: &str = "/spec/cells/templates";
 
@@ -18,6 +22,28 @@ fn causes(shape: Vec<Violation>) -> Vec<String> {
 fn violations(edits: &[Edit]) -> Vec<String> {
     let text = edited(small(), edits).to_string();
     causes(shape(&decode(&text), None).new)
+}
+
+/// Nothing but time would be lost, so that nothing else would tell.
+#[test]
+fn sound_objects_are_read_in_one_pass() {
+    for cluster in [sample(), sharded_sample(), small()] {
+        let json = to_raw_value(&cluster).unwrap();
+        let schema = Schema::of("MultigresCluster").unwrap();
+        assert!(schema.read::<MultigresCluster>(json.get(), Strictness::Server).is_some(), "{cluster}");
+        assert!(sound_spec::<MultigresCluster, Skeleton<'_>>(&json).is_some(), "{cluster}");
+    }
+    fn is_read<T: DeserializeOwned>(kind: ChildKind) {
+        for child in children(kind, &reviews::cluster()) {
+            let schema = Schema::of(kind.as_str()).unwrap();
+            assert!(schema.read::<T>(&child.to_string(), Strictness::Server).is_some(), "{child}");
+        }
+    }
+    is_read::<TopoServer>(ChildKind::TopoServer);
+    is_read::<MultiAdmin>(ChildKind::MultiAdmin);
+    is_read::<MultiOrch>(ChildKind::MultiOrch);
+    is_read::<MultiCell>(ChildKind::MultiCell);
+    is_read::<MultiShard>(ChildKind::MultiShard);
 }
 
 /// Texts as Kubernetes 1.34 writes them, without the path.

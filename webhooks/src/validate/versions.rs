@@ -34,35 +34,43 @@ fn major_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         {
             let same = |before: &&PoolSource<'_>| before.name == pool.name;
             let was = before.group(group.name).and_then(|group| group.pools.iter().find(same));
-            let Some((was, _)) = was.map(|pool| image(old, before, pool)) else { continue };
-            let (is, written) = image(&cx.new, database, pool);
-            if is != was
-                && told.insert((is, was, written.to_string()))
-                && has_data()
-                && old.unknown().is_empty()
-            {
+            let Some(was) = was.map(|pool| image(old, before, pool)) else { continue };
+            let is = image(&cx.new, database, pool);
+            if is == was {
+                continue;
+            }
+            let written = image_path(database, pool);
+            if told.insert((is, was, written.to_string())) && has_data() && old.unknown().is_empty() {
                 compare(written, was, is, report);
             }
         }
     });
 }
 
-/// The image of PostgreSQL that a pool runs, and where it is written or would be.
-fn image<'a>(view: &View<'a>, database: &Database<'a>, pool: &PoolSource<'a>) -> (&'a str, FieldPath) {
+/// The image of PostgreSQL that a pool runs.
+fn image<'a>(view: &View<'a>, database: &Database<'a>, pool: &PoolSource<'a>) -> &'a str {
+    let shared = || view.spec().databases.as_ref().and_then(|databases| of(databases.images.as_ref()));
+    let own = pool.member.postgres.image.or_else(|| of(database.template.spec.images.as_ref()));
+    own.or_else(shared).map_or(defaults::POSTGRES_IMAGE, String::as_str)
+}
+
+/// Where that image is written, or would be.
+fn image_path(database: &Database<'_>, pool: &PoolSource<'_>) -> FieldPath {
     let path = DATABASES.item(database.index, &database.template.name);
-    let of = |images: &'a Option<DatabaseImages>| images.as_ref().and_then(|images| images.postgres.as_ref());
-    if let Some(image) = pool.member.postgres.image {
+    if pool.member.postgres.image.is_some() {
         let has_image =
             |member: &Member| member.postgres.as_ref().is_some_and(|postgres| postgres.image.is_some());
         let written = |block: &Path<'_>| FieldPath::from(&block.field("postgres.image"));
-        return (image, database.at_block(&path, pool, has_image, written));
+        return database.at_block(&path, pool, has_image, written);
     }
-    if let Some(image) = of(&database.template.spec.images) {
-        return (image, FieldPath::from(&path.field("spec.images.postgres")));
+    if of(database.template.spec.images.as_ref()).is_some() {
+        return FieldPath::from(&path.field("spec.images.postgres"));
     }
-    let shared = view.spec().databases.as_ref().and_then(|databases| of(&databases.images));
-    let image = shared.map_or(defaults::POSTGRES_IMAGE, String::as_str);
-    (image, FieldPath::from(&Path::new("spec.databases.images.postgres")))
+    FieldPath::from(&Path::new("spec.databases.images.postgres"))
+}
+
+fn of(images: Option<&DatabaseImages>) -> Option<&String> {
+    images.and_then(|images| images.postgres.as_ref())
 }
 
 /// Whether some instance may have been initialised: only where it is known that there is no volume, there is no data.
