@@ -101,7 +101,7 @@ pub struct Placement {
     pub tolerations: Vec<Toleration>,
     /// Affinity of the pods, beside the spread over nodes that they always have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub affinity: Option<Affinity>,
+    pub affinity: Option<Box<Affinity>>,
     /// The priority class of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]

@@ -268,6 +268,6 @@ pub struct Pool {
 impl Pool {
     /// The pool's name, or what stands for it when it has none.
     pub fn resolved_name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| format!("{}-{}", self.cell, self.type_.as_str()))
+        self.name.clone().unwrap_or_else(|| [&self.cell, "-", self.type_.as_str()].concat())
     }
 }

@@ -85,6 +85,14 @@ async fn what_is_no_review_is_refused() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_arrive_is_given_up() {
+    let body = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+    let request = Request::builder().method(Method::POST).uri(VALIDATE_PATH).body(body).unwrap();
+    let response = router(state(Offline)).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+}
+
 /// The update of a child, which asks the caches for its cluster.
 fn update_of_a_child() -> Value {
     let child = &children(ChildKind::MultiCell, &reviews::cluster())[0];
