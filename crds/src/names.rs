@@ -172,7 +172,8 @@ pub fn base(parts: &[&str]) -> String {
         return joined;
     }
     if !joined.is_ascii() {
-        joined = joined.chars().flat_map(char::to_lowercase).map(|c| if c.is_ascii() { c } else { '-' }).collect();
+        joined =
+            joined.chars().flat_map(char::to_lowercase).map(|c| if c.is_ascii() { c } else { '-' }).collect();
     }
     let sanitise = |c: u8| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase().into() } else { '-' };
     let sanitised: String = joined.bytes().take(MAX_BASE - HASH - 1).map(sanitise).collect();
