@@ -65,10 +65,13 @@ impl Child for MultiShard {
             // Without a topology client there is nothing to look at.
             let asked = !(roles.members.is_empty() && roles.unseen.is_empty());
             let awaits = course.awaits().or_else(|| volumes::growing(self, cx));
-            let is_passing = roles.serving_writes == Truth::Unknown && roles.unseen.is_empty();
+            let (serving, following) = (serving(&roles), following(&roles, &expected));
+            // Where everybody answers, it is about to be known who leads, or somebody is about to follow.
+            let is_passing =
+                roles.unseen.is_empty() && (serving.open == Truth::Unknown || following.open != Truth::True);
             let interval = if course.awaits().is_some() || is_passing { LOOK_SOON } else { LOOK_AGAIN };
             Sight {
-                gates: vec![serving(&roles), following(&roles, &expected)],
+                gates: vec![serving, following],
                 awaits,
                 facts: rewritten(&course.rewritten).into_iter().collect(),
                 look_again: asked.then_some(interval),

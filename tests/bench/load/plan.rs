@@ -1,5 +1,6 @@
 //! What is measured, in which order and how often.
 
+use std::fmt;
 use std::time::Instant;
 
 use multigres_webhooks::admit::Phase;
@@ -41,6 +42,16 @@ pub struct Measurement {
     pub peak: f64,
 }
 
+impl fmt::Display for Measurement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { subject, phase, connections, requests_per_second, cpu, .. } = self;
+        write!(
+            f,
+            "{subject}, {phase}, {connections} connections: {requests_per_second:.0}/s, {cpu:.0} µs of CPU"
+        )
+    }
+}
+
 impl Plan {
     /// All of it, hardly measured.
     pub const TRY: Self =
@@ -48,7 +59,7 @@ impl Plan {
 
     pub fn measure(runs: usize) -> Self {
         let connections = &[1, 8, 32];
-        Self { runs, volume: 100_000_000, most_requests: 30_000, connections, most_at_once: 20_000_000 }
+        Self { runs, volume: 100_000_000, most_requests: 20_000, connections, most_at_once: 20_000_000 }
     }
 
     /// Every measurement of every run.
@@ -57,7 +68,7 @@ impl Plan {
         let subjects = subjects();
         let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut measurements = Vec::new();
-        for _ in 0..self.runs {
+        for run in 1..=self.runs {
             let served = Served::start()?;
             for subject in subjects.iter().filter(|subject| subject.name.contains(only)) {
                 for phase in [Phase::Mutate, Phase::Validate] {
@@ -65,7 +76,9 @@ impl Plan {
                         |connections: &&usize| **connections * subject.body(phase).len() <= self.most_at_once;
                     for &connections in self.connections.iter().filter(fits) {
                         let measuring = self.measure_one(&served, subject, phase, connections);
-                        measurements.push(clients.block_on(measuring)?);
+                        let measured = clients.block_on(measuring)?;
+                        eprintln!("run {run} of {}: {measured}", self.runs);
+                        measurements.push(measured);
                     }
                 }
             }
