@@ -7,6 +7,8 @@
 #![allow(clippy::cast_precision_loss, reason = "what is measured is far less precise")]
 
 mod client;
+#[path = "../listening.rs"]
+mod listening;
 mod plan;
 #[path = "../reviews.rs"]
 mod reviews;

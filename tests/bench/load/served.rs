@@ -2,15 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
-use multigres_certs::{Authority, Resolver, ServerName, server_config};
 use multigres_operator::metrics::Metrics;
-use multigres_operator::server::{Readiness, Server, ServerArgs, Services};
 use multigres_webhooks::router::{AppState, router};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use rustls::pki_types::CertificateDer;
@@ -18,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::listening::Listening;
 use crate::reviews::admission;
 
 /// Where the server runs, and where its clients do. One core serves both on machines that have no more.
@@ -43,26 +42,10 @@ pub fn serve() -> anyhow::Result<()> {
     pin(SERVER_CORE)?;
     // As `tokio::main` makes it for the operator.
     tokio::runtime::Runtime::new()?.block_on(async {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let args = ServerArgs {
-            webhook_address: any,
-            ops_address: any,
-            drain: Duration::ZERO,
-            grace: Duration::ZERO,
-        };
-        let server = Server::bind(&args)?;
-        let authority = Authority::generate(SystemTime::now())?;
-        let resolver = Arc::new(Resolver::default());
-        resolver.present(&authority.issue(&[ServerName::try_from("127.0.0.1")?], SystemTime::now())?);
         let metrics = Arc::new(Metrics::new());
-        let services = Services {
-            admission: router(AppState { metrics: metrics.clone(), ..AppState::new(admission()) }),
-            tls: server_config(resolver)?,
-            readiness: Readiness::default(),
-            metrics,
-        };
-        let authority = authority.credentials().certificate_pem().to_owned();
-        let hello = Hello { address: server.addresses().admission, authority };
+        let state = AppState { metrics: metrics.clone(), ..AppState::new(admission()) };
+        let server = Listening::new(router(state), metrics)?;
+        let hello = Hello { address: server.address, authority: server.authority.clone() };
         println!("{}", serde_json::to_string(&hello)?);
         std::io::stdout().flush()?;
 
@@ -73,7 +56,7 @@ pub fn serve() -> anyhow::Result<()> {
             let _ = std::io::stdin().read_line(&mut String::new());
             parent.cancel();
         });
-        Ok(server.run(services, shutdown).await?)
+        server.run(shutdown).await
     })
 }
 

@@ -175,20 +175,20 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Checked<'_, 'de, V> {
         let items = self.check.node.items.as_deref().filter(|_| self.check.node.is(Type::List));
         let Some(items) = items else { return Err(A::Error::custom("no list")) };
         *self.check.seen = Seen::Other;
-        self.inner.visit_seq(List { check: self.check, list, items, length: 0, keys: Vec::new() })
+        self.inner.visit_seq(List { check: self.check, access: list, items, length: 0, keys: Vec::new() })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
         sound_or(self.check.node.is(Type::Object))?;
         let missing = self.check.node.required;
         *self.check.seen = Seen::Map(None);
-        self.inner.visit_map(Map { check: self.check, map, field: None, next: 0, length: 0, missing })
+        self.inner.visit_map(Map { check: self.check, access: map, field: None, next: 0, length: 0, missing })
     }
 }
 
 struct List<'s, 'de, A> {
     check: Check<'s, 'de>,
-    list: A,
+    access: A,
     items: &'s Node,
     length: i64,
     /// What identifies the items so far.
@@ -199,14 +199,14 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for List<'_, 'de, A> {
     type Error = A::Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        let mut seen = Seen::Other;
+        let mut was = Seen::Other;
         let Check { node, strictness, .. } = self.check;
-        let check = Check { node: self.items, strictness, key: node.key.as_deref(), seen: &mut seen };
-        let Some(item) = self.list.next_element_seed(Checked { check, inner: seed })? else {
+        let check = Check { node: self.items, strictness, key: node.key.as_deref(), seen: &mut was };
+        let Some(item) = self.access.next_element_seed(Checked { check, inner: seed })? else {
             return Ok(None);
         };
         self.length += 1;
-        let sound = match seen {
+        let sound = match was {
             Seen::Null => self.items.nullable && !self.items.has_options(),
             Seen::Map(Some(key)) if self.keys.contains(&key) => false,
             Seen::Map(Some(key)) => {
@@ -221,13 +221,13 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for List<'_, 'de, A> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.list.size_hint()
+        self.access.size_hint()
     }
 }
 
 struct Map<'s, 'de, A> {
     check: Check<'s, 'de>,
-    map: A,
+    access: A,
     /// What the schema says of the field whose name was read last.
     field: Option<Field<'s>>,
     /// Where the field is that is likely to be next.
@@ -259,7 +259,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Map<'_, 'de, A> {
             };
             self.field.is_some() || node.open || strictness == Strictness::Server
         };
-        let name = self.map.next_key_seed(Name { look_up, seed })?;
+        let name = self.access.next_key_seed(Name { look_up, seed })?;
         if name.is_none() {
             sound_or(self.missing == 0 && self.length <= node.most)?;
         }
@@ -267,11 +267,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Map<'_, 'de, A> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        let Some(Field { node, required, key }) = self.field else { return self.map.next_value_seed(seed) };
-        let mut seen = Seen::Other;
-        let check = Check { node, strictness: self.check.strictness, key: None, seen: &mut seen };
-        let value = self.map.next_value_seed(Checked { check, inner: seed })?;
-        if matches!(seen, Seen::Null) {
+        let Some(Field { node, required, key }) = self.field else {
+            return self.access.next_value_seed(seed);
+        };
+        let mut was = Seen::Other;
+        let check = Check { node, strictness: self.check.strictness, key: None, seen: &mut was };
+        let value = self.access.next_value_seed(Checked { check, inner: seed })?;
+        if matches!(was, Seen::Null) {
             if !node.nullable {
                 return Ok(value);
             }
@@ -279,14 +281,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Map<'_, 'de, A> {
         }
         self.length += 1;
         self.missing &= !required;
-        if let (true, Seen::Text(text)) = (key, seen) {
+        if let (true, Seen::Text(text)) = (key, was) {
             *self.check.seen = Seen::Map(Some(text));
         }
         Ok(value)
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.map.size_hint()
+        self.access.size_hint()
     }
 }
 

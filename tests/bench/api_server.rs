@@ -1,0 +1,156 @@
+//! What admission adds to a request to a real API server: a small cluster is created again and again, as a dry run, in
+//! turns in a namespace that the operator's webhooks are for, and in one whose webhooks allow everything unseen.
+//!
+//! As a test, that is without the `--bench` that cargo adds to a benchmark, it is tried a few times.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking")]
+
+mod listening;
+#[expect(dead_code, reason = "the reviews are made by the API server here")]
+mod reviews;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use axum::body::Bytes;
+use axum::routing::post;
+use axum::{Json, Router};
+use hdrhistogram::Histogram;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::api::PostParams;
+use kube::{Api, Client, ResourceExt};
+use multigres_crds::schema;
+use multigres_crds::v1alpha1::MultigresCluster;
+use multigres_operator::metrics::Metrics;
+use multigres_webhooks::configuration::{self, Settings};
+use multigres_webhooks::review;
+use multigres_webhooks::router::{AppState, MUTATE_PATH, VALIDATE_PATH, router};
+use serde_json::{Value, json};
+use testbed::{ControlPlane, Options};
+use tokio_util::sync::CancellationToken;
+
+use listening::Listening;
+
+const DECIDED: &str = "decided";
+const UNSEEN: &str = "unseen";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    rustls::crypto::ring::default_provider().install_default().unwrap();
+    let requests = if std::env::args().any(|arg| arg == "--bench") { 2000 } else { 3 };
+    let control_plane = Options { controllers: false, crds: schema::crds(), ..Options::default() };
+    let control_plane = ControlPlane::start(control_plane).await?;
+    let client = control_plane.client();
+
+    let (shutdown, seen) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+    serve(&client, DECIDED, router(AppState::new(reviews::admission())), &shutdown).await?;
+    serve(&client, UNSEEN, no_op(seen.clone()), &shutdown).await?;
+    until_asked(&client, &seen).await?;
+
+    // A first round, so that connections and caches are what they are later.
+    let (mut decided, mut unseen) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
+    for measured in [false, true] {
+        for _ in 0..requests {
+            for (namespace, durations) in [(DECIDED, &mut decided), (UNSEEN, &mut unseen)] {
+                let took = create(&client, namespace).await?;
+                if measured {
+                    durations.record(u64::try_from(took.as_nanos())?)?;
+                }
+            }
+        }
+    }
+    shutdown.cancel();
+    println!("| webhooks | p50 µs | p95 µs | p99 µs |\n|---|--:|--:|--:|");
+    for (webhooks, durations) in [("the operator's", &decided), ("that allow everything unseen", &unseen)] {
+        let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|quantile| durations.value_at_quantile(quantile) / 1000);
+        println!("| {webhooks} | {p50} | {p95} | {p99} |");
+    }
+    Ok(())
+}
+
+/// Has a server decide on what is written in a namespace of its own.
+async fn serve(
+    client: &Client,
+    namespace: &str,
+    admission: Router,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let server = Listening::new(admission, Arc::new(Metrics::new()))?;
+    let settings = Settings {
+        client: configuration::Client::Url(format!("https://{}", server.address)),
+        operator_user: "system:serviceaccount:multigres-system:multigres-operator".to_owned(),
+        ca_bundle: Some(server.authority.clone().into_bytes()),
+    };
+    tokio::spawn(server.run(shutdown.clone()));
+
+    let object = serde_json::from_value(json!({"metadata": {"name": namespace}}))?;
+    Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await?;
+    let selector = || {
+        let labels = [("kubernetes.io/metadata.name".to_owned(), namespace.to_owned())];
+        Some(LabelSelector { match_labels: Some(labels.into()), ..LabelSelector::default() })
+    };
+    let mut mutating = configuration::mutating(&settings);
+    mutating.metadata.name = Some(format!("{namespace}-{}", mutating.name_any()));
+    for webhook in mutating.webhooks.iter_mut().flatten() {
+        webhook.namespace_selector = selector();
+    }
+    let mut validating = configuration::validating(&settings);
+    validating.metadata.name = Some(format!("{namespace}-{}", validating.name_any()));
+    for webhook in validating.webhooks.iter_mut().flatten() {
+        webhook.namespace_selector = selector();
+    }
+    Api::all(client.clone()).create(&PostParams::default(), &mutating).await?;
+    Api::all(client.clone()).create(&PostParams::default(), &validating).await?;
+    Ok(())
+}
+
+/// Allows everything, and counts.
+fn no_op(seen: Arc<AtomicUsize>) -> Router {
+    let allow = move |body: Bytes| async move {
+        seen.fetch_add(1, Ordering::Relaxed);
+        let uid = review::decode(&body).map(|request| request.uid.to_string()).unwrap_or_default();
+        Json(json!({
+            "apiVersion": review::API_VERSION, "kind": review::KIND, "response": {"uid": uid, "allowed": true},
+        }))
+    };
+    Router::new().route(MUTATE_PATH, post(allow.clone())).route(VALIDATE_PATH, post(allow))
+}
+
+/// The API server takes a while to hear of webhooks.
+async fn until_asked(client: &Client, seen: &AtomicUsize) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while seen.load(Ordering::Relaxed) == 0 || defaulted_images(client).await?.is_null() {
+        ensure!(Instant::now() < deadline, "the webhooks are not asked");
+        create(client, UNSEEN).await?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// An image that only the operator's webhook adds.
+async fn defaulted_images(client: &Client) -> anyhow::Result<Value> {
+    let clusters: Api<MultigresCluster> = Api::namespaced(client.clone(), DECIDED);
+    let made = clusters.create(&dry_run(), &cluster()?).await?;
+    Ok(serde_json::to_value(made)?["spec"]["databases"]["images"]["postgresExporter"].take())
+}
+
+async fn create(client: &Client, namespace: &str) -> anyhow::Result<Duration> {
+    let clusters: Api<MultigresCluster> = Api::namespaced(client.clone(), namespace);
+    let (parameters, cluster) = (dry_run(), cluster()?);
+    let began = Instant::now();
+    clusters.create(&parameters, &cluster).await?;
+    Ok(began.elapsed())
+}
+
+fn dry_run() -> PostParams {
+    PostParams { dry_run: true, ..PostParams::default() }
+}
+
+fn cluster() -> anyhow::Result<MultigresCluster> {
+    let mut cluster: MultigresCluster = serde_saphyr::from_str(include_str!("../samples/two-cells.yaml"))?;
+    cluster.metadata.namespace = None;
+    Ok(cluster)
+}
