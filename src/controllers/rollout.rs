@@ -20,7 +20,7 @@ use crate::rollout::{Action, Plan, plan};
 use crate::topology::Roles;
 
 pub use departed::part_with_departed;
-pub use instances::expected_pods;
+pub use instances::Expected;
 pub use steps::take;
 
 /// What a shard's objects should be for now, and what is to be done beside that.

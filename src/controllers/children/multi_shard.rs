@@ -58,17 +58,18 @@ impl Child for MultiShard {
                 None => rollout::roles(self, cx).await,
             };
             failover::note(cx, self, &roles);
-            let expected = rollout::expected_pods(self, cx);
+            let expected = rollout::Expected::of(self, cx);
             if !self.spec.paused {
-                rollout::part_with_departed(self, cx, &roles, &expected).await;
+                rollout::part_with_departed(self, cx, &roles, &expected.names).await;
             }
             // Without a topology client there is nothing to look at.
             let asked = !(roles.members.is_empty() && roles.unseen.is_empty());
             let awaits = course.awaits().or_else(|| volumes::growing(self, cx));
-            let (serving, following) = (serving(&roles), following(&roles, &expected));
-            // Where everybody answers, it is about to be known who leads, or somebody is about to follow.
+            let (serving, following) = (serving(&roles), following(&roles, &expected.names));
+            let serves = serving.open == Truth::True && following.open == Truth::True;
+            // Where all are ready, or answer, one is about to lead or to follow.
             let is_passing =
-                roles.unseen.is_empty() && (serving.open == Truth::Unknown || following.open != Truth::True);
+                !serves && (expected.ready || roles.unseen.is_empty() && serving.open == Truth::Unknown);
             let interval = if course.awaits().is_some() || is_passing { LOOK_SOON } else { LOOK_AGAIN };
             Sight {
                 gates: vec![serving, following],

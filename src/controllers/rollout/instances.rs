@@ -179,9 +179,22 @@ impl Wanted<'_> {
     }
 }
 
-/// The names of the pods that exist or are to exist.
-pub fn expected_pods(shard: &MultiShard, cx: &Context) -> BTreeSet<String> {
-    Instances::of(shard, cx, &[]).names()
+/// The pods that exist or are to exist.
+pub struct Expected {
+    /// Their names.
+    pub names: BTreeSet<String>,
+    /// Whether all of them are ready.
+    pub ready: bool,
+}
+
+impl Expected {
+    /// Looks them up.
+    pub fn of(shard: &MultiShard, cx: &Context) -> Self {
+        let instances = Instances::of(shard, cx, &[]);
+        let ready = instances.shard.pods.iter().filter(|pod| pod.ready).count();
+        let names = instances.names();
+        Self { ready: ready == names.len(), names }
+    }
 }
 
 /// The pods of a shard.
