@@ -107,7 +107,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Checked<'_, 'de, S> 
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
         let Self { check, inner } = self;
-        if check.node.is_open() {
+        if check.node.takes_anything() {
             return inner.deserialize(deserializer);
         }
         inner.deserialize(Checked { check, inner: deserializer })
@@ -150,7 +150,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Checked<'_, 'de, V> {
     fn visit_u64<E: Error>(mut self, number: u64) -> Result<V::Value, E> {
         let sound = match i64::try_from(number) {
             Ok(number) => self.check.node.is_integer(number),
-            Err(_) => self.check.node.is_open(),
+            Err(_) => self.check.node.takes_anything(),
         };
         self.check.when(sound, Seen::Other)?;
         self.inner.visit_u64(number)

@@ -94,7 +94,7 @@ impl Node {
     }
 
     /// Whether anything is sound.
-    pub fn is_open(&self) -> bool {
+    pub fn takes_anything(&self) -> bool {
         self.type_ == Type::Any
     }
 
