@@ -14,8 +14,9 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -41,8 +42,8 @@ pub const MAX_BODY_BYTES: usize = 7 << 20;
 pub const DECISION_TIMEOUT: Duration = Duration::from_secs(4);
 /// Largest body that is decided where it was read, in well under a millisecond.
 const SMALL_BODY_BYTES: usize = 16 << 10;
-/// How long a body may take to arrive: after that nobody waits for the answer.
-const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request may take as a whole, a slow body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the router's handlers share.
 pub struct AppState {
@@ -81,30 +82,23 @@ pub fn router(state: AppState) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(in_time))
         .layer(CatchPanicLayer::new())
         .with_state(Arc::new(state))
 }
 
-/// A body, as far as it arrived in time.
-struct Arrived(Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for Arrived {
-    type Rejection = Response;
-
-    /// Sets a timer only where there is something to wait for: it would cost more than small reviews do.
-    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        match timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
-            Ok(body) => body.map(Self).map_err(IntoResponse::into_response),
-            Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long").into_response()),
-        }
-    }
+/// Ends a request that takes too long. The timer is set only where there is something to wait for, which small reviews
+/// hardly ever are.
+async fn in_time(request: Request, next: Next) -> Response {
+    let answer = timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    answer.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response())
 }
 
-async fn mutate(State(state): State<Arc<AppState>>, Arrived(body): Arrived) -> Response {
+async fn mutate(State(state): State<Arc<AppState>>, body: Bytes) -> Response {
     review(Phase::Mutate, state, body).await
 }
 
-async fn validate(State(state): State<Arc<AppState>>, Arrived(body): Arrived) -> Response {
+async fn validate(State(state): State<Arc<AppState>>, body: Bytes) -> Response {
     review(Phase::Validate, state, body).await
 }
 
@@ -155,7 +149,7 @@ fn respond(answer: Decision) -> (u16, Response) {
     }
 }
 
-async fn convert(Arrived(body): Arrived) -> Response {
+async fn convert(body: Bytes) -> Response {
     match conversion::refuse(&body) {
         Ok(review) => Json(review).into_response(),
         Err(conversion::NotAReview) => {
