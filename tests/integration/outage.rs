@@ -17,6 +17,13 @@ async fn admission_fails_closed_has_a_way_out_and_comes_back() {
     namespace.clusters().create(&cluster).await.allowed();
     namespace.until("multicell", "sound-zone-a", "made", |_| true).await;
     installation.stop_operator();
+    // A connection from before may break under a request first.
+    let refused = || async {
+        let answer = namespace.clusters().dry_run().create(&sound()).await;
+        assert_eq!(answer.code, 500, "{answer:#?}");
+        answer.message().contains("connection refused").then_some(())
+    };
+    eventually("the API server knows that nobody answers", refused).await.unwrap();
 
     let (cells, clusters) = (namespace.resource("multicells"), namespace.clusters());
     let edit = json!({"spec": {"multiGateway": {"replicas": 7}}});
