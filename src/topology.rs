@@ -17,6 +17,8 @@ mod orch;
 mod poolers;
 mod roles;
 mod rpc;
+#[cfg(test)]
+mod testing;
 
 use futures::future::BoxFuture;
 use multigres_crds::v1alpha1::{MultiCellSpec, MultiShardSpec, TopologyReference, Truth};

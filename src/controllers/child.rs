@@ -99,6 +99,8 @@ pub struct Sight {
     pub roles: crate::topology::Roles,
     /// Whether a cell's own topology server answers.
     pub topology: Option<multigres_crds::v1alpha1::Truth>,
+    /// What is wrong that applying does not show.
+    pub troubles: Vec<Trouble>,
     /// What must hold for the child to be ready.
     pub gates: Vec<Gate>,
     /// What remains to be done about its pods or volumes, and why it is not done yet.
@@ -278,7 +280,7 @@ async fn say<K: Child>(
     immutable: &[String],
 ) -> Result<(), Error> {
     let circumstances = Circumstances {
-        troubles: troubles.to_vec(),
+        troubles: troubles.iter().chain(&sight.troubles).cloned().collect(),
         gates: sight.gates.clone(),
         awaits: sight.awaits.clone(),
         paused: child.paused(),

@@ -278,7 +278,7 @@ fn stalled(view: &ClusterView, children: &[ChildState<'_>]) -> Fact {
 
 /// The reasons of children that a cluster passes on.
 fn known_reason(reason: &str) -> &'static str {
-    const PASSED_ON: [&str; 19] = [
+    const PASSED_ON: [&str; 20] = [
         "PodsNotReady",
         "NotReplicating",
         "Creating",
@@ -291,6 +291,7 @@ fn known_reason(reason: &str) -> &'static str {
         "VolumeNotExpandable",
         "NameTaken",
         "PasswordMissing",
+        "PasswordMismatch",
         "ApplyFailed",
         "ImmutableField",
         "TopologyUnreachable",

@@ -10,6 +10,7 @@ use prost::Message;
 use super::desired::{CELL, DATABASE, cell_key, database_key, desired_cell, desired_database, pooler_key};
 use super::etcd::{Etcd, KeyValue};
 use super::merge::{Fields, Malformed, merge};
+use super::poolers::{PoolerStatus, StatusResponse};
 use super::records::{Cell, Id, Multiorch, Multipooler};
 use super::roles::{Roles, Sighting, led, roles};
 use super::{Access, Error, Topology, Written, orch, poolers};
@@ -152,7 +153,9 @@ async fn ask(pooler: Multipooler) -> Sighting {
     if let Err(error) = &answer {
         tracing::debug!(%error, pod = pooler.pod(), "its status is not known");
     }
-    Sighting::new(pooler, answer.ok())
+    let kept_out = |answer: &StatusResponse| answer.status.as_ref().is_some_and(PoolerStatus::is_kept_out);
+    let locked_out = answer.as_ref().is_ok_and(kept_out) && poolers::is_locked_out(&pooler).await;
+    Sighting::new(pooler, answer.ok()).with_lock(locked_out)
 }
 
 /// Any orchestrator will do. Those that are gone without a word are still registered, so each is tried.

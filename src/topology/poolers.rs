@@ -10,13 +10,45 @@ use super::rpc::Peer;
 const STATUS: [&str; 2] =
     ["/multipoolermanager.MultiPoolerManager/Status", "/multipoolermanager.MultipoolerManager/Status"];
 
+/// Has a pooler log in to its PostgreSQL.
+const CREDENTIALS: [&str; 2] = [
+    "/multipoolerservice.MultiPoolerService/GetAuthCredentials",
+    "/multipoolerservice.MultipoolerService/GetAuthCredentials",
+];
+/// What PostgreSQL says to a wrong password (SQLSTATE 28P01), and a pooler passes on in words alone.
+const REFUSED: &str = "password authentication failed";
+
 /// Asks a pooler for its status. Poolers speak gRPC without TLS.
 pub async fn status(pooler: &Multipooler) -> Result<StatusResponse, Error> {
     Peer::registered(&pooler.hostname, &pooler.port_map)?.call_any(&STATUS, StatusRequest {}).await
 }
 
+/// Whether the PostgreSQL of a pooler refuses its password. A status leaves out what could not be read, but not why.
+pub async fn is_locked_out(pooler: &Multipooler) -> bool {
+    let database = pooler.shard_key.as_ref().map(|shard| shard.database.clone()).unwrap_or_default();
+    // There is no such role: it is only to be looked for.
+    let role = CredentialsRequest { database, role: "multigres-operator".to_owned() };
+    let answer = async {
+        let peer = Peer::registered(&pooler.hostname, &pooler.port_map)?;
+        peer.call_any::<_, Credentials>(&CREDENTIALS, role).await
+    };
+    answer.await.is_err_and(|error| error.to_string().contains(REFUSED))
+}
+
 #[derive(Clone, Copy, PartialEq, Message)]
 struct StatusRequest {}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct CredentialsRequest {
+    #[prost(string, tag = "1")]
+    database: String,
+    #[prost(string, tag = "2")]
+    role: String,
+}
+
+/// What is not looked at: there is none of such a role.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+struct Credentials {}
 
 /// All that a pooler says.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -41,6 +73,14 @@ pub struct PoolerStatus {
     /// Whether it accepts connections.
     #[prost(bool, tag = "14")]
     pub postgres_ready: bool,
+}
+
+impl PoolerStatus {
+    /// Whether its PostgreSQL accepts connections, and yet tells it nothing.
+    pub fn is_kept_out(&self) -> bool {
+        self.postgres_ready
+            && matches!(self.postgres_status(), PostgresStatus::Unknown | PostgresStatus::Starting)
+    }
 }
 
 /// How a standby follows its primary.
@@ -109,4 +149,54 @@ pub struct RuleNumber {
     /// Increases with every other change.
     #[prost(int64, tag = "2")]
     pub leader_subterm: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::post;
+    use tonic::Code;
+
+    use super::super::testing::{refusal, serve};
+    use super::*;
+
+    /// As v0.1.0 answers.
+    #[tokio::test]
+    async fn a_wrong_password_is_told_from_other_failures() {
+        for (code, message, expected) in [
+            (
+                Code::Unavailable,
+                "failed to get admin connection: failed to create admin connection: startup failed: SCRAM \
+                 server-final failed: FATAL: password authentication failed for user \"postgres\"",
+                true,
+            ),
+            (
+                Code::Unavailable,
+                "failed to get admin connection: FATAL: sorry, too many clients already",
+                false,
+            ),
+            (Code::NotFound, "user \"multigres-operator\" not found", false),
+            (Code::Unimplemented, "", false),
+        ] {
+            let answer = post(async move || refusal(code, message));
+            let pooler = serve(Router::new().route(CREDENTIALS[0], answer)).await;
+            assert_eq!(is_locked_out(&pooler).await, expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_a_running_postgresql_does_not_tell_is_asked_for() {
+        for (postgres_ready, status, expected) in [
+            (true, PostgresStatus::Unknown, true),
+            (true, PostgresStatus::Starting, true),
+            (true, PostgresStatus::Standby, false),
+            (true, PostgresStatus::Primary, false),
+            (false, PostgresStatus::Unknown, false),
+            (false, PostgresStatus::Starting, false),
+        ] {
+            let status =
+                PoolerStatus { postgres_ready, postgres_status: status.into(), ..PoolerStatus::default() };
+            assert_eq!(status.is_kept_out(), expected, "{status:?}");
+        }
+    }
 }

@@ -38,6 +38,8 @@ pub struct Member {
     pub streaming: bool,
     /// Whether the primary counts its copy of a commit.
     pub in_cohort: bool,
+    /// Whether its PostgreSQL refuses the password that it was started with.
+    pub locked_out: bool,
 }
 
 /// What a pooler is by the newest rule that any of them knows.
@@ -70,6 +72,7 @@ impl Roles {
 pub struct Sighting {
     record: Multipooler,
     answer: Option<StatusResponse>,
+    locked_out: bool,
 }
 
 impl Sighting {
@@ -77,7 +80,12 @@ impl Sighting {
     pub fn new(record: Multipooler, answer: Option<StatusResponse>) -> Self {
         let speaker = |answer: &StatusResponse| answer.consensus_status.as_ref()?.id.clone();
         let answer = answer.filter(|answer| speaker(answer) == record.id);
-        Self { record, answer }
+        Self { record, answer, locked_out: false }
+    }
+
+    /// The same, and whether its PostgreSQL refuses its password.
+    pub fn with_lock(self, locked_out: bool) -> Self {
+        Self { locked_out, ..self }
     }
 
     fn id(&self) -> Id {
@@ -193,6 +201,7 @@ fn members(sightings: &[Sighting], leader: Option<&Sighting>) -> BTreeMap<String
             role: sighting.rule().map(|_| role),
             streaming: sighting.streams(),
             in_cohort: cohort.contains(&id),
+            locked_out: sighting.locked_out,
             hostname: sighting.record.hostname.clone(),
             id,
         }

@@ -128,20 +128,12 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use axum::Router;
-    use axum::body::{Body, Bytes};
-    use axum::http::header::CONTENT_TYPE;
-    use axum::http::{HeaderMap, HeaderName, HeaderValue};
-    use axum::response::IntoResponse;
     use axum::routing::post;
-    use http_body_util::{BodyExt, Full};
-    use tokio::net::TcpListener;
 
+    use super::super::testing::{self, echo, refusal};
     use super::*;
 
-    const STATUS: HeaderName = HeaderName::from_static("grpc-status");
     const SPELLINGS: [&str; 2] = ["/p.OldName/Call", "/p.NewName/Call"];
 
     #[derive(Clone, PartialEq, Message)]
@@ -154,24 +146,9 @@ mod tests {
         Text { text: text.to_owned() }
     }
 
-    /// Answers with the message that it was sent.
-    async fn echo(message: Bytes) -> impl IntoResponse {
-        let ok = HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))]);
-        let message = Full::new(message).with_trailers(std::future::ready(Some(Ok(ok))));
-        ([(CONTENT_TYPE, "application/grpc")], Body::new(message))
-    }
-
-    fn status(code: Code) -> impl IntoResponse {
-        [(CONTENT_TYPE, "application/grpc".to_owned()), (STATUS, (code as i32).to_string())]
-    }
-
-    /// A server of these methods alone.
     async fn serve(methods: Router) -> Peer {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let methods = methods.fallback(async || status(Code::Unimplemented));
-        tokio::spawn(async move { axum::serve(listener, methods).await });
-        Peer::registered("127.0.0.1", &[("grpc".to_owned(), i32::from(port))].into()).unwrap()
+        let server = testing::serve(methods).await;
+        Peer::registered(&server.hostname, &server.port_map).unwrap()
     }
 
     #[tokio::test]
@@ -188,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_is_not_asked_for_again() {
-        let refuses = post(async || status(Code::FailedPrecondition));
+        let refuses = post(async || refusal(Code::FailedPrecondition, ""));
         let server = serve(Router::new().route(SPELLINGS[0], refuses).route(SPELLINGS[1], post(echo))).await;
         let error = server.call_any::<_, Text>(&SPELLINGS, text("hello")).await.unwrap_err();
         assert!(matches!(error, Error::Refused { code: Code::FailedPrecondition, .. }), "{error}");
@@ -196,7 +173,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_overloaded_may_be_tried_elsewhere() {
-        let server = serve(Router::new().route(SPELLINGS[0], post(async || status(Code::Unavailable)))).await;
+        let overloaded = post(async || refusal(Code::Unavailable, ""));
+        let server = serve(Router::new().route(SPELLINGS[0], overloaded)).await;
         let error = server.call_any::<_, Text>(&SPELLINGS, text("hello")).await.unwrap_err();
         assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     }

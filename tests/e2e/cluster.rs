@@ -4,16 +4,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{Api, GetParams, ListParams, PostParams};
-use kube::core::Request;
+use kube::api::{Api, ListParams, PostParams};
 use kube::{Client, ResourceExt};
 use multigres_crds::labels;
 use multigres_crds::v1alpha1::{DatabaseStatus, MultiShard, MultigresCluster, Truth};
-use serde_json::Value;
 use testbed::{Kubectl, Node};
 use tokio::time::{sleep, timeout};
 
 use crate::connection::Connection;
+use crate::consensus::Consensus;
 use crate::journal::{Gateway, Journal};
 use crate::report::Report;
 use crate::watch::Watch;
@@ -183,48 +182,27 @@ impl Cluster {
         })
     }
 
-    /// Waits until everything is as the spec wants it and every instance takes its full part.
+    /// Waits until everything is as the spec wants it, every instance takes its full part, and the status tells who
+    /// leads: one that nobody wrote for a while may still name another.
     pub async fn settled(&self) -> anyhow::Result<Seen> {
-        let seen = self.until("the cluster is Ready", Seen::is_settled).await?;
-        let joined = async {
-            while self.joined().await.ok() != usize::try_from(seen.database().desired_instances).ok() {
-                sleep(INTERVAL).await;
+        let mut seen = self.until("the cluster is Ready", Seen::is_settled).await?;
+        let agreed = async {
+            loop {
+                match Consensus::ask(self).await {
+                    Ok(consensus) if seen.agrees_with(&consensus) => break,
+                    _ => sleep(INTERVAL).await,
+                }
+                seen = self.until("the cluster is Ready", Seen::is_settled).await?;
             }
+            anyhow::Ok(())
         };
-        timeout(PATIENCE, joined).await.context("not all instances are in the primary's cohort")?;
+        timeout(PATIENCE, agreed).await.context("the status is not what the poolers say")??;
         // Meanwhile something may have changed.
         self.until("the cluster is Ready", Seen::is_settled).await
     }
 
-    /// How many instances the primary counts on, by its own word, itself included.
-    async fn joined(&self) -> anyhow::Result<usize> {
-        let mut cohort = None;
-        let mut highest = (-1, -1);
-        let poolers = self.admin("poolers").await?;
-        for pooler in poolers["poolers"].as_array().into_iter().flatten() {
-            let id = &pooler["id"];
-            let (cell, name) =
-                (id["cell"].as_str().unwrap_or_default(), id["name"].as_str().unwrap_or_default());
-            let Ok(said) = self.admin(&format!("poolers/{cell}/{name}/status")).await else { continue };
-            let rule = &said["consensus_status"]["current_position"]["rule"];
-            let number = |key: &str| rule["rule_number"][key].as_str().and_then(|number| number.parse().ok());
-            let number = (number("coordinator_term").unwrap_or(0), number("leader_subterm").unwrap_or(0));
-            if number > highest {
-                highest = number;
-                cohort = rule["cohort_members"].as_array().map(Vec::len);
-            }
-        }
-        cohort.context("nobody knows of a cohort")
-    }
-
-    /// What the admin server says.
-    pub async fn admin(&self, path: &str) -> anyhow::Result<Value> {
-        let Manifest { namespace, cluster, .. } = &self.manifest;
-        let service =
-            format!("/api/v1/namespaces/{namespace}/services/{cluster}-admin:http/proxy/api/v1/{path}");
-        let (parent, name) = service.rsplit_once('/').context("it has slashes")?;
-        let request = Request::new(parent).get(name, &GetParams::default())?;
-        Ok(self.client.request(request).await?)
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 }
 
@@ -273,6 +251,13 @@ impl Seen {
             && database.ready_instances == database.desired_instances
             && pods == Some(database.desired_instances)
             && self.pods.iter().all(is_ready)
+    }
+
+    /// Whether the leader is the one that the status names, and all instances are its cohort.
+    fn agrees_with(&self, consensus: &Consensus) -> bool {
+        consensus.leader.is_some()
+            && consensus.leader.as_deref() == self.primary()
+            && i32::try_from(consensus.members).ok() == Some(self.database().desired_instances)
     }
 
     fn in_words(&self) -> String {

@@ -10,6 +10,7 @@
 mod bench;
 mod cluster;
 mod connection;
+mod consensus;
 mod episode;
 mod journal;
 mod report;

@@ -72,6 +72,7 @@ impl Child for MultiShard {
                 !serves && (expected.ready || roles.unseen.is_empty() && serving.open == Truth::Unknown);
             let interval = if course.awaits().is_some() || is_passing { LOOK_SOON } else { LOOK_AGAIN };
             Sight {
+                troubles: locked_out(&self.spec, &roles, &expected.names).into_iter().collect(),
                 gates: vec![serving, following],
                 awaits,
                 facts: rewritten(&course.rewritten).into_iter().collect(),
@@ -113,6 +114,19 @@ fn following(roles: &Roles, expected: &BTreeSet<String>) -> Gate {
     let behind = expected.iter().find(|pod| !roles.has_joined(pod)).filter(|_| roles.primary.is_some());
     let message = behind.map(|pod| format!("Pod {pod} does not follow the primary.")).unwrap_or_default();
     Gate { open: behind.is_none().into(), reason: "NotReplicating", message }
+}
+
+/// The password belongs to the data and is never written over: which of the two is right, only a person knows.
+fn locked_out(spec: &MultiShardSpec, roles: &Roles, expected: &BTreeSet<String>) -> Option<Trouble> {
+    let is_locked_out = |pod: &&String| roles.members.get(*pod).is_some_and(|member| member.locked_out);
+    let pod = expected.iter().find(is_locked_out)?;
+    let secret = &spec.password.secret_key_ref;
+    let message = format!(
+        "Pod {pod}: its PostgreSQL refuses the password with which it was started. Restore the password that its data \
+         has to key {} of Secret {}, and delete the pod.",
+        secret.key, secret.name
+    );
+    Some(Trouble { reason: "PasswordMismatch", message, lasting: true })
 }
 
 /// Where the platform gives pods other images than they ask for, replacing them would change nothing.

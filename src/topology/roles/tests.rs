@@ -180,6 +180,8 @@ fn members_have_joined_when_they_stream_and_count() {
     assert_eq!(roles.primary_cell(), Some("zone1"));
     assert_eq!(roles.members["pod-a"].role, Some(Role::Primary));
     assert_eq!(roles.members["pod-b"].role, Some(Role::Standby));
+    let shut = super::roles(&but(without_rule(says("b", "a", 3, 1)).with_lock(true)), [], AtLeast2);
+    assert_eq!(["pod-a", "pod-b"].map(|pod| shut.members[pod].locked_out), [false, true]);
 }
 
 #[test]

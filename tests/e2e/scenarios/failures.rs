@@ -5,21 +5,20 @@ use std::time::Duration;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use multigres_crds::v1alpha1::Truth;
 
 use testbed::Node;
 
 use super::failover::primary;
 use crate::bench::{Bench, operator_is_scaled};
-use crate::cluster::{Cluster, PATIENCE, Seen, is_ready};
+use crate::cluster::{PATIENCE, Seen, is_ready};
 use crate::episode::Episode;
 use crate::report::Report;
 
 /// Long enough for leases and sessions in etcd to expire.
 const OUTAGE: Duration = Duration::from_mins(1);
 /// Of the journal.
-const A_WHILE: i64 = 500;
+pub const A_WHILE: i64 = 500;
 
 /// Nobody reaches etcd. Who leads does not change, and writes go on; the status claims no more than can be known.
 pub async fn etcd_may_be_away_for_a_minute(bench: &mut Bench) -> anyhow::Result<()> {
@@ -76,45 +75,4 @@ pub async fn the_kubelet_may_be_restarted(bench: &mut Bench) -> anyhow::Result<(
     cluster.report.did("kill -9 kubelet; kubelet …", "");
     cluster.journal.advance(A_WHILE, PATIENCE).await?;
     episode.end(cluster).await
-}
-
-/// Somebody overwrites the password that the data was initialised with. What runs goes on; an instance that is started
-/// again cannot follow, and the status does not call that ready. With the right password it can.
-pub async fn a_wrong_password_stops_nothing_that_runs(bench: &mut Bench) -> anyhow::Result<()> {
-    let (cluster, _) = bench.cluster().await?;
-    let seen = cluster.see().await?;
-    let reference = seen.shard().map(|shard| shard.spec.password.secret_key_ref.clone());
-    let reference = reference.context("there is a shard")?;
-    let standby = seen.standby().context("there is a standby")?;
-    let data = format!("jsonpath={{.data.{}}}", reference.key);
-    let right = cluster.kubectl(&["get", "secret", &reference.name, "-o", &data]).await?;
-    let patch = |value: &str| format!(r#"{{"data":{{"{}":"{value}"}}}}"#, reference.key);
-    let episode = Episode::begin(cluster, "a wrong password in the Secret, and a standby restarted");
-
-    cluster.show(&["patch", "secret", &reference.name, "-p", &patch("d3Jvbmc=")]).await?;
-    restart(cluster, &standby).await?;
-    cluster.journal.advance(A_WHILE, PATIENCE).await?;
-    cluster
-        .until("the status does not call an instance Ready that follows nobody", |seen| {
-            !seen.is("Ready", "True")
-        })
-        .await?;
-    cluster.show(&["get", "multigrescluster"]).await?;
-
-    cluster.kubectl(&["patch", "secret", &reference.name, "-p", &patch(&right)]).await?;
-    cluster.report.did(&format!("kubectl patch secret {} # the right one", reference.name), "");
-    restart(cluster, &standby).await?;
-    episode.end(cluster).await
-}
-
-/// Deletes a standby's pod, and waits until there is another.
-async fn restart(cluster: &Cluster, pod: &str) -> anyhow::Result<()> {
-    let seen = cluster.see().await?;
-    let before = seen.pod(pod).and_then(ResourceExt::uid);
-    cluster.show(&["delete", "pod", pod, "--wait=false"]).await?;
-    let another = |seen: &Seen| {
-        let uid = seen.pod(pod).and_then(ResourceExt::uid);
-        uid.is_some() && uid != before
-    };
-    cluster.until("the pod is made again", another).await.map(drop)
 }

@@ -4,6 +4,7 @@ pub mod external;
 mod failover;
 mod failures;
 mod online;
+mod password;
 mod rollout;
 mod scaling;
 mod volumes;
@@ -41,8 +42,12 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!(failover::a_drain_takes_one_instance_at_a_time, "A drain evicts two instances at once"),
     scenario!(failures::the_kubelet_may_be_restarted, "The kubelet is killed"),
     scenario!(failures::etcd_may_be_away_for_a_minute, "Etcd is away for a minute"),
-    scenario!(failures::a_wrong_password_stops_nothing_that_runs, "A wrong password"),
     scenario!(failures::the_operator_may_be_away_in_a_failover, "The operator is away in a failover"),
+    scenario!(password::a_wrong_password_stops_nothing_that_runs, "A wrong password"),
+    scenario!(
+        password::without_its_password_a_quorum_waits_for_it,
+        "A wrong password for two of three instances"
+    ),
     scenario!(scaling::a_pool_grows_and_shrinks, "A pool grows and shrinks"),
     scenario!(volumes::volumes_grow_online, "Volumes grow"),
     scenario!(volumes::a_full_volume_is_survived, "A volume is full"),

@@ -10,6 +10,7 @@ use multigres_crds::labels;
 
 use crate::bench::Bench;
 use crate::cluster::{Cluster, PATIENCE};
+use crate::consensus;
 use crate::episode::Episode;
 
 /// A fourth instance joins by itself; once it is gone again, nothing remembers it. Nobody else notices.
@@ -45,7 +46,7 @@ async fn forgotten(cluster: &Cluster) -> anyhow::Result<()> {
 
 /// The poolers that the topology knows.
 async fn registered(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
-    let known = cluster.admin("poolers").await?;
+    let known = consensus::told(cluster, "poolers").await?;
     let poolers = known["poolers"].as_array().into_iter().flatten();
     Ok(poolers.map(|pooler| pooler["id"]["name"].to_string()).collect())
 }
