@@ -119,14 +119,16 @@ fn following(roles: &Roles, expected: &BTreeSet<String>) -> Gate {
 /// The password belongs to the data and is never written over: which of the two is right, only a person knows.
 fn locked_out(spec: &MultiShardSpec, roles: &Roles, expected: &BTreeSet<String>) -> Option<Trouble> {
     let is_locked_out = |pod: &&String| roles.members.get(*pod).is_some_and(|member| member.locked_out);
-    let pod = expected.iter().find(is_locked_out)?;
+    let pods: Vec<&str> = expected.iter().filter(is_locked_out).map(String::as_str).collect();
     let secret = &spec.password.secret_key_ref;
     let message = format!(
-        "Pod {pod}: its PostgreSQL refuses the password with which it was started. Restore the password that its data \
-         has to key {} of Secret {}, and delete the pod.",
-        secret.key, secret.name
+        "PostgreSQL refuses the password that it was started with: {}. Restore the one that the data has to key {} of \
+         Secret {}, and delete the pods.",
+        pods.join(", "),
+        secret.key,
+        secret.name
     );
-    Some(Trouble { reason: "PasswordMismatch", message, lasting: true })
+    (!pods.is_empty()).then_some(Trouble { reason: "PasswordMismatch", message, lasting: true })
 }
 
 /// Where the platform gives pods other images than they ask for, replacing them would change nothing.

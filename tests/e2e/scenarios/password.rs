@@ -23,7 +23,7 @@ pub async fn a_wrong_password_stops_nothing_that_runs(bench: &mut Bench) -> anyh
     password.overwrite(cluster).await?;
     restart(cluster, &standby).await?;
     cluster.journal.advance(A_WHILE, PATIENCE).await?;
-    cluster.until("the status names the instance and the Secret", |seen| blames(seen, &standby)).await?;
+    cluster.until("the status names the instance and the Secret", |seen| blames(seen, &[&standby])).await?;
     cluster.show(&["get", "multigrescluster"]).await?;
 
     password.restore(cluster).await?;
@@ -42,11 +42,10 @@ pub async fn without_its_password_a_quorum_waits_for_it(bench: &mut Bench) -> an
     let episode = episode.disrupting_all();
     password.overwrite(cluster).await?;
     restart(cluster, &standby).await?;
-    cluster.until("the status names the standby", |seen| blames(seen, &standby)).await?;
+    cluster.until("the status names the standby", |seen| blames(seen, &[&standby])).await?;
     restart(cluster, &primary).await?;
-    let serves_nothing = |seen: &Seen| {
-        seen.database().serving_writes == Truth::False && (blames(seen, &standby) || blames(seen, &primary))
-    };
+    let serves_nothing =
+        |seen: &Seen| seen.database().serving_writes == Truth::False && blames(seen, &[&standby, &primary]);
     cluster.until("the status says that nothing is served, and why", serves_nothing).await?;
     cluster.show(&["get", "multigrescluster"]).await?;
 
@@ -56,10 +55,10 @@ pub async fn without_its_password_a_quorum_waits_for_it(bench: &mut Bench) -> an
     episode.end(cluster).await
 }
 
-/// Whether the status says that an instance is shut out.
-fn blames(seen: &Seen, pod: &str) -> bool {
+/// Whether the status says that instances are shut out.
+fn blames(seen: &Seen, pods: &[&str]) -> bool {
     let says = |(status, reason, message): (&str, &str, &str)| {
-        (status, reason) == ("True", "PasswordMismatch") && message.contains(pod)
+        (status, reason) == ("True", "PasswordMismatch") && pods.iter().all(|pod| message.contains(pod))
     };
     !seen.is("Ready", "True") && seen.condition("Stalled").is_some_and(says)
 }
