@@ -19,6 +19,9 @@ use crate::controllers::{failover, secrets, topology, volumes};
 use crate::status::{Fact, Gate, Survey, Trouble};
 use crate::topology::{Access, Error, Roles};
 
+/// Copies of a commit by every durability policy: with as many instances one may lead.
+const QUORUM: usize = 2;
+
 impl Child for MultiShard {
     own_fields!(MultiShardStatus);
 
@@ -66,13 +69,12 @@ impl Child for MultiShard {
             let asked = !(roles.members.is_empty() && roles.unseen.is_empty());
             let awaits = course.awaits().or_else(|| volumes::growing(self, cx));
             let (serving, following) = (serving(&roles), following(&roles, &expected.names));
-            let serves = serving.open == Truth::True && following.open == Truth::True;
-            // Where all are ready, or answer, one is about to lead or to follow.
-            let is_passing =
-                !serves && (expected.ready || roles.unseen.is_empty() && serving.open == Truth::Unknown);
+            let troubles: Vec<Trouble> =
+                locked_out(&self.spec, &roles, &expected.names).into_iter().collect();
+            let is_passing = troubles.is_empty() && is_passing(&serving, &following, &expected, &roles);
             let interval = if course.awaits().is_some() || is_passing { LOOK_SOON } else { LOOK_AGAIN };
             Sight {
-                troubles: locked_out(&self.spec, &roles, &expected.names).into_iter().collect(),
+                troubles,
                 gates: vec![serving, following],
                 awaits,
                 facts: rewritten(&course.rewritten).into_iter().collect(),
@@ -106,6 +108,16 @@ impl Child for MultiShard {
             pools: self.spec.pools.iter().map(pool).collect(),
             rollout: survey.rollout(waiting_for),
         }
+    }
+}
+
+/// Whether it is about to change who leads, or who follows: pods say nothing of it.
+fn is_passing(serving: &Gate, following: &Gate, expected: &rollout::Expected, roles: &Roles) -> bool {
+    match (serving.open, following.open) {
+        (Truth::True, Truth::True) => false,
+        (Truth::True, _) => expected.ready == expected.names.len(),
+        (Truth::Unknown, _) if roles.unseen.is_empty() => true,
+        _ => expected.ready >= QUORUM,
     }
 }
 

@@ -183,8 +183,8 @@ impl Wanted<'_> {
 pub struct Expected {
     /// Their names.
     pub names: BTreeSet<String>,
-    /// Whether all of them are ready.
-    pub ready: bool,
+    /// How many of them are ready.
+    pub ready: usize,
 }
 
 impl Expected {
@@ -192,8 +192,7 @@ impl Expected {
     pub fn of(shard: &MultiShard, cx: &Context) -> Self {
         let instances = Instances::of(shard, cx, &[]);
         let ready = instances.shard.pods.iter().filter(|pod| pod.ready).count();
-        let names = instances.names();
-        Self { ready: ready == names.len(), names }
+        Self { ready, names: instances.names() }
     }
 }
 
@@ -245,6 +244,8 @@ fn standing(pod: &str, roles: &Roles, known: bool) -> Standing {
         Some(Role::Primary) => Standing::Primary,
         Some(Role::Standby) if roles.has_joined(pod) => Standing::Joined,
         Some(Role::Standby) => Standing::Apart,
+        // Whom its own PostgreSQL shuts out cannot even be told whom to follow.
+        None if known && member.locked_out => Standing::Apart,
         None => Standing::Unknown,
     }
 }
@@ -263,6 +264,7 @@ mod tests {
             ("joined", member(Some(Role::Standby), true)),
             ("apart", member(Some(Role::Standby), false)),
             ("silent", member(None, true)),
+            ("locked-out", Member { locked_out: true, ..member(None, false) }),
         ];
         let members = members.map(|(pod, member)| (pod.to_owned(), member)).into();
         let roles = Roles { members, ..Roles::default() };
@@ -271,11 +273,14 @@ mod tests {
             ("joined", Standing::Joined),
             ("apart", Standing::Apart),
             ("silent", Standing::Unknown),
+            ("locked-out", Standing::Apart),
             ("unregistered", Standing::Apart),
         ] {
             assert_eq!(standing(pod, &roles, true), expected, "{pod}");
         }
-        assert_eq!(standing("unregistered", &roles, false), Standing::Unknown);
+        for pod in ["locked-out", "unregistered"] {
+            assert_eq!(standing(pod, &roles, false), Standing::Unknown, "{pod}");
+        }
     }
 
     #[test]
