@@ -1,5 +1,6 @@
 //! The Multigres operator.
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -17,9 +18,18 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match Cli::parse().execute().await {
         Ok(code) => code,
+        Err(error) if reads_no_more(&error) => ExitCode::from(SIGPIPE),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(UNUSABLE)
         }
     }
+}
+
+/// What shells report of a command that wrote to a pipe which nobody reads any more, as `| head` leaves it.
+const SIGPIPE: u8 = 128 + 13;
+
+fn reads_no_more(error: &anyhow::Error) -> bool {
+    let is_broken_pipe = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(is_broken_pipe))
 }

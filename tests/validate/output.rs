@@ -40,6 +40,14 @@ fn unusable() {
     insta::assert_snapshot!(format!("{}{summary}", said.err));
 }
 
+/// As `| head` does: more than a pipe holds is written, and nobody reads it.
+#[test]
+fn a_reader_may_go_away() {
+    let directory = Directory::with(&[]);
+    let said = directory.run("bash", &["-c", "$0 crds | true; echo ${PIPESTATUS[0]}", BINARY], "");
+    assert_eq!((said.out.trim(), said.err.as_str()), ("141", ""));
+}
+
 /// What code scanning looks at: <https://docs.github.com/en/code-security/code-scanning>, "SARIF support".
 #[test]
 fn sarif_has_what_code_scanning_needs() {
