@@ -11,7 +11,7 @@ use super::Reporter;
 use super::legality::{check_labels, label_value, refuse};
 use crate::path::Path;
 use crate::report::Reason;
-use crate::syntax::is_key;
+use crate::syntax::{is_key, is_subdomain};
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
@@ -62,7 +62,10 @@ fn of_nodes(path: &Path<'_>, affinity: &NodeAffinity, report: &mut Reporter<'_>)
         if required.node_selector_terms.is_empty() {
             report.error(&path, Reason::Required, "", "has no term, so that no node will do; write one");
         }
-        each(&path, &required.node_selector_terms, |path, term| node_term(path, term, report));
+        each(&path, &required.node_selector_terms, |path, term| {
+            node_term(path, term, report);
+            label_values(path, term, report);
+        });
     }
     let preferred = affinity.preferred_during_scheduling_ignored_during_execution.as_deref();
     each(&path.field(PREFERRED), preferred.unwrap_or_default(), |path, term| {
@@ -82,6 +85,20 @@ fn node_term(path: &Path<'_>, term: &NodeSelectorTerm, report: &mut Reporter<'_>
             refuse(&path.field("key"), &field.key, "is no field to select by; write metadata.name", report);
         }
         requirement(path, field, OF_FIELDS, report);
+        each(&path.field("values"), field.values.as_deref().unwrap_or_default(), |path, name| {
+            if !is_subdomain(name) {
+                refuse(path, name, "is no name of a node", report);
+            }
+        });
+    });
+}
+
+/// Of preferred terms Kubernetes takes any: on no node they would hold.
+fn label_values(path: &Path<'_>, term: &NodeSelectorTerm, report: &mut Reporter<'_>) {
+    let expressions = term.match_expressions.as_deref().unwrap_or_default();
+    each(&path.field("matchExpressions"), expressions, |path, expression| {
+        let values = expression.values.as_deref().unwrap_or_default();
+        each(&path.field("values"), values, |path, value| label_value(path, value, report));
     });
 }
 
@@ -235,18 +252,28 @@ mod tests {
             (json!({"key": "a", "operator": "Lt", "values": ["1", "2"]}), Some(("Required", "values"))),
             (json!({"key": "a", "operator": "Equal", "values": ["1"]}), Some(("Invalid", "operator"))),
             (json!({"key": "a b", "operator": "Exists"}), Some(("Invalid", "key"))),
+            (json!({"key": "a", "operator": "In", "values": ["b c"]}), Some(("Invalid", "values[0]"))),
+            (json!({"key": "a", "operator": "Gt", "values": ["-5"]}), Some(("Invalid", "values[0]"))),
         ] {
             let wrong =
                 wrong.map(|(reason, field)| (reason, format!("{TERM}[0].matchExpressions[0].{field}")));
             let wrong: Vec<_> = wrong.iter().map(|(reason, field)| (*reason, field.as_str())).collect();
             found(&required(json!([{"matchExpressions": [expression]}])), &wrong);
         }
-        let field = |key: &str, operator: &str| {
-            required(json!([{"matchFields": [{"key": key, "operator": operator, "values": ["n"]}]}]))
+        let field = |key: &str, operator: &str, value: &str| {
+            required(json!([{"matchFields": [{"key": key, "operator": operator, "values": [value]}]}]))
         };
         let at = |name: &str| format!("{TERM}[0].matchFields[0].{name}");
-        found(&field("metadata.name", "In"), &[]);
-        found(&field("metadata.uid", "Exists"), &[("Invalid", &at("key")), ("Invalid", &at("operator"))]);
+        found(&field("metadata.name", "In", "n.example.com"), &[]);
+        found(&field("metadata.name", "In", "N"), &[("Invalid", &at("values[0]"))]);
+        found(
+            &field("metadata.uid", "Exists", "n"),
+            &[("Invalid", &at("key")), ("Invalid", &at("operator"))],
+        );
+        // What is only preferred may be what no node has.
+        let preference = json!({"matchExpressions": [{"key": "a", "operator": "In", "values": ["b c"]}]});
+        let preferred = json!([{"weight": 1, "preference": preference}]);
+        found(&json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}), &[]);
     }
 
     #[test]
