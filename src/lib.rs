@@ -18,6 +18,7 @@ pub mod install;
 pub mod metrics;
 pub mod observe;
 pub mod operator;
+pub mod reason;
 pub mod rollout;
 pub mod server;
 pub mod signal;

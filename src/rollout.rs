@@ -4,6 +4,8 @@
 //! is waited for where something remains to be done. A StatefulSet would replace its own pods whatever they lead or
 //! follow, and the pools of a shard at the same time; so the operator does it.
 
+use crate::reason::Reason;
+
 mod plan;
 mod shard;
 
@@ -62,7 +64,7 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// Stable, for machines.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// For people.
     pub message: String,
 }

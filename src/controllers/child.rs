@@ -22,6 +22,7 @@ use super::volumes;
 use crate::apply::{Applied, Outcome, OwnerReference};
 use crate::build::{Build, Manifest};
 use crate::observe::ObjectKey;
+use crate::reason::Reason;
 use crate::status::{Circumstances, Fact, Gate, Survey, Trouble, conditions, facts};
 use crate::topology::{self, Access};
 
@@ -104,7 +105,7 @@ pub struct Sight {
     /// What must hold for the child to be ready.
     pub gates: Vec<Gate>,
     /// What remains to be done about its pods or volumes, and why it is not done yet.
-    pub awaits: Option<(&'static str, String)>,
+    pub awaits: Option<(Reason, String)>,
     /// What else is to be said.
     pub facts: Vec<Fact>,
     /// When to look again at what Kubernetes does not tell of.
@@ -289,7 +290,7 @@ async fn say<K: Child>(
     facts.extend(sight.facts.iter().cloned());
     if let Some(field) = immutable.first() {
         let message = format!("{field} cannot be changed in place; it stays as it is for now.");
-        facts.push(Fact::new("ImmutableField", true, "ImmutableField", message));
+        facts.push(Fact::new("ImmutableField", true, Reason::ImmutableField, message));
     }
     let generation = child.meta().generation;
     let said = Said {

@@ -48,6 +48,7 @@ macro_rules! own_fields {
         }
     };
 }
+use crate::reason::Reason;
 use own_fields;
 
 impl Child for TopoServer {
@@ -86,7 +87,7 @@ impl Child for MultiOrch {
     fn look<'a>(&'a self, _: &'a Context, _: &'a Course) -> BoxFuture<'a, Sight> {
         let no_databases = self.spec.databases.is_empty().then(|| Gate {
             open: Truth::Unknown,
-            reason: "NoDatabases",
+            reason: Reason::NoDatabases,
             message: "There is no database to look after; multiorch does not run without one.".to_owned(),
         });
         Box::pin(std::future::ready(Sight { gates: no_databases.into_iter().collect(), ..Sight::default() }))

@@ -17,6 +17,7 @@ use super::context::{Context, Error};
 use super::stalled;
 use crate::build::{self, Manifest};
 use crate::observe::{Neighbourhood, ObjectKey, Observed};
+use crate::reason::Reason;
 use crate::status::{ClusterView, Trouble, cluster_status, conditions};
 
 /// Makes a cluster's children what they should be and says what became of them.
@@ -55,10 +56,10 @@ fn contested(cluster: &MultigresCluster, neighbourhood: &Neighbourhood) -> Vec<T
         let other_name = format!("MultigresCluster {}/{}", other.namespace, other.name);
         let (reason, message) = match own.conflict(&other)? {
             Conflict::Topology => {
-                ("TopologyConflict", format!("{other_name} is older and uses the same topology"))
+                (Reason::TopologyConflict, format!("{other_name} is older and uses the same topology"))
             }
             Conflict::Name => {
-                ("NameTaken", format!("{other_name} is older and makes objects of the same names"))
+                (Reason::NameTaken, format!("{other_name} is older and makes objects of the same names"))
             }
         };
         Some(Trouble { reason, message, lasting: true })

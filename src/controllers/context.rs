@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::observe::{Neighbourhood, Objects};
+use crate::reason::Reason;
 use crate::status::Trouble;
 use crate::topology::Topology;
 
@@ -189,14 +190,16 @@ impl OwnerReference {
 impl From<&ApplyError> for Trouble {
     fn from(error: &ApplyError) -> Self {
         let (reason, lasting) = match error {
-            ApplyError::NameTaken(_) => ("NameTaken", true),
-            ApplyError::Deleting(_) => ("AwaitingDeletion", false),
-            ApplyError::Stubborn { .. } => ("ApplyFailed", true),
-            ApplyError::TimedOut(_) => ("ApiServerUnreachable", false),
+            ApplyError::NameTaken(_) => (Reason::NameTaken, true),
+            ApplyError::Deleting(_) => (Reason::AwaitingDeletion, false),
+            ApplyError::Stubborn { .. } => (Reason::ApplyFailed, true),
+            ApplyError::TimedOut(_) => (Reason::ApiServerUnreachable, false),
             ApplyError::Api { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => ("ApplyFailed", true),
-                kube::Error::Api(status) if status.code == 409 => ("Conflict", false),
-                _ => ("ApiServerUnreachable", false),
+                kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => {
+                    (Reason::ApplyFailed, true)
+                }
+                kube::Error::Api(status) if status.code == 409 => (Reason::Conflict, false),
+                _ => (Reason::ApiServerUnreachable, false),
             },
         };
         Self { reason, message: error.to_string(), lasting }

@@ -16,6 +16,7 @@ use super::child::Child;
 use super::context::{Context, Error};
 use super::topology;
 use crate::apply::MANAGER;
+use crate::reason::Reason;
 use crate::status::Trouble;
 
 /// Holds a child until its record is removed.
@@ -46,7 +47,7 @@ pub async fn hold<K: Child>(child: &K, cx: &Context) -> Result<(), Trouble> {
     }
     let finalizers = child.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
     set_finalizers(child, cx, finalizers).await.map_err(|error| Trouble {
-        reason: "ApiServerUnreachable",
+        reason: Reason::ApiServerUnreachable,
         message: format!("finalizer of {}: {error}", child.name_any()),
         lasting: false,
     })

@@ -16,6 +16,7 @@ use super::context::Context;
 use super::topology;
 use crate::build::{Manifest, disruption_budget};
 use crate::observe::{Change, ObjectKey};
+use crate::reason::Reason;
 use crate::rollout::{Action, Plan, plan};
 use crate::topology::Roles;
 
@@ -110,13 +111,13 @@ impl Course {
     }
 
     /// What remains to be done, in words, with a reason for machines.
-    pub fn awaits(&self) -> Option<(&'static str, String)> {
+    pub fn awaits(&self) -> Option<(Reason, String)> {
         let wait = self.plan.wait.as_ref().map(|wait| (wait.reason, wait.message.clone()));
         let under_way = || match self.plan.action.as_ref()? {
             Action::Evict { pod, why, .. } | Action::Delete { pod, why, .. } => {
-                Some(("RollingOut", format!("pod {pod} is being replaced: {why}")))
+                Some((Reason::RollingOut, format!("pod {pod} is being replaced: {why}")))
             }
-            Action::Remove { why, .. } => Some(("ScalingDown", why.clone())),
+            Action::Remove { why, .. } => Some((Reason::ScalingDown, why.clone())),
         };
         wait.or_else(under_way)
     }

@@ -13,6 +13,7 @@ use rand::distr::Alphanumeric;
 use super::context::Context;
 use crate::apply::OwnerReference;
 use crate::build::{Manifest, secrets};
+use crate::reason::Reason;
 use crate::status::Trouble;
 
 /// Length of a generated password: about 190 bits.
@@ -42,14 +43,14 @@ async fn password(shard: &MultiShard, cx: &Context, owner: &OwnerReference) -> R
                 "Secret {} is gone, but data that was initialised with its password exists; restore the Secret",
                 reference.name
             );
-            return Err(Trouble { reason: "PasswordMissing", message, lasting: true });
+            return Err(Trouble { reason: Reason::PasswordMissing, message, lasting: true });
         }
         None => make(shard, cx, owner, &namespace).await?,
     };
     let value = secret.data.as_ref().and_then(|data| data.get(&reference.key));
     value.and_then(|value| String::from_utf8(value.0.clone()).ok()).ok_or_else(|| {
         let message = format!("Secret {} has no readable key {}", reference.name, reference.key);
-        Trouble { reason: "PasswordMissing", message, lasting: true }
+        Trouble { reason: Reason::PasswordMissing, message, lasting: true }
     })
 }
 
@@ -93,5 +94,5 @@ fn secret(manifest: &Manifest, owner: &OwnerReference) -> Result<Secret, kube::E
 }
 
 fn unreadable(name: &str, error: &kube::Error) -> Trouble {
-    Trouble { reason: "SecretUnavailable", message: format!("Secret {name}: {error}"), lasting: false }
+    Trouble { reason: Reason::SecretUnavailable, message: format!("Secret {name}: {error}"), lasting: false }
 }

@@ -5,6 +5,7 @@ use kube::api::Api;
 use multigres_crds::v1alpha1::{LocalObjectReference, TopologyReference};
 
 use super::context::Context;
+use crate::reason::Reason;
 use crate::status::Trouble;
 use crate::topology::{Access, Credentials, Error, Written};
 
@@ -27,7 +28,7 @@ pub async fn access(cx: &Context, namespace: &str, topology: &TopologyReference)
 async fn secret(cx: &Context, namespace: &str, reference: &LocalObjectReference) -> Result<Secret, Trouble> {
     let api: Api<Secret> = Api::namespaced(cx.client.clone(), namespace);
     api.get(&reference.name).await.map_err(|error| Trouble {
-        reason: "SecretUnavailable",
+        reason: Reason::SecretUnavailable,
         message: format!("Secret {}: {error}", reference.name),
         lasting: false,
     })

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use crate::apply::MANAGER;
 use crate::build::Manifest;
+use crate::reason::Reason;
 use crate::status::Trouble;
 
 /// Grows the claims of a StatefulSet whose templates ask for more than they did, and then has it made anew. Returns
@@ -48,7 +49,7 @@ pub async fn grow(cx: &Context, manifest: &Manifest) -> Result<bool, Trouble> {
     };
     match sets.delete(&manifest.name, &params).await {
         Ok(_) => Err(Trouble {
-            reason: "AwaitingVolumeGrowth",
+            reason: Reason::AwaitingVolumeGrowth,
             message: format!("StatefulSet {} is made anew for larger volumes", manifest.name),
             lasting: false,
         }),
@@ -58,7 +59,7 @@ pub async fn grow(cx: &Context, manifest: &Manifest) -> Result<bool, Trouble> {
 }
 
 /// What a shard's volumes are waited for, where one has not grown to its size yet.
-pub fn growing(shard: &MultiShard, cx: &Context) -> Option<(&'static str, String)> {
+pub fn growing(shard: &MultiShard, cx: &Context) -> Option<(Reason, String)> {
     let identity = [
         (labels::CLUSTER, &shard.spec.cluster),
         (labels::DATABASE, &shard.spec.database),
@@ -74,7 +75,7 @@ pub fn growing(shard: &MultiShard, cx: &Context) -> Option<(&'static str, String
         let wanted = pool.data_volume_claim_template.resources.requests.storage.as_ref()?;
         let capacity = claim.claim.as_ref()?.capacity.as_ref()?;
         (capacity.value() < wanted.value()).then(|| {
-            ("AwaitingVolumeGrowth", format!("volume {} has {} of {}", key.name, capacity.0, wanted.0))
+            (Reason::AwaitingVolumeGrowth, format!("volume {} has {} of {}", key.name, capacity.0, wanted.0))
         })
     })
 }
@@ -102,12 +103,12 @@ async fn request(claims: &Api<PersistentVolumeClaim>, name: &str, storage: &Quan
     match claims.patch(name, &params, &Patch::Merge(patch)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if [403, 422].contains(&status.code) => Err(Trouble {
-            reason: "VolumeNotExpandable",
+            reason: Reason::VolumeNotExpandable,
             message: format!("volume {name} cannot grow to {}: {}", storage.0, status.message),
             lasting: true,
         }),
         Err(error) => Err(Trouble {
-            reason: "ApiServerUnreachable",
+            reason: Reason::ApiServerUnreachable,
             message: format!("volume {name}: {error}"),
             lasting: false,
         }),
@@ -133,7 +134,7 @@ fn selector(manifest: &Manifest) -> String {
 
 fn unreachable(manifest: &Manifest, error: &kube::Error) -> Trouble {
     Trouble {
-        reason: "ApiServerUnreachable",
+        reason: Reason::ApiServerUnreachable,
         message: format!("StatefulSet {}: {error}", manifest.name),
         lasting: false,
     }

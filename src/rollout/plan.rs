@@ -1,6 +1,7 @@
 //! The decision.
 
 use super::{Action, Outdated, Plan, Pod, Pool, Shard, Standing, Wait};
+use crate::reason::Reason;
 
 /// What to do next about a shard.
 pub fn plan(shard: &Shard) -> Plan {
@@ -76,15 +77,15 @@ impl<'a> Todo<'a> {
             for ordinal in 0..pool.existing().max(pool.desired) {
                 match self.shard.pod(pool, ordinal) {
                     Some(pod) if pod.terminating => {
-                        return wait("RollingOut", format!("pod {} is being replaced", pod.name));
+                        return wait(Reason::RollingOut, format!("pod {} is being replaced", pod.name));
                     }
                     Some(pod) if !pod.ready => {
-                        return wait("RollingOut", format!("pod {} is not ready", pod.name));
+                        return wait(Reason::RollingOut, format!("pod {} is not ready", pod.name));
                     }
                     Some(_) => {}
                     None => {
                         return wait(
-                            "RollingOut",
+                            Reason::RollingOut,
                             format!("pod {ordinal} of pool {} does not exist", pool.name),
                         );
                     }
@@ -92,17 +93,17 @@ impl<'a> Todo<'a> {
             }
         }
         if let Some(pod) = self.shard.pods.iter().find(|pod| self.is_leaving(pod)) {
-            return wait("ScalingDown", format!("pod {} is being removed", pod.name));
+            return wait(Reason::ScalingDown, format!("pod {} is being removed", pod.name));
         }
         if !self.shard.roles_known {
             let why = "which pod may be replaced is known from the topology alone";
-            return wait("AwaitingTopology", format!("{why}, and no primary is known to serve writes"));
+            return wait(Reason::AwaitingTopology, format!("{why}, and no primary is known to serve writes"));
         }
         if let Some(pod) = self.shard.pods.iter().find(|pod| !pod.takes_part() && !self.may_go_apart(pod)) {
-            return wait("RollingOut", format!("pod {} does not yet follow the primary", pod.name));
+            return wait(Reason::RollingOut, format!("pod {} does not yet follow the primary", pod.name));
         }
         match self.shard.pods.iter().find(|pod| pod.fresh) {
-            Some(pod) => wait("RollingOut", format!("pod {} has only just become ready", pod.name)),
+            Some(pod) => wait(Reason::RollingOut, format!("pod {} has only just become ready", pod.name)),
             None => Ok(()),
         }
     }
@@ -114,14 +115,17 @@ impl<'a> Todo<'a> {
         // One that is to go anyway is not replaced first.
         let candidates = surplus.chain(outdated).min_by_key(|(pod, _)| felt(pod));
         let Some((pod, task)) = candidates else {
-            return Err(Wait { reason: "RollingOut", message: "nothing can be replaced now".to_owned() });
+            return Err(Wait {
+                reason: Reason::RollingOut,
+                message: "nothing can be replaced now".to_owned(),
+            });
         };
         if !self.shard.is_safe_without(pod) {
             let message = format!(
                 "without pod {} fewer instances would follow than the durability policy needs; scale up first",
                 pod.name
             );
-            return Err(Wait { reason: "AwaitingQuorum", message });
+            return Err(Wait { reason: Reason::AwaitingQuorum, message });
         }
         let evict = |why| Action::Evict { pod: pod.name.clone(), uid: pod.uid.clone(), why };
         Ok(match task {
@@ -213,7 +217,7 @@ mod tests {
             (Some(Action::Evict { pod, .. }), None) => format!("evict {pod}"),
             (Some(Action::Delete { pod, .. }), None) => format!("delete {pod}"),
             (Some(Action::Remove { pool, replicas, .. }), None) => format!("{pool} to {replicas}"),
-            (None, Some(wait)) => wait.reason.to_owned(),
+            (None, Some(wait)) => wait.reason.as_str().to_owned(),
             (None, None) => "nothing".to_owned(),
             both => panic!("{both:?}"),
         }

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use multigres_crds::v1alpha1::*;
 
 use super::conditions::{Fact, Trouble, reconciling};
+use crate::reason::Reason;
 
 /// What a cluster's status is made from.
 #[derive(Debug, Default)]
@@ -202,20 +203,23 @@ fn availability(
     let all = Truth::all(parts.iter().map(|(_, truth)| *truth));
     match (all, parts.into_iter().find(|(_, truth)| *truth == all)) {
         (Truth::False, Some((part, _))) => {
-            Fact::new("Available", all, "Unavailable", format!("{part} is not available."))
+            Fact::new("Available", all, Reason::Unavailable, format!("{part} is not available."))
         }
-        (Truth::Unknown, Some((part, _))) => {
-            Fact::new("Available", all, "Unknown", format!("{part}: it is not known whether it serves."))
-        }
-        _ => Fact::new("Available", true, "Available", "All components are available."),
+        (Truth::Unknown, Some((part, _))) => Fact::new(
+            "Available",
+            all,
+            Reason::Unknown,
+            format!("{part}: it is not known whether it serves."),
+        ),
+        _ => Fact::new("Available", true, Reason::Available, "All components are available."),
     }
 }
 
 fn cluster_facts(view: &ClusterView, children: &[ChildState<'_>], available: Fact) -> Vec<Fact> {
     let progress = progress(view, children);
     let progressing = match &progress {
-        Some((reason, message)) => Fact::new("Progressing", true, reason, message),
-        None => Fact::new("Progressing", false, "Reconciled", "Cluster reconciliation complete."),
+        Some((reason, message)) => Fact::new("Progressing", true, *reason, message),
+        None => Fact::new("Progressing", false, Reason::Reconciled, "Cluster reconciliation complete."),
     };
     let ready = if let Some(trouble) = view.troubles.first() {
         Fact::new("Ready", false, trouble.reason, &trouble.message)
@@ -224,7 +228,7 @@ fn cluster_facts(view: &ClusterView, children: &[ChildState<'_>], available: Fac
     } else if let Some((reason, message)) = progress {
         Fact::new("Ready", false, reason, message)
     } else {
-        let everything = || Fact::new("Ready", true, "Ready", "The cluster is ready.");
+        let everything = || Fact::new("Ready", true, Reason::Ready, "The cluster is ready.");
         child_with(children, "Ready", "False")
             .map_or_else(everything, |(reason, message)| Fact::new("Ready", false, reason, message))
     };
@@ -235,34 +239,35 @@ fn cluster_facts(view: &ClusterView, children: &[ChildState<'_>], available: Fac
         facts.push(Fact::new(
             "Paused",
             true,
-            "Paused",
+            Reason::Paused,
             "The operator writes nothing until the cluster is unpaused.",
         ));
     }
     facts
 }
 
-fn progress(view: &ClusterView, children: &[ChildState<'_>]) -> Option<(&'static str, String)> {
+fn progress(view: &ClusterView, children: &[ChildState<'_>]) -> Option<(Reason, String)> {
     if let Some(trouble) = view.troubles.iter().find(|trouble| !trouble.lasting) {
         return Some((trouble.reason, trouble.message.clone()));
     }
     // What lastingly keeps it from being made is said elsewhere: nothing is under way.
     let stalled = view.troubles.iter().any(|trouble| trouble.lasting);
     if let Some(child) = view.missing.first().filter(|_| !stalled) {
-        return Some(("Creating", format!("{} {} does not exist yet.", child.kind, child.name)));
+        return Some((Reason::Creating, format!("{} {} does not exist yet.", child.kind, child.name)));
     }
     if let Some(child) = children.iter().find(|child| !child.current) {
-        return Some(("Reconciling", child.says("its spec was not looked at yet")));
+        return Some((Reason::Reconciling, child.says("its spec was not looked at yet")));
     }
     child_with(children, "Progressing", "True")
 }
 
 /// What the first child says for which a condition has this status.
-fn child_with(children: &[ChildState<'_>], type_: &str, status: &str) -> Option<(&'static str, String)> {
+fn child_with(children: &[ChildState<'_>], type_: &str, status: &str) -> Option<(Reason, String)> {
     children.iter().find_map(|child| {
         let mut conditions = child.conditions.iter();
         let found = conditions.find(|condition| condition.type_ == type_ && condition.status == status)?;
-        Some((known_reason(&found.reason), child.says(&found.message)))
+        let reason = found.reason.parse().unwrap_or(Reason::ChildNotReady);
+        Some((reason, child.says(&found.message)))
     })
 }
 
@@ -272,35 +277,8 @@ fn stalled(view: &ClusterView, children: &[ChildState<'_>]) -> Fact {
     }
     match child_with(children, "Stalled", "True") {
         Some((reason, message)) => Fact::new("Stalled", true, reason, message),
-        None => Fact::new("Stalled", false, "Reconciled", "Nothing is in the way."),
+        None => Fact::new("Stalled", false, Reason::Reconciled, "Nothing is in the way."),
     }
-}
-
-/// The reasons of children that a cluster passes on.
-fn known_reason(reason: &str) -> &'static str {
-    const PASSED_ON: [&str; 20] = [
-        "PodsNotReady",
-        "NotReplicating",
-        "Creating",
-        "RollingOut",
-        "ScalingDown",
-        "AwaitingTopology",
-        "AwaitingQuorum",
-        "AwaitingDisruptionBudget",
-        "AwaitingVolumeGrowth",
-        "VolumeNotExpandable",
-        "NameTaken",
-        "PasswordMissing",
-        "PasswordMismatch",
-        "ApplyFailed",
-        "ImmutableField",
-        "TopologyUnreachable",
-        "TopologyRefused",
-        "TopologyConflict",
-        "TopologyRecordUnreadable",
-        "TopologyInvalid",
-    ];
-    PASSED_ON.into_iter().find(|known| *known == reason).unwrap_or("ChildNotReady")
 }
 
 fn rollout(children: &[ChildState<'_>]) -> Option<RolloutStatus> {
@@ -361,7 +339,7 @@ mod tests {
     fn said(view: &ClusterView, type_: &str) -> (Truth, &'static str) {
         let (_, facts) = cluster_status(view);
         let fact = facts.iter().find(|fact| fact.type_ == type_).unwrap();
-        (fact.status, fact.reason)
+        (fact.status, fact.reason.as_str())
     }
 
     #[test]

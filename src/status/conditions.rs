@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use multigres_crds::v1alpha1::Truth;
 
 use super::survey::Survey;
+use crate::reason::Reason;
 
 /// A condition without the time at which it began.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct Fact {
     /// Whether it holds.
     pub status: Truth,
     /// Stable, for machines.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// For people.
     pub message: String,
 }
@@ -23,7 +24,7 @@ impl Fact {
     pub fn new(
         type_: &'static str,
         status: impl Into<Truth>,
-        reason: &'static str,
+        reason: Reason,
         message: impl Into<String>,
     ) -> Self {
         Self { type_, status: status.into(), reason, message: message.into() }
@@ -34,7 +35,7 @@ impl Fact {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// Stable, for machines.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// For people.
     pub message: String,
     /// Whether it stays until a person does something.
@@ -47,7 +48,7 @@ pub struct Gate {
     /// Whether it holds.
     pub open: Truth,
     /// Reason while it does not.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// For people, while it does not.
     pub message: String,
 }
@@ -60,7 +61,7 @@ pub struct Circumstances {
     /// What must hold.
     pub gates: Vec<Gate>,
     /// What remains to be done about pods or volumes, and why it is not done yet.
-    pub awaits: Option<(&'static str, String)>,
+    pub awaits: Option<(Reason, String)>,
     /// Whether the operator writes nothing.
     pub paused: bool,
 }
@@ -71,11 +72,11 @@ pub fn facts(survey: &Survey, circumstances: &Circumstances) -> Vec<Fact> {
     let lasting = circumstances.troubles.iter().find(|trouble| trouble.lasting);
     let stalled = match lasting {
         Some(trouble) => Fact::new("Stalled", true, trouble.reason, &trouble.message),
-        None => Fact::new("Stalled", false, "Reconciled", "Nothing is in the way."),
+        None => Fact::new("Stalled", false, Reason::Reconciled, "Nothing is in the way."),
     };
     let progressing = match &progress {
-        Some((reason, message)) => Fact::new("Progressing", true, reason, message),
-        None => Fact::new("Progressing", false, "Reconciled", "Everything is as the spec asks for."),
+        Some((reason, message)) => Fact::new("Progressing", true, *reason, message),
+        None => Fact::new("Progressing", false, Reason::Reconciled, "Everything is as the spec asks for."),
     };
     let reconciling = reconciling(&progressing, &stalled);
     let mut facts = vec![readiness(survey, circumstances, progress), progressing, reconciling, stalled];
@@ -83,7 +84,7 @@ pub fn facts(survey: &Survey, circumstances: &Circumstances) -> Vec<Fact> {
         facts.push(Fact::new(
             "Paused",
             true,
-            "Paused",
+            Reason::Paused,
             "The operator writes nothing until the cluster is unpaused.",
         ));
     }
@@ -100,44 +101,40 @@ pub fn reconciling(progressing: &Fact, stalled: &Fact) -> Fact {
     Fact { type_: "Reconciling", status, ..said.clone() }
 }
 
-fn progress(survey: &Survey, circumstances: &Circumstances) -> Option<(&'static str, String)> {
+fn progress(survey: &Survey, circumstances: &Circumstances) -> Option<(Reason, String)> {
     if let Some(trouble) = circumstances.troubles.iter().find(|trouble| !trouble.lasting) {
         return Some((trouble.reason, trouble.message.clone()));
     }
     if let Some(missing) = survey.missing.first() {
-        return Some(("Creating", format!("{missing} does not exist yet")));
+        return Some((Reason::Creating, format!("{missing} does not exist yet")));
     }
     if let Some(awaits) = &circumstances.awaits {
         return Some(awaits.clone());
     }
     if let Some(message) = survey.not_rolled_out() {
-        return Some(("RollingOut", message));
+        return Some((Reason::RollingOut, message));
     }
-    survey.not_ready().map(|message| ("PodsNotReady", message))
+    survey.not_ready().map(|message| (Reason::PodsNotReady, message))
 }
 
-fn readiness(
-    survey: &Survey,
-    circumstances: &Circumstances,
-    progress: Option<(&'static str, String)>,
-) -> Fact {
+fn readiness(survey: &Survey, circumstances: &Circumstances, progress: Option<(Reason, String)>) -> Fact {
     let not_ready = |status: Truth, reason, message: String| Fact::new("Ready", status, reason, message);
     if let Some(trouble) = circumstances.troubles.first() {
         return not_ready(Truth::False, trouble.reason, trouble.message.clone());
     }
     if let Some(missing) = survey.missing.first() {
-        return not_ready(Truth::False, "Creating", format!("{missing} does not exist yet"));
+        return not_ready(Truth::False, Reason::Creating, format!("{missing} does not exist yet"));
     }
     // What serves nothing now is said before what is still to change.
     if let Some(message) = survey.not_ready() {
-        return not_ready(Truth::False, "PodsNotReady", message);
+        return not_ready(Truth::False, Reason::PodsNotReady, message);
     }
     if let Some((reason, message)) = progress {
         return not_ready(Truth::False, reason, message);
     }
     match circumstances.gates.iter().find(|gate| gate.open != Truth::True) {
         Some(gate) => not_ready(gate.open, gate.reason, gate.message.clone()),
-        None => Fact::new("Ready", true, "Ready", "Everything is ready."),
+        None => Fact::new("Ready", true, Reason::Ready, "Everything is ready."),
     }
 }
 
@@ -155,7 +152,7 @@ pub fn conditions(
         Condition {
             type_: fact.type_.to_owned(),
             status: status.to_owned(),
-            reason: fact.reason.to_owned(),
+            reason: fact.reason.as_str().to_owned(),
             message: fact.message,
             observed_generation: generation,
             last_transition_time: same
@@ -182,7 +179,7 @@ mod tests {
         let facts = facts(survey, circumstances);
         ["Ready", "Progressing", "Stalled"].map(|type_| {
             let fact = facts.iter().find(|fact| fact.type_ == type_).unwrap();
-            (fact.status, fact.reason)
+            (fact.status, fact.reason.as_str())
         })
     }
 
@@ -227,7 +224,7 @@ mod tests {
             (true, (Truth::True, "NameTaken"), (Truth::False, "Reconciled")),
             (false, (Truth::False, "Reconciled"), (Truth::True, "NameTaken")),
         ] {
-            let trouble = Trouble { reason: "NameTaken", message: String::new(), lasting };
+            let trouble = Trouble { reason: Reason::NameTaken, message: String::new(), lasting };
             let circumstances = Circumstances { troubles: vec![trouble], ..Circumstances::default() };
             let expected = [(Truth::False, "NameTaken"), progressing, stalled];
             assert_eq!(said(&survey(COMPLETE), &circumstances), expected);
@@ -239,18 +236,18 @@ mod tests {
         let missing = Survey { missing: vec![ObjectKey::new("Service", "n", "s")], ..survey(COMPLETE) };
         for (lasting, expected) in [(true, (Truth::False, "NameTaken")), (false, (Truth::True, "NameTaken"))]
         {
-            let trouble = Trouble { reason: "NameTaken", message: String::new(), lasting };
+            let trouble = Trouble { reason: Reason::NameTaken, message: String::new(), lasting };
             let circumstances = Circumstances { troubles: vec![trouble], ..Circumstances::default() };
             let facts = facts(&missing, &circumstances);
             let fact = facts.iter().find(|fact| fact.type_ == "Reconciling").unwrap();
-            assert_eq!((fact.status, fact.reason), expected);
+            assert_eq!((fact.status, fact.reason.as_str()), expected);
         }
     }
 
     #[test]
     fn an_unknown_gate_is_unknown_and_not_false() {
         for open in [Truth::Unknown, Truth::False] {
-            let gate = Gate { open, reason: "TopologyUnknown", message: String::new() };
+            let gate = Gate { open, reason: Reason::TopologyUnknown, message: String::new() };
             let circumstances = Circumstances { gates: vec![gate], ..Circumstances::default() };
             assert_eq!(said(&survey(COMPLETE), &circumstances)[0], (open, "TopologyUnknown"));
         }
@@ -258,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_waited_for_is_said() {
-        let awaits = Some(("AwaitingTopology", "x".to_owned()));
+        let awaits = Some((Reason::AwaitingTopology, "x".to_owned()));
         let circumstances = Circumstances { awaits, ..Circumstances::default() };
         for workload in [COMPLETE, Workload { updated: 0, ..COMPLETE }] {
             assert_eq!(said(&survey(workload), &circumstances)[1], (Truth::True, "AwaitingTopology"));
@@ -268,7 +265,7 @@ mod tests {
     #[test]
     fn a_condition_keeps_the_time_at_which_it_began() {
         let at = |seconds| Time(k8s_openapi::jiff::Timestamp::from_second(seconds).unwrap());
-        let fact = |status: bool| vec![Fact::new("Ready", status, "R", "m")];
+        let fact = |status: bool| vec![Fact::new("Ready", status, Reason::Ready, "m")];
         let first = conditions(&[], Some(1), &at(1), fact(true));
         let same = conditions(&first, Some(2), &at(2), fact(true));
         assert_eq!((&same[0].last_transition_time, same[0].observed_generation), (&at(1), Some(2)));

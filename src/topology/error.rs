@@ -3,6 +3,7 @@
 use tonic::Code;
 
 use super::merge::Malformed;
+use crate::reason::Reason;
 
 /// Why the topology did not do what it was asked for.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -60,14 +61,14 @@ pub enum Error {
 
 impl Error {
     /// A stable word for conditions, events and metrics.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Absent | Self::NotRegistered { .. } => "TopologyUnknown",
-            Self::Unreachable { .. } => "TopologyUnreachable",
-            Self::Refused { .. } => "TopologyRefused",
-            Self::Conflict { .. } => "TopologyConflict",
-            Self::Unreadable { .. } => "TopologyRecordUnreadable",
-            Self::Invalid { .. } => "TopologyInvalid",
+            Self::Absent | Self::NotRegistered { .. } => Reason::TopologyUnknown,
+            Self::Unreachable { .. } => Reason::TopologyUnreachable,
+            Self::Refused { .. } => Reason::TopologyRefused,
+            Self::Conflict { .. } => Reason::TopologyConflict,
+            Self::Unreadable { .. } => Reason::TopologyRecordUnreadable,
+            Self::Invalid { .. } => Reason::TopologyInvalid,
         }
     }
 

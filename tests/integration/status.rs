@@ -1,5 +1,7 @@
 //! The status says what is so: each thing that is missing or unready is told where it belongs, and nowhere else.
 
+mod documentation;
+
 use serde_json::Value;
 use testbed::{Options, PodReadiness, set_pod_ready};
 

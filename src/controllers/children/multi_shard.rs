@@ -16,6 +16,7 @@ use crate::controllers::context::Context;
 use crate::controllers::records::RecordOf;
 use crate::controllers::rollout::{self, Course};
 use crate::controllers::{failover, secrets, topology, volumes};
+use crate::reason::Reason;
 use crate::status::{Fact, Gate, Survey, Trouble};
 use crate::topology::{Access, Error, Roles};
 
@@ -125,7 +126,7 @@ fn is_passing(serving: &Gate, following: &Gate, expected: &rollout::Expected, ro
 fn following(roles: &Roles, expected: &BTreeSet<String>) -> Gate {
     let behind = expected.iter().find(|pod| !roles.has_joined(pod)).filter(|_| roles.primary.is_some());
     let message = behind.map(|pod| format!("Pod {pod} does not follow the primary.")).unwrap_or_default();
-    Gate { open: behind.is_none().into(), reason: "NotReplicating", message }
+    Gate { open: behind.is_none().into(), reason: Reason::NotReplicating, message }
 }
 
 /// The password belongs to the data and is never written over: which of the two is right, only a person knows.
@@ -140,7 +141,7 @@ fn locked_out(spec: &MultiShardSpec, roles: &Roles, expected: &BTreeSet<String>)
         secret.key,
         secret.name
     );
-    (!pods.is_empty()).then_some(Trouble { reason: "PasswordMismatch", message, lasting: true })
+    (!pods.is_empty()).then_some(Trouble { reason: Reason::PasswordMismatch, message, lasting: true })
 }
 
 /// Where the platform gives pods other images than they ask for, replacing them would change nothing.
@@ -150,17 +151,17 @@ fn rewritten(containers: &[String]) -> Option<Fact> {
         0 => format!("Container {first}, which is not what was asked for."),
         more => format!("Container {first}, which is not what was asked for; {more} more do so."),
     };
-    Some(Fact::new("ImageRewritten", true, "ImageRewritten", message))
+    Some(Fact::new("ImageRewritten", true, Reason::ImageRewritten, message))
 }
 
 /// Whether the shard takes writes: known from the poolers alone.
 fn serving(roles: &Roles) -> Gate {
     let (reason, message) = match roles.serving_writes {
         Truth::Unknown if roles.unseen.is_empty() => {
-            ("TopologyUnknown", "No primary is seen whose writes somebody acknowledges.".to_owned())
+            (Reason::TopologyUnknown, "No primary is seen whose writes somebody acknowledges.".to_owned())
         }
-        Truth::Unknown => ("TopologyUnknown", format!("Does not answer: {}.", roles.unseen.join(", "))),
-        _ => ("NotServingWrites", "No primary serves writes.".to_owned()),
+        Truth::Unknown => (Reason::TopologyUnknown, format!("Does not answer: {}.", roles.unseen.join(", "))),
+        _ => (Reason::NotServingWrites, "No primary serves writes.".to_owned()),
     };
     Gate { open: roles.serving_writes, reason, message }
 }

@@ -8,6 +8,7 @@ use multigres_crds::v1alpha1::MultiShard;
 
 use super::Course;
 use crate::controllers::context::Context;
+use crate::reason::Reason;
 use crate::rollout::Action;
 use crate::status::Trouble;
 
@@ -90,8 +91,8 @@ fn ended(cx: &Context, uid: &str, pod: &str, result: kube::Result<()>) -> Result
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(false),
         Err(kube::Error::Api(status)) if status.code == 429 => {
             let message = format!("pod {pod} cannot be evicted yet: {}", status.message);
-            Err(trouble("AwaitingDisruptionBudget", message))
+            Err(trouble(Reason::AwaitingDisruptionBudget, message))
         }
-        Err(error) => Err(trouble("ApiServerUnreachable", format!("pod {pod}: {error}"))),
+        Err(error) => Err(trouble(Reason::ApiServerUnreachable, format!("pod {pod}: {error}"))),
     }
 }

@@ -5,6 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use multigres_crds::resolve;
 use multigres_crds::v1alpha1::*;
 use multigres_operator::observe::{ObjectKey, Workload};
+use multigres_operator::reason::Reason;
 use multigres_operator::status::{
     Circumstances, ClusterView, Fact, Gate, Survey, Trouble, cluster_status, conditions, facts,
 };
@@ -46,20 +47,32 @@ fn clusters() -> Vec<(&'static str, Value, Expected)> {
             state(|view| view.missing = vec![child("MultiShard", "small-app-default-0-inf")]),
             IN_PROGRESS,
         ),
-        ("cluster-pods-not-ready", state(|view| tell(view, "Progressing", "PodsNotReady")), IN_PROGRESS),
-        ("cluster-rolling-out", state(|view| tell(view, "Progressing", "RollingOut")), IN_PROGRESS),
+        (
+            "cluster-pods-not-ready",
+            state(|view| tell(view, "Progressing", Reason::PodsNotReady)),
+            IN_PROGRESS,
+        ),
+        ("cluster-rolling-out", state(|view| tell(view, "Progressing", Reason::RollingOut)), IN_PROGRESS),
         (
             "cluster-child-not-looked-at",
             state(|view| view.shards[0].metadata.generation = Some(2)),
             IN_PROGRESS,
         ),
-        ("cluster-retrying", state(|view| view.troubles = vec![trouble("ApplyFailed", false)]), IN_PROGRESS),
+        (
+            "cluster-retrying",
+            state(|view| view.troubles = vec![trouble(Reason::ApplyFailed, false)]),
+            IN_PROGRESS,
+        ),
         ("cluster-not-known-to-serve", state(|view| serve(view, Truth::Unknown)), IN_PROGRESS),
         ("cluster-ready", ready(), CURRENT),
         ("cluster-changed", edited(ready(), "/metadata/generation", json!(2)), IN_PROGRESS),
         // kstatus has no word for what does not serve, though it is as the spec asks for.
         ("cluster-not-serving", state(|view| serve(view, Truth::False)), ("InProgress", "Degraded")),
-        ("cluster-stalled", state(|view| view.troubles = vec![trouble("TopologyConflict", true)]), FAILED),
+        (
+            "cluster-stalled",
+            state(|view| view.troubles = vec![trouble(Reason::TopologyConflict, true)]),
+            FAILED,
+        ),
         ("cluster-child-stalled", state(stalled_child), FAILED),
         ("cluster-paused", state(|view| view.paused = true), ("Current", "Suspended")),
         (
@@ -79,10 +92,13 @@ fn shards() -> Vec<(&'static str, Value, Expected)> {
         missing: vec![ObjectKey::new("Service", "n", "small-app-default-0-inf")],
         ..survey(complete)
     };
-    let gate =
-        Gate { open: Truth::Unknown, reason: "RolesUnknown", message: "no pooler was seen".to_owned() };
-    let awaits = Some(("AwaitingTopology", "the topology does not answer".to_owned()));
-    let stalled = || Circumstances { troubles: vec![trouble("NameTaken", true)], ..nothing() };
+    let gate = Gate {
+        open: Truth::Unknown,
+        reason: Reason::TopologyUnknown,
+        message: "no pooler was seen".to_owned(),
+    };
+    let awaits = Some((Reason::AwaitingTopology, "the topology does not answer".to_owned()));
+    let stalled = || Circumstances { troubles: vec![trouble(Reason::NameTaken, true)], ..nothing() };
     vec![
         ("shard-just-created", edited(ready(), "/status", json!({"observedGeneration": -1})), IN_PROGRESS),
         ("shard-creating", shard(&missing, &nothing()), IN_PROGRESS),
@@ -115,7 +131,7 @@ fn child(kind: &str, name: &str) -> ChildReference {
     ChildReference { kind: kind.to_owned(), name: name.to_owned() }
 }
 
-fn trouble(reason: &'static str, lasting: bool) -> Trouble {
+fn trouble(reason: Reason, lasting: bool) -> Trouble {
     Trouble { reason, message: "another cluster has it".to_owned(), lasting }
 }
 
@@ -159,15 +175,15 @@ fn serve(view: &mut ClusterView, serving: Truth) {
 }
 
 /// A child has a condition that holds.
-fn tell(view: &mut ClusterView, type_: &'static str, reason: &'static str) {
+fn tell(view: &mut ClusterView, type_: &'static str, reason: Reason) {
     let told = vec![Fact::new(type_, true, reason, "1 of 3 pods are up to date")];
     view.shards[0].status.as_mut().unwrap().conditions.extend(begun(told));
 }
 
 /// A child is stalled, and would be under way but for that.
 fn stalled_child(view: &mut ClusterView) {
-    tell(view, "Stalled", "NameTaken");
-    tell(view, "Progressing", "Creating");
+    tell(view, "Stalled", Reason::NameTaken);
+    tell(view, "Progressing", Reason::Creating);
 }
 
 fn begun(facts: Vec<Fact>) -> Vec<Condition> {

@@ -1,0 +1,63 @@
+//! `docs/status.md`: the conditions of every object, and every reason that they may have.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::{env, fs};
+
+use multigres_operator::reason::Reason;
+use strum::IntoEnumIterator;
+
+const INTRODUCTION: &str = "\
+# What the status says
+
+The table of reasons is made from the operator's own by `make generate`; do not edit it.
+
+```sh
+kubectl get multigres                                      # every object with Ready, and the reason where it is not
+kubectl wait --for=condition=Ready multigrescluster/NAME   # until everything serves as the spec asks for
+kubectl describe multigrescluster NAME                     # conditions, children, events
+```
+
+| condition | `True` says |
+|---|---|
+| `Ready` | everything that was asked for serves, is as the spec asks for, and every instance follows its primary |
+| `Available` (of a cluster) | everything that was asked for serves |
+| `Progressing` | something is left to be done |
+| `Reconciling` | something is left to be done, and it will end well without anybody's help |
+| `Stalled` | something stays as it is until a person acts; the message says what to do |
+| `Paused` | the operator writes nothing |
+| `ImmutableField`, `ImageRewritten` | an object is not as the spec asks for, and cannot be made so |
+
+`Unknown` is said of what cannot be seen: nobody answers who would know. `servingWrites` of a database is `True` only
+where a primary takes writes and an instance that counts acknowledges them. Who leads and who follows is asked of the
+poolers every ten seconds, every second while it is about to change, and at once when a pod changes.
+
+What keeps a cluster from being made is an Event too, once; so is what the operator does: `Created`, `DriftReverted`,
+`FailoverTriggered`, `PodEvicted`, `PodDeleted`, `ScaledDown`, `PoolerRemoved`, `TopologyRecordWritten`, `Deleted`,
+`Resumed`.
+
+## Reasons
+
+| reason | what it means, and what to do |
+|---|---|
+";
+
+fn document() -> String {
+    let mut out = INTRODUCTION.to_owned();
+    for reason in Reason::iter() {
+        let meaning: Vec<&str> = reason.meaning().split_whitespace().collect();
+        writeln!(out, "| `{}` | {} |", reason.as_str(), meaning.join(" ")).unwrap();
+    }
+    out
+}
+
+/// `UPDATE=1` writes the file anew instead of comparing it.
+#[test]
+fn it_is_up_to_date() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status.md");
+    if env::var_os("UPDATE").is_some() {
+        fs::write(&path, document()).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == document(), "docs/status.md is out of date: make generate");
+}
