@@ -72,7 +72,11 @@ impl<'a> Object<'a> {
         let Some(json) = self.metadata else { return Ok(Metadata::default()) };
         serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json.get())).map_err(
             |error| {
-                let field = format!("metadata.{}", error.path());
+                // What is wrong as a whole has no path of its own.
+                let field = match error.path().to_string().as_str() {
+                    "." => "metadata".to_owned(),
+                    path => format!("metadata.{path}"),
+                };
                 Cause::new(Reason::TypeInvalid, field, format!("cannot be read: {}", error.inner()))
             },
         )
@@ -109,9 +113,13 @@ mod tests {
 
     #[test]
     fn metadata_that_cannot_be_read_is_pointed_at() {
-        let json = raw(r#"{"metadata":{"labels":{"a":"b","c":1}}}"#);
-        let cause = Object::read(Some(&json)).metadata().unwrap_err();
-        assert_eq!(cause.field, "metadata.labels.c");
+        for (json, field) in [
+            (r#"{"metadata":{"labels":{"a":"b","c":1}}}"#, "metadata.labels.c"),
+            (r#"{"metadata":"2026-01-02"}"#, "metadata"),
+        ] {
+            let json = raw(json);
+            assert_eq!(Object::read(Some(&json)).metadata().unwrap_err().field, field);
+        }
         assert!(Object::read(None).metadata().unwrap().labels.is_none());
     }
 }

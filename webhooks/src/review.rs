@@ -198,25 +198,35 @@ pub fn decode(body: &[u8]) -> Result<Request<'_>, Undecodable> {
     }
 }
 
-/// What there is of a review that does not decode. Enough for an answer, whatever else is wrong with it.
+/// What there is of a review that does not decode, one thing at a time: what is wrong with one costs no other.
 #[derive(Deserialize)]
-struct Outline<'a> {
-    #[serde(borrow)]
-    request: RequestOutline<'a>,
+struct Outline<T> {
+    request: T,
 }
 
 #[derive(Deserialize)]
-struct RequestOutline<'a> {
+struct Uid {
     uid: String,
-    #[serde(borrow, default)]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
 }
 
-/// Decodes once more, slowly: what there is of the request, and where it fails.
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct OfKind<'a> {
+    #[serde(borrow)]
+    kind: GroupKind<'a>,
+}
+
+fn outline<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    serde_json::from_slice(body).ok().map(|outline: Outline<T>| outline.request)
+}
+
+/// Decodes again, slowly: what there is of the request, and where it fails.
 fn undecodable(body: &[u8], error: &serde_json::Error) -> Undecodable {
-    let Ok(Outline { request }) = serde_json::from_slice(body) else {
+    let Some(Uid { uid }) = outline(body) else {
         return not_a_review(&error.to_string());
     };
     let deserializer = &mut serde_json::Deserializer::from_slice(body);
@@ -225,14 +235,10 @@ fn undecodable(body: &[u8], error: &serde_json::Error) -> Undecodable {
         .map_or_else(String::new, |error| error.path().to_string());
     let cause = Cause::new(Reason::TypeInvalid, field, format!("cannot be read: {error}"));
     let subject = Subject {
-        kind: read::<GroupKind<'_>>(request.kind).map(|kind| kind.kind.into_owned()).unwrap_or_default(),
-        name: read(request.name).unwrap_or_default(),
+        kind: outline(body).map(|OfKind { kind }| kind.kind.into_owned()).unwrap_or_default(),
+        name: outline(body).map(|Named { name }| name).unwrap_or_default(),
     };
-    Undecodable::Malformed(Box::new(Malformed { uid: request.uid, subject, cause }))
-}
-
-fn read<'a, T: Deserialize<'a>>(json: Option<&'a RawValue>) -> Option<T> {
-    serde_json::from_str(json?.get()).ok()
+    Undecodable::Malformed(Box::new(Malformed { uid, subject, cause }))
 }
 
 fn not_a_review(why: &str) -> Undecodable {
@@ -307,6 +313,24 @@ mod tests {
                 }
                 other @ Undecodable::NotAReview(_) => panic!("{pointer}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_is_said_twice_costs_no_uid() {
+        let body = String::from_utf8(with("/request/operation", json!("UPSERT"))).unwrap();
+        for (once, twice) in [
+            (r#""name":"c""#, r#""name":"c","name":"c""#),
+            (r#""operation":"UPSERT""#, r#""operation":"CREATE","operation":"CREATE""#),
+        ] {
+            let body = body.replacen(once, twice, 1);
+            let Undecodable::Malformed(malformed) = decode(body.as_bytes()).unwrap_err() else {
+                panic!("{body}");
+            };
+            assert_eq!(
+                (malformed.uid.as_str(), malformed.subject.kind.as_str()),
+                ("705ab4f5", "MultigresCluster")
+            );
         }
     }
 
