@@ -64,20 +64,20 @@ impl fmt::Display for Path<'_> {
 pub struct FieldPath(Vec<StepOf<String>>);
 
 impl FieldPath {
-    /// Reads a path as it is displayed. What a list's items are known by is not in it.
+    /// Reads a path as it is displayed. What a list's items are known by is not in it, nor are fields without a name.
     pub fn parse(text: &str) -> Self {
-        let (mut steps, mut rest) = (Vec::new(), text);
+        let (mut steps, mut rest) = (Vec::new(), text.trim_start_matches('.'));
         while !rest.is_empty() {
-            let (step, end) = if let Some(within) = rest.strip_prefix('[') {
+            if let Some(within) = rest.strip_prefix('[') {
                 let end = within.find(']').unwrap_or(within.len());
-                (StepOf::read(&within[..end]), (end + 2).min(rest.len()))
+                steps.push(StepOf::read(&within[..end]));
+                rest = &rest[(end + 2).min(rest.len())..];
             } else {
                 let end = rest.find(['.', '[']).unwrap_or(rest.len());
-                (StepOf::Field(rest[..end].to_owned()), end)
-            };
-            steps.push(step);
-            rest = &rest[end..];
-            rest = rest.strip_prefix('.').unwrap_or(rest);
+                steps.push(StepOf::Field(rest[..end].to_owned()));
+                rest = &rest[end..];
+            }
+            rest = rest.trim_start_matches('.');
         }
         Self(steps)
     }
@@ -310,7 +310,7 @@ mod tests {
         for path in ["", "spec", "spec.a[0].b[example.com/key].c", "a[1][2]", "a[x.y]", "a[007]", "a[+5]"] {
             assert_eq!(FieldPath::parse(path).to_string(), path);
         }
-        for (hostile, read) in [("[", "[]"), ("a[", "a[]"), ("a]", "a]"), ("..", "")] {
+        for (hostile, read) in [("[", "[]"), ("a[", "a[]"), ("a]", "a]"), ("..", ""), ("a..[0].", "a[0]")] {
             assert_eq!(FieldPath::parse(hostile).to_string(), read, "{hostile}");
         }
     }
