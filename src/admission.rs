@@ -17,6 +17,7 @@ use kube::core::ClusterResourceScope;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use multigres_certs::{Authority, Credentials, LEAF_LIFETIME, Resolver, ServerName, server_config};
+use multigres_crds::labels;
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_webhooks::admit::Admission;
 use multigres_webhooks::configuration;
@@ -233,15 +234,18 @@ impl Lookup for Knowledge {
         self.classes.known()
     }
 
-    fn claims(&self, namespace: &str, labels: &StringMap) -> Known<Vec<Claim>> {
+    fn claims(&self, namespace: &str, of: &StringMap) -> Known<Vec<Claim>> {
         const KIND: &str = "PersistentVolumeClaim";
         if !self.knows(KIND) {
             return Known::NotYet;
         }
+        // Only what is labelled as some cluster's is watched.
+        let Some(cluster) = of.get(labels::CLUSTER) else { return Known::Yes(Vec::new()) };
         let matches = |key: &ObjectKey, object: &Observed| {
-            key.kind == KIND && labels.iter().all(|(label, value)| object.has_label(label, value))
+            key.kind == KIND && of.iter().all(|(label, value)| object.has_label(label, value))
         };
-        let found = self.caches.iter().flat_map(|caches| caches.objects.select(namespace, matches));
+        let found =
+            self.caches.iter().flat_map(|caches| caches.objects.of_cluster(namespace, cluster, matches));
         Known::Yes(found.filter_map(|(_, object)| object.claim.map(|claim| *claim)).collect())
     }
 }

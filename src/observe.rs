@@ -10,8 +10,12 @@ mod projection;
 mod storage;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::borrow::Borrow;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use multigres_crds::labels;
 
 pub use instance::Instance;
 pub use neighbourhood::Neighbourhood;
@@ -62,27 +66,34 @@ pub struct Objects(RwLock<Index>);
 struct Index {
     /// Kinds of which the first list is complete.
     complete: HashSet<String>,
-    /// By namespace, since every question is about one.
-    namespaces: HashMap<String, BTreeMap<ObjectKey, Observed>>,
+    objects: HashMap<Arc<ObjectKey>, Observed>,
+    /// By namespace and cluster, since most questions are about one.
+    clusters: Groups<(String, String)>,
     /// By identity of the controller.
-    controlled: HashMap<String, BTreeSet<ObjectKey>>,
+    controlled: Groups<String>,
 }
+
+/// Objects that have something in common.
+#[derive(Debug)]
+struct Groups<K>(HashMap<K, BTreeSet<Arc<ObjectKey>>>);
 
 impl Objects {
     /// What is known of an object.
     pub fn get(&self, key: &ObjectKey) -> Option<Observed> {
-        self.read().get(key).cloned()
+        self.read().objects.get(key).cloned()
     }
 
-    /// The objects of a namespace that satisfy a condition.
-    pub fn select(
+    /// The objects of a cluster that satisfy a condition.
+    pub fn of_cluster(
         &self,
         namespace: &str,
+        cluster: &str,
         matches: impl Fn(&ObjectKey, &Observed) -> bool,
     ) -> Vec<(ObjectKey, Observed)> {
         let index = self.read();
-        let objects = index.namespaces.get(namespace).into_iter().flatten();
-        objects
+        let cluster = (namespace.to_owned(), cluster.to_owned());
+        index
+            .group(&index.clusters, &cluster)
             .filter(|(key, object)| matches(key, object))
             .map(|(key, object)| (key.clone(), object.clone()))
             .collect()
@@ -100,8 +111,8 @@ impl Objects {
     /// The objects that an owner controls.
     pub fn controlled_by(&self, uid: &str) -> Vec<(ObjectKey, Observed)> {
         let index = self.read();
-        let keys = index.controlled.get(uid).into_iter().flatten();
-        keys.filter_map(|key| Some((key.clone(), index.get(key)?.clone()))).collect()
+        let objects = index.group(&index.controlled, uid);
+        objects.map(|(key, object)| (key.clone(), object.clone())).collect()
     }
 
     /// Notes what an object has become.
@@ -121,8 +132,7 @@ impl Objects {
     /// The known objects of a kind.
     fn keys_of(&self, kind: &str) -> Vec<ObjectKey> {
         let index = self.read();
-        let keys = index.namespaces.values().flat_map(BTreeMap::keys);
-        keys.filter(|key| key.kind == kind).cloned().collect()
+        index.objects.keys().filter(|key| key.kind == kind).map(|key| ObjectKey::clone(key)).collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Index> {
@@ -131,31 +141,103 @@ impl Objects {
 }
 
 impl Index {
-    fn get(&self, key: &ObjectKey) -> Option<&Observed> {
-        self.namespaces.get(&key.namespace)?.get(key)
+    fn group<'a, K, Q>(
+        &'a self,
+        groups: &'a Groups<K>,
+        of: &Q,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a Observed)>
+    where
+        K: Borrow<Q> + Eq + Hash,
+        Q: Eq + Hash + ?Sized,
+    {
+        let keys = groups.0.get(of).into_iter().flatten();
+        keys.filter_map(|key| Some((&**key, self.objects.get(key)?)))
     }
 
     fn insert(&mut self, key: ObjectKey, object: Observed) {
+        let key = Arc::new(key);
         if let Some(owner) = &object.owner {
-            self.controlled.entry(owner.uid.clone()).or_default().insert(key.clone());
+            self.controlled.insert(owner.uid.clone(), &key);
         }
-        self.namespaces.entry(key.namespace.clone()).or_default().insert(key, object);
+        if let Some(cluster) = object.labels.get(labels::CLUSTER) {
+            self.clusters.insert((key.namespace.clone(), cluster.clone()), &key);
+        }
+        self.objects.insert(key, object);
     }
 
     fn remove(&mut self, key: &ObjectKey) -> Option<Observed> {
-        let objects = self.namespaces.get_mut(&key.namespace)?;
-        let removed = objects.remove(key)?;
-        if objects.is_empty() {
-            self.namespaces.remove(&key.namespace);
+        let removed = self.objects.remove(key)?;
+        if let Some(owner) = &removed.owner {
+            self.controlled.remove(&owner.uid, key);
         }
-        if let Some(owner) = &removed.owner
-            && let Some(keys) = self.controlled.get_mut(&owner.uid)
-        {
-            keys.remove(key);
-            if keys.is_empty() {
-                self.controlled.remove(&owner.uid);
-            }
+        if let Some(cluster) = removed.labels.get(labels::CLUSTER) {
+            self.clusters.remove(&(key.namespace.clone(), cluster.clone()), key);
         }
         Some(removed)
+    }
+}
+
+impl<K> Default for Groups<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Groups<K> {
+    fn insert(&mut self, group: K, key: &Arc<ObjectKey>) {
+        self.0.entry(group).or_default().insert(key.clone());
+    }
+
+    fn remove(&mut self, group: &K, key: &ObjectKey) {
+        if let Some(keys) = self.0.get_mut(group) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.0.remove(group);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(cluster: &str, owner: &str) -> Observed {
+        let owner = json!({"controller": true, "kind": "MultiCell", "name": "o", "uid": owner});
+        Observed::project(&json!({
+            "kind": "Service",
+            "metadata": {"labels": {labels::CLUSTER: cluster}, "ownerReferences": [owner]},
+        }))
+    }
+
+    #[test]
+    fn objects_are_found_by_what_they_have_in_common() {
+        let known = Objects::default();
+        let key = |name: &str| ObjectKey::new("Service", "ns", name);
+        let of = |cluster: &str| -> Vec<String> {
+            let found = known.of_cluster("ns", cluster, |_, _| true).into_iter();
+            found.map(|(key, _)| key.name).collect()
+        };
+        known.put(key("a"), object("one", "1"));
+        known.put(key("b"), object("one", "2"));
+        known.put(key("c"), object("other", "1"));
+        assert_eq!((of("one"), of("other")), (vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned()]));
+        assert_eq!(known.controlled_by("1").len(), 2);
+        assert!(known.of_cluster("elsewhere", "one", |_, _| true).is_empty());
+        assert!(known.of_cluster("ns", "one", |key, _| key.name == "z").is_empty());
+
+        // What an object had in common with others it may lose.
+        known.put(key("a"), object("other", "2"));
+        known.remove(key("c"));
+        assert_eq!((of("one"), of("other")), (vec!["b".to_owned()], vec!["a".to_owned()]));
+        assert_eq!(known.controlled_by("2").len(), 2);
+        assert!(known.controlled_by("1").is_empty() && known.get(&key("c")).is_none());
+        for name in ["a", "b"] {
+            known.remove(key(name));
+        }
+        let index = known.read();
+        assert!(index.objects.is_empty() && index.clusters.0.is_empty() && index.controlled.0.is_empty());
     }
 }

@@ -56,9 +56,8 @@ async fn password(shard: &MultiShard, cx: &Context, owner: &OwnerReference) -> R
 
 fn has_volumes(shard: &MultiShard, cx: &Context) -> bool {
     let namespace = shard.namespace().unwrap_or_default();
-    let volumes = cx.objects.select(&namespace, |key, object| {
+    let volumes = cx.objects.of_cluster(&namespace, &shard.spec.cluster, |key, object| {
         key.kind == "PersistentVolumeClaim"
-            && object.has_label(labels::CLUSTER, &shard.spec.cluster)
             && object.has_label(labels::DATABASE, &shard.spec.database)
             && object.labels.contains_key(labels::POOL)
     });

@@ -61,12 +61,12 @@ pub async fn grow(cx: &Context, manifest: &Manifest) -> Result<bool, Trouble> {
 /// What a shard's volumes are waited for, where one has not grown to its size yet.
 pub fn growing(shard: &MultiShard, cx: &Context) -> Option<(Reason, String)> {
     let identity = [
-        (labels::CLUSTER, &shard.spec.cluster),
         (labels::DATABASE, &shard.spec.database),
         (labels::TABLE_GROUP, &shard.spec.table_group),
         (labels::SHARD, &shard.spec.shard),
     ];
-    let claims = cx.objects.select(&shard.namespace().unwrap_or_default(), |key, claim| {
+    let namespace = shard.namespace().unwrap_or_default();
+    let claims = cx.objects.of_cluster(&namespace, &shard.spec.cluster, |key, claim| {
         key.kind == "PersistentVolumeClaim"
             && identity.iter().all(|(label, value)| claim.has_label(label, value))
     });

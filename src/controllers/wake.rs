@@ -99,18 +99,17 @@ impl Wakers {
 
     /// Objects that no child controls: standalone children, data that outlives its shard, and instances of a shard.
     fn wake_by_labels(&self, key: &ObjectKey, observed: &Observed, objects: &Objects) {
-        if key.kind != "Pod"
-            && let Some(cluster) = observed.labels.get(labels::CLUSTER)
-        {
+        let Some(cluster) = observed.labels.get(labels::CLUSTER) else { return };
+        if key.kind != "Pod" {
             self.send("MultigresCluster", &key.namespace, cluster);
         }
         if matches!(key.kind.as_str(), "PersistentVolumeClaim" | "Pod") {
-            let shard = [labels::CLUSTER, labels::DATABASE, labels::TABLE_GROUP, labels::SHARD];
+            let shard = [labels::DATABASE, labels::TABLE_GROUP, labels::SHARD];
             let same_shard = |candidate: &ObjectKey, other: &Observed| {
                 candidate.kind == "MultiShard"
                     && shard.iter().all(|key| other.labels.get(*key) == observed.labels.get(*key))
             };
-            for (shard, _) in objects.select(&key.namespace, same_shard) {
+            for (shard, _) in objects.of_cluster(&key.namespace, cluster, same_shard) {
                 self.send(&shard.kind, &shard.namespace, &shard.name);
             }
         }

@@ -200,12 +200,11 @@ impl Expected {
 fn pods(owner: &MultiShard, cx: &Context, namespace: &str) -> Vec<(ObjectKey, Observed)> {
     let spec = &owner.spec;
     let identity = [
-        (labels::CLUSTER, &spec.cluster),
         (labels::DATABASE, &spec.database),
         (labels::TABLE_GROUP, &spec.table_group),
         (labels::SHARD, &spec.shard),
     ];
-    cx.objects.select(namespace, |key, observed| {
+    cx.objects.of_cluster(namespace, &spec.cluster, |key, observed| {
         key.kind == "Pod"
             && observed.has_label(labels::COMPONENT, Component::MultiPooler.as_str())
             && identity.iter().all(|(label, value)| observed.has_label(label, value))
