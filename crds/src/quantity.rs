@@ -86,7 +86,7 @@ pub fn parse(text: &str) -> Option<Nanos> {
     if fraction.contains('.') || (whole.is_empty() && fraction.is_empty()) {
         return None;
     }
-    let digits = format!("{whole}{fraction}");
+    let digits = if fraction.is_empty() { whole.into() } else { Cow::from([whole, fraction].concat()) };
     let scale = Scale::of_suffix(suffix)?.shifted_right(i32::try_from(fraction.len()).ok()?)?;
     let nanos = scale.nanos(digits.trim_start_matches('0'));
     Some(Nanos(if negative { -nanos } else { nanos }))
@@ -105,27 +105,26 @@ const NANOS_PER_UNIT: i128 = 1_000_000_000;
 
 impl Scale {
     fn of_suffix(suffix: &str) -> Option<Self> {
-        const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-        const DECIMAL: [(&str, i32); 10] = [
-            ("n", -9),
-            ("u", -6),
-            ("m", -3),
-            ("", 0),
-            ("k", 3),
-            ("M", 6),
-            ("G", 9),
-            ("T", 12),
-            ("P", 15),
-            ("E", 18),
-        ];
-        if let Some(power) = BINARY.iter().position(|known| *known == suffix) {
-            return Some(Self { binary: u32::try_from(power).ok()? + 1, decimal: 0 });
-        }
-        if let Some((_, decimal)) = DECIMAL.iter().find(|(known, _)| *known == suffix) {
-            return Some(Self { binary: 0, decimal: *decimal });
-        }
-        let exponent = suffix.strip_prefix(['e', 'E'])?;
-        Some(Self { binary: 0, decimal: exponent.parse::<i32>().ok()? })
+        let (binary, decimal) = match suffix {
+            "Ki" => (1, 0),
+            "Mi" => (2, 0),
+            "Gi" => (3, 0),
+            "Ti" => (4, 0),
+            "Pi" => (5, 0),
+            "Ei" => (6, 0),
+            "n" => (0, -9),
+            "u" => (0, -6),
+            "m" => (0, -3),
+            "" => (0, 0),
+            "k" => (0, 3),
+            "M" => (0, 6),
+            "G" => (0, 9),
+            "T" => (0, 12),
+            "P" => (0, 15),
+            "E" => (0, 18),
+            exponent => (0, exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
+        };
+        Some(Self { binary, decimal })
     }
 
     fn shifted_right(self, places: i32) -> Option<Self> {

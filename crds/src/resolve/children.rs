@@ -295,7 +295,7 @@ impl<'a> Resolver<'a> {
                     .unwrap_or_else(|| default.to_owned())
             };
         ShardPool {
-            name: pool.name.clone(),
+            name: pool.name.to_string(),
             cell: pool.cell.to_owned(),
             type_: pool.type_,
             primary_preferred: matches!(pool.origin, super::Origin::Primary { .. }),

@@ -6,6 +6,7 @@ use super::view::{Database, View};
 use super::{ChildContext, ClusterContext, Field, Fields, Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote, shorten};
+use crate::syntax::begins_and_ends;
 
 /// The PostgreSQL that Multigres is made for.
 const POSTGRES_MAJOR: u32 = 17;
@@ -158,33 +159,34 @@ impl<'a> Reference<'a> {
 fn is_host_and_port(domain: &str) -> bool {
     let (host, port) = domain.split_once(':').map_or((domain, None), |(host, port)| (host, Some(port)));
     let is_label = |label: &str| {
-        label.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && label.ends_with(|c: char| c.is_ascii_alphanumeric())
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        begins_and_ends(label, |c| c.is_ascii_alphanumeric())
+            && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
     };
     host.split('.').all(is_label) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 /// Lower-case letters and digits, with single separators (`.`, `_`, `__` or any number of `-`) between.
 fn is_component(component: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_separator = |text: &str| matches!(text, "" | "." | "_" | "__") || text.chars().all(|c| c == '-');
-    component.starts_with(alphanumeric)
-        && component.ends_with(alphanumeric)
-        && component.split(alphanumeric).all(is_separator)
+    let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_separator =
+        |text: &[u8]| matches!(text, b"" | b"." | b"_" | b"__") || text.iter().all(|c| *c == b'-');
+    begins_and_ends(component, alphanumeric)
+        && component.as_bytes().split(|c| alphanumeric(*c)).all(is_separator)
 }
 
 fn is_tag(tag: &str) -> bool {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    tag.len() <= 128 && tag.starts_with(word) && tag.chars().all(|c| word(c) || matches!(c, '.' | '-'))
+    let word = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
+    tag.len() <= 128
+        && tag.bytes().next().is_some_and(word)
+        && tag.bytes().all(|c| word(c) || matches!(c, b'.' | b'-'))
 }
 
 fn is_digest(digest: &str) -> bool {
     digest.split_once(':').is_some_and(|(algorithm, hex)| {
-        algorithm.starts_with(|c: char| c.is_ascii_alphabetic())
-            && algorithm.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '_' | '-'))
+        algorithm.bytes().next().is_some_and(|c| c.is_ascii_alphabetic())
+            && algorithm.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'.' | b'_' | b'-'))
             && hex.len() >= 32
-            && hex.chars().all(|c| c.is_ascii_hexdigit())
+            && hex.bytes().all(|c| c.is_ascii_hexdigit())
     })
 }
 
