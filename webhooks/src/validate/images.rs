@@ -46,7 +46,8 @@ fn tell_floating<'a>(object: &impl Fields<'a>, report: &mut Reporter<'_>) {
     let mut floating: BTreeMap<String, (String, usize)> = BTreeMap::new();
     object.each_field(&mut |path, field| {
         let Field::Image(image) = field else { return };
-        if Reference::parse(image).is_some_and(|reference| reference.is_floating()) {
+        let reference = Reference::split(image);
+        if reference.is_floating() && reference.is_legal() {
             floating.entry(image.to_owned()).or_insert_with(|| (path.to_string(), 0)).1 += 1;
         }
     });
@@ -64,7 +65,8 @@ rule!(
 
 fn stock_postgres(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     for (image, database) in postgres_images(&cx.new) {
-        if Reference::parse(image).is_some_and(|reference| reference.is_stock_postgres()) {
+        let reference = Reference::split(image);
+        if reference.is_stock_postgres() && reference.is_legal() {
             let image = shorten(image, MAX_IMAGE);
             report
                 .warn(format!("image {image} lacks pgctld and pgBackRest: pods will not start ({database})"));
@@ -110,6 +112,8 @@ fn postgres_images<'a>(view: &View<'a>) -> BTreeMap<&'a str, &'a str> {
 
 /// A reference to an image, as the OCI distribution specification has it: `[domain/]path[:tag][@digest]`.
 pub(super) struct Reference<'a> {
+    /// Domain and path.
+    name: &'a str,
     /// The repository without its domain.
     path: &'a str,
     domain: Option<&'a str>,
@@ -119,6 +123,11 @@ pub(super) struct Reference<'a> {
 
 impl<'a> Reference<'a> {
     pub fn parse(text: &'a str) -> Option<Self> {
+        Some(Self::split(text)).filter(Self::is_legal)
+    }
+
+    /// The parts, legal or not, which are told apart by far less than they are checked for.
+    fn split(text: &'a str) -> Self {
         let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
         let tag_at = rest.rfind(':').filter(|colon| !rest[*colon..].contains('/'));
         let (name, tag) = tag_at.map_or((rest, None), |colon| (&rest[..colon], Some(&rest[colon + 1..])));
@@ -127,12 +136,15 @@ impl<'a> Reference<'a> {
             Some((first, rest)) if is_domain(first) => (Some(first), rest),
             _ => (None, name),
         };
-        let legal = name.len() <= 255
-            && domain.is_none_or(is_host_and_port)
-            && path.split('/').all(is_component)
-            && tag.is_none_or(is_tag)
-            && digest.is_none_or(is_digest);
-        legal.then_some(Self { path, domain, tag, digest })
+        Self { name, path, domain, tag, digest }
+    }
+
+    fn is_legal(&self) -> bool {
+        self.name.len() <= 255
+            && self.domain.is_none_or(is_host_and_port)
+            && self.path.split('/').all(is_component)
+            && self.tag.is_none_or(is_tag)
+            && self.digest.is_none_or(is_digest)
     }
 
     /// Whether the same reference may be another image tomorrow.
