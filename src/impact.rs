@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use kube::ResourceExt;
 use multigres_crds::quantity::Quantity;
 use multigres_crds::resolve::{self, Children};
-use multigres_crds::v1alpha1::{MultiShard, MultigresCluster, Retention, RetentionPolicy};
+use multigres_crds::v1alpha1::{MultiShard, MultiShardSpec, MultigresCluster, Retention, RetentionPolicy};
 use multigres_webhooks::children::edits::{Step, changed_fields};
 use multigres_webhooks::impact::Impact;
 use serde_json::Value;
@@ -44,9 +44,8 @@ type Consequence = (Disruption, String);
 
 impl Impact for Workloads {
     fn consequences(&self, old: &MultigresCluster, new: &MultigresCluster) -> Vec<String> {
-        let (mut before, mut after) = (resolve::children(old), resolve::children(new));
-        let (places, mut consequences) = (Places::of(&after), release::released(&before, new));
-        leave_out_unchanged(&mut before, &mut after);
+        let (before, after, places) = changes(old, new);
+        let mut consequences = release::released(&before, new);
         let before = managed_by(new, parts(&before, &self.environment));
         let after = parts(&after, &self.environment);
         consequences.extend(removals(&before, &after, &places, retention(old)));
@@ -62,32 +61,54 @@ impl Impact for Workloads {
     }
 }
 
-/// A large cluster has thousands of objects, of which hardly any change at a time.
-fn leave_out_unchanged(before: &mut Children, after: &mut Children) {
+/// What old and new are made into, and the places that there will be. A large cluster has thousands of shards, of which
+/// hardly any change at a time: those that stay as they are, are let go one by one, most of them in the place of the one
+/// that they are compared with.
+fn changes(old: &MultigresCluster, new: &MultigresCluster) -> (Children, Children, Places) {
+    let [mut before, mut after] = [old, new].map(resolve::children_without_shards);
+    let (mut was, mut places) = (resolve::shards(old), Places::default());
+    for is in resolve::shards(new) {
+        places.add(&is.spec);
+        match was.next() {
+            Some(was) if is_unchanged(&was, &is) => {}
+            was => {
+                before.shards.extend(was);
+                after.shards.push(is);
+            }
+        }
+    }
+    before.shards.extend(was);
+    leave_out_unchanged(&mut before.shards, &mut after.shards);
+    (before, after, places)
+}
+
+fn is_unchanged(was: &MultiShard, is: &MultiShard) -> bool {
+    was.metadata.name == is.metadata.name && was.spec == is.spec
+}
+
+/// Leaves out those that only stand elsewhere.
+fn leave_out_unchanged(before: &mut Vec<MultiShard>, after: &mut Vec<MultiShard>) {
     let unchanged: HashSet<String> = {
-        let new: HashMap<_, _> =
-            after.shards.iter().map(|shard| (&shard.metadata.name, &shard.spec)).collect();
-        let is_unchanged = |shard: &&MultiShard| new.get(&shard.metadata.name) == Some(&&shard.spec);
-        before.shards.iter().filter(is_unchanged).map(ResourceExt::name_any).collect()
+        let new: HashMap<_, _> = after.iter().map(|shard| (&shard.metadata.name, shard)).collect();
+        let stays = |was: &&MultiShard| new.get(&was.metadata.name).is_some_and(|is| is_unchanged(was, is));
+        before.iter().filter(stays).map(ResourceExt::name_any).collect()
     };
-    for children in [before, after] {
-        children.shards.retain(|shard| !unchanged.contains(&shard.name_any()));
+    for shards in [before, after] {
+        shards.retain(|shard| !unchanged.contains(&shard.name_any()));
     }
 }
 
 /// The databases that there will be, and their table groups.
+#[derive(Default)]
 struct Places {
     databases: BTreeSet<String>,
     groups: BTreeSet<(String, String)>,
 }
 
 impl Places {
-    fn of(children: &Children) -> Self {
-        let shards = || children.shards.iter().map(|shard| &shard.spec);
-        Self {
-            databases: shards().map(|shard| shard.database.clone()).collect(),
-            groups: shards().map(|shard| (shard.database.clone(), shard.table_group.clone())).collect(),
-        }
+    fn add(&mut self, shard: &MultiShardSpec) {
+        self.databases.insert(shard.database.clone());
+        self.groups.insert((shard.database.clone(), shard.table_group.clone()));
     }
 }
 

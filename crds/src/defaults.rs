@@ -1,10 +1,8 @@
 //! What holds where a manifest is silent: pinned images, sizes, ports.
 
-use std::collections::BTreeMap;
-
 use crate::quantity::Quantity;
 use crate::v1alpha1::{
-    AccessMode, ResourceRequirements, VolumeClaimTemplate, VolumeRequests, VolumeResources,
+    AccessMode, Amounts, ResourceRequirements, VolumeClaimTemplate, VolumeRequests, VolumeResources,
 };
 
 /// Image of etcd.
@@ -47,7 +45,7 @@ pub const GATEWAY_SERVICE_PORT: i32 = 5432;
 /// Resources of an etcd member.
 pub fn etcd_resources() -> ResourceRequirements {
     let mut resources = requests("100m", "256Mi");
-    resources.limits.insert("memory".to_owned(), "512Mi".into());
+    resources.limits.insert("memory".into(), "512Mi".into());
     resources
 }
 
@@ -72,9 +70,8 @@ pub fn backup_volume() -> VolumeClaimTemplate {
 }
 
 fn requests(cpu: &str, memory: &str) -> ResourceRequirements {
-    let requests =
-        [("cpu", cpu), ("memory", memory)].map(|(key, value)| (key.to_owned(), Quantity::from(value)));
-    ResourceRequirements { requests: requests.into(), limits: BTreeMap::new() }
+    let requests = [("cpu", cpu), ("memory", memory)].map(|(key, value)| (key.into(), Quantity::from(value)));
+    ResourceRequirements { requests: requests.into_iter().collect(), limits: Amounts::new() }
 }
 
 fn volume(mode: AccessMode, storage: &str) -> VolumeClaimTemplate {

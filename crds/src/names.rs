@@ -3,10 +3,15 @@
 //! Frozen: a released name never changes, or objects would be made twice. The golden tests below hold it in place.
 //! Objects are looked up by labels, never by rebuilding a name.
 
+use std::array;
+use std::fmt::Write as _;
+
 use sha2::{Digest, Sha256};
 
 /// Longest base: `-pg` keeps a StatefulSet's name within 52 characters, `-pg-headless` a Service's within 63.
 const MAX_BASE: usize = 49;
+/// Longest DNS label.
+const MAX_LABEL: usize = 63;
 /// Characters of the hash that ends a base which is no DNS label as it stands.
 const HASH: usize = 8;
 
@@ -85,77 +90,105 @@ pub struct Shard<'a> {
 impl Shard<'_> {
     /// What the names of the shard's own objects start with.
     pub fn base(&self) -> ShardBase {
-        ShardBase(base(&[self.cluster, self.database, self.table_group, self.shard]))
+        ShardBase(Base::of(&[self.cluster, self.database, self.table_group, self.shard]))
     }
 
     /// What the names of a pool's objects start with.
     pub fn pool_base(&self, pool: &str) -> PoolBase {
-        PoolBase(base(&[self.cluster, self.database, self.table_group, self.shard, pool]))
+        PoolBase(Base::of(&[self.cluster, self.database, self.table_group, self.shard, pool]))
     }
 
     /// Name of the MultiShard and its PodDisruptionBudget.
     pub fn name(&self) -> String {
-        self.base().0
+        self.base().name().to_owned()
     }
 
     /// Name of the ConfigMap with `pg_hba.conf`.
     pub fn pg_hba(&self) -> String {
-        self.base().pg_hba()
+        self.base().pg_hba().to_owned()
     }
 
     /// Name of the claim of the backup volume.
     pub fn backup(&self) -> String {
-        self.base().backup()
+        self.base().backup().to_owned()
     }
 
     /// Name of a pool's StatefulSet.
     pub fn pool(&self, pool: &str) -> String {
-        self.pool_base(pool).stateful_set()
+        self.pool_base(pool).stateful_set().to_owned()
     }
 
     /// Name of a pool's headless Service.
     pub fn pool_headless(&self, pool: &str) -> String {
-        self.pool_base(pool).headless()
+        self.pool_base(pool).headless().to_owned()
     }
 
     /// What a pooler's `--service-id` starts with; the pod's ordinal ends it. It identifies a member of the shard
     /// for as long as its data lives, in a length that leaves room for the longest cell name.
     pub fn pooler_service_id(&self, pool: &str) -> String {
-        hash(&[self.database, self.table_group, self.shard, pool])
+        hash(&[self.database, self.table_group, self.shard, pool]).into_iter().collect()
+    }
+}
+
+/// What several names start with, each of which is written in the place of the one before.
+#[derive(Clone, Debug)]
+struct Base {
+    text: String,
+    length: usize,
+}
+
+impl Base {
+    fn of(parts: &[&str]) -> Self {
+        let text = base(parts);
+        Self { length: text.len(), text }
+    }
+
+    fn with(&mut self, end: &str) -> &str {
+        self.text.truncate(self.length);
+        self.text.push_str(end);
+        &self.text
     }
 }
 
 /// What the names of a shard's objects start with, for those who need several of them.
 #[derive(Clone, Debug)]
-pub struct ShardBase(String);
+pub struct ShardBase(Base);
 
 #[expect(missing_docs, reason = "the names are those of `Shard`")]
 impl ShardBase {
-    pub fn name(&self) -> &str {
-        &self.0
+    pub fn name(&mut self) -> &str {
+        self.0.with("")
     }
 
-    pub fn pg_hba(&self) -> String {
-        [&self.0, "-pg-hba"].concat()
+    pub fn pg_hba(&mut self) -> &str {
+        self.0.with("-pg-hba")
     }
 
-    pub fn backup(&self) -> String {
-        [&self.0, "-backup"].concat()
+    pub fn backup(&mut self) -> &str {
+        self.0.with("-backup")
     }
 }
 
 /// What the names of a pool's objects start with, for those who need several of them.
 #[derive(Clone, Debug)]
-pub struct PoolBase(String);
+pub struct PoolBase(Base);
 
 #[expect(missing_docs, reason = "the names are those of `Shard`")]
 impl PoolBase {
-    pub fn stateful_set(&self) -> String {
-        [&self.0, "-pg"].concat()
+    pub fn stateful_set(&mut self) -> &str {
+        self.0.with("-pg")
     }
 
-    pub fn headless(&self) -> String {
-        [&self.0, "-pg-headless"].concat()
+    pub fn headless(&mut self) -> &str {
+        self.0.with("-pg-headless")
+    }
+
+    /// Name of an instance, as [`instance`] has it.
+    pub fn instance(&mut self, ordinal: i32) -> &str {
+        self.stateful_set();
+        // Writing to a text does not fail.
+        let _ = write!(self.0.text, "-{ordinal}");
+        &self.0.text
     }
 }
 
@@ -175,31 +208,35 @@ pub fn base(parts: &[&str]) -> String {
         joined =
             joined.chars().flat_map(char::to_lowercase).map(|c| if c.is_ascii() { c } else { '-' }).collect();
     }
-    let sanitise = |c: u8| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase().into() } else { '-' };
-    let sanitised: String = joined.bytes().take(MAX_BASE - HASH - 1).map(sanitise).collect();
-    [sanitised.trim_end_matches('-'), "-", &hash(parts)].concat()
+    let sanitise = |c: u8| if c.is_ascii_alphanumeric() { char::from(c.to_ascii_lowercase()) } else { '-' };
+    let mut name = String::with_capacity(MAX_LABEL);
+    name.extend(joined.bytes().take(MAX_BASE - HASH - 1).map(sanitise));
+    name.truncate(name.trim_end_matches('-').len());
+    name.push('-');
+    name.extend(hash(parts));
+    name
 }
 
 /// Whether the text is an RFC 1123 label.
 pub fn is_dns_label(text: &str) -> bool {
     let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let bytes = text.as_bytes();
-    (1..=63).contains(&bytes.len())
+    (1..=MAX_LABEL).contains(&bytes.len())
         && bytes.iter().all(|c| alphanumeric(*c) || *c == b'-')
         && bytes.first().is_some_and(|c| alphanumeric(*c))
         && bytes.last().is_some_and(|c| alphanumeric(*c))
 }
 
 /// Eight base32 characters of SHA-256 over the length-prefixed parts.
-fn hash(parts: &[&str]) -> String {
+fn hash(parts: &[&str]) -> [char; HASH] {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    let mut text = Vec::with_capacity(128);
+    let mut digest = Sha256::new();
     for part in parts {
-        text.extend((part.len() as u64).to_be_bytes());
-        text.extend(part.as_bytes());
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
     }
-    let bits = Sha256::digest(text)[..5].iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-    (0..HASH).rev().map(|i| char::from(ALPHABET[(bits >> (5 * i) & 31) as usize])).collect()
+    let bits = digest.finalize()[..5].iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+    array::from_fn(|i| char::from(ALPHABET[(bits >> (5 * (HASH - 1 - i)) & 31) as usize]))
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use k8s_openapi::api::core::v1::{
     ObjectFieldSelector, Probe, ResourceRequirements, SecretKeySelector, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use multigres_crds::quantity::Quantity;
-use multigres_crds::v1alpha1::{self as api, TopologyReference};
+use multigres_crds::v1alpha1::{self as api, Amounts, TopologyReference};
 
 use super::object::unless_empty;
 use super::topology;
@@ -144,8 +143,8 @@ pub fn seldom(probe: Probe) -> Probe {
 }
 
 fn requirements(resources: &api::ResourceRequirements) -> ResourceRequirements {
-    let quantities = |map: &std::collections::BTreeMap<String, Quantity>| {
-        unless_empty(&map.iter().map(|(name, quantity)| (name.clone(), quantity.into())).collect())
+    let quantities = |map: &Amounts| {
+        unless_empty(&map.iter().map(|(name, quantity)| (name.to_string(), quantity.into())).collect())
     };
     ResourceRequirements {
         requests: quantities(&resources.requests),

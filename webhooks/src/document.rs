@@ -145,7 +145,8 @@ fn unreadable(error: &serde_json::Error) -> Cause {
 /// A value that the schema has nothing against, but that our types cannot hold.
 fn untyped(path: &FieldPath, error: &serde_json::Error, object: &Value) -> Violation {
     let value = path.find(object).map_or_else(|| "null".to_owned(), report::display);
-    let detail = report::shorten(&error.to_string(), 200);
+    let error = error.to_string();
+    let detail = report::shorten(&error, 200);
     Violation {
         path: path.clone(),
         reason: Reason::Invalid,

@@ -2,9 +2,9 @@
 //!
 //! Small enough to be kept of every cluster, and indexed, so that a review asks only those that it may run into.
 
-use std::collections::hash_map::{Entry, RandomState};
+use std::collections::hash_map::{DefaultHasher, Entry, RandomState};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use multigres_crds::address::{self, Endpoint};
@@ -60,8 +60,9 @@ impl Footprint {
         let part = |part: &Option<String>| part.as_deref().unwrap_or_default().into();
         let namespace: Arc<str> = part(&cluster.metadata.namespace);
         let (mut objects, mut children) = (Vec::new(), Vec::new());
+        let keys = Keys::of_objects(&namespace);
         each_object(cluster, &mut |_, kind, name| {
-            objects.push(Key::of_object(&namespace, kind, name));
+            objects.push(keys.key((kind, name)));
             if let Some(kind) = ChildKind::ALL.into_iter().find(|child| child.as_str() == kind) {
                 children.push((kind, name.into()));
             }
@@ -83,7 +84,7 @@ impl Footprint {
 
     /// Whether the cluster is made into an object of that kind and name, among others.
     pub fn makes(&self, kind: &str, name: &str) -> bool {
-        self.objects.binary_search(&Key::of_object(&self.namespace, kind, name)).is_ok()
+        self.objects.binary_search(&Keys::of_objects(&self.namespace).key((kind, name))).is_ok()
     }
 
     /// Whether the other cluster was there before.
@@ -145,14 +146,27 @@ impl Topology {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Key(u64);
 
-impl Key {
-    fn of_object(namespace: &str, kind: &str, name: &str) -> Self {
-        Self::of((namespace, kind, name))
+/// Makes keys of what is told apart by more than what is given each time, which is hashed once.
+#[derive(Clone)]
+struct Keys(DefaultHasher);
+
+impl Keys {
+    fn new() -> Self {
+        static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self(STATE.build_hasher())
     }
 
-    fn of(taken: impl Hash) -> Self {
-        static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        Self(HASHER.hash_one(taken))
+    /// Those of objects of a namespace, by kind and name.
+    fn of_objects(namespace: &str) -> Self {
+        let mut keys = Self::new();
+        namespace.hash(&mut keys.0);
+        keys
+    }
+
+    fn key(&self, of: impl Hash) -> Key {
+        let mut hasher = self.0.clone();
+        of.hash(&mut hasher);
+        Key(hasher.finish())
     }
 }
 
@@ -160,7 +174,8 @@ impl Footprint {
     /// All of it; of topologies without the root, as another one may lie within it.
     fn taken(&self) -> impl Iterator<Item = Key> {
         let members = self.topologies.iter().flat_map(|topology| &topology.members);
-        self.objects.iter().copied().chain(members.map(Key::of))
+        let keys = Keys::new();
+        self.objects.iter().copied().chain(members.map(move |member| keys.key(member)))
     }
 }
 

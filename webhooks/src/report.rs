@@ -1,5 +1,6 @@
 //! What admission has to say of one object.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::Value;
@@ -117,9 +118,9 @@ pub fn display(value: &Value) -> String {
 }
 
 /// A text in at most so many characters.
-pub fn shorten(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
+pub fn shorten(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most || text.chars().count() <= most {
+        return text.into();
     }
     text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }

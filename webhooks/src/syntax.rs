@@ -7,20 +7,23 @@ pub const MAX_NAME: usize = 63;
 
 /// Labels of DNS, joined by dots, of whatever length.
 pub fn is_subdomain(text: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.split('.').all(|label| {
-        label.starts_with(alphanumeric)
-            && label.ends_with(alphanumeric)
-            && label.chars().all(|c| alphanumeric(c) || c == '-')
+        begins_and_ends(label, alphanumeric) && label.bytes().all(|c| alphanumeric(c) || c == b'-')
     })
 }
 
 /// The name part of a key, of whatever length.
 pub fn is_name(text: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_alphanumeric();
-    text.starts_with(alphanumeric)
-        && text.ends_with(alphanumeric)
-        && text.chars().all(|c| alphanumeric(c) || matches!(c, '-' | '_' | '.'))
+    let alphanumeric = |c: u8| c.is_ascii_alphanumeric();
+    begins_and_ends(text, alphanumeric)
+        && text.bytes().all(|c| alphanumeric(c) || matches!(c, b'-' | b'_' | b'.'))
+}
+
+/// Whether the first and the last byte are such; not so where there is none.
+pub fn begins_and_ends(text: &str, with: impl Fn(u8) -> bool) -> bool {
+    let text = text.as_bytes();
+    text.first().is_some_and(|c| with(*c)) && text.last().is_some_and(|c| with(*c))
 }
 
 /// The name of an object.

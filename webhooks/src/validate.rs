@@ -33,6 +33,7 @@ mod versions;
 mod view;
 mod volumes;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use kube::Resource;
@@ -406,6 +407,9 @@ impl Verdict {
 }
 
 fn fitting(first: impl Iterator<Item = Warning>, then: impl IntoIterator<Item = Warning>) -> Vec<Warning> {
-    let fit = |Warning { rule, message }| Warning { rule, message: shorten(&message, Report::MAX_WARNING) };
+    let fit = |warning: Warning| match shorten(&warning.message, Report::MAX_WARNING) {
+        Cow::Borrowed(_) => warning,
+        Cow::Owned(message) => Warning { message, ..warning },
+    };
     first.chain(then).map(fit).collect()
 }

@@ -28,9 +28,21 @@ pub struct Children {
 
 /// The children that the cluster's sections with `managed: true` ask for.
 pub fn children(cluster: &MultigresCluster) -> Children {
+    Children { shards: shards(cluster).collect(), ..children_without_shards(cluster) }
+}
+
+/// The shards alone, of which a large cluster has too many to make all at once for no more than a look.
+pub fn shards(cluster: &MultigresCluster) -> impl Iterator<Item = MultiShard> {
+    let resolver = Resolver::new(cluster);
+    let databases = resolver.spec.databases.iter().filter(|databases| managed(databases.managed));
+    databases.flat_map(|databases| &databases.templates).flat_map(move |database| resolver.shards(database))
+}
+
+/// The other children.
+pub fn children_without_shards(cluster: &MultigresCluster) -> Children {
     let resolver = Resolver::new(cluster);
     let spec = resolver.spec;
-    let (cells, databases) = (Some(&spec.cells), spec.databases.as_ref());
+    let cells = Some(&spec.cells);
     Children {
         topo_server: topology_is_managed(spec).then(|| resolver.topo_server()),
         admin: managed(spec.admin.as_ref().and_then(|admin| admin.managed)).then(|| resolver.admin()),
@@ -38,9 +50,7 @@ pub fn children(cluster: &MultigresCluster) -> Children {
         cells: cells
             .filter(|cells| managed(cells.managed))
             .map_or_else(Vec::new, |cells| cells.templates.iter().map(|cell| resolver.cell(cell)).collect()),
-        shards: databases.filter(|databases| managed(databases.managed)).map_or_else(Vec::new, |databases| {
-            databases.templates.iter().flat_map(|database| resolver.shards(database)).collect()
-        }),
+        shards: Vec::new(),
     }
 }
 
@@ -295,7 +305,7 @@ impl<'a> Resolver<'a> {
                     .unwrap_or_else(|| default.to_owned())
             };
         ShardPool {
-            name: pool.name.clone(),
+            name: pool.name.to_string(),
             cell: pool.cell.to_owned(),
             type_: pool.type_,
             primary_preferred: matches!(pool.origin, super::Origin::Primary { .. }),

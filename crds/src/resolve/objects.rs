@@ -81,23 +81,22 @@ fn each_of_database(
             let shard =
                 names::Shard { cluster, database: &template.name, table_group: source.name, shard: &range };
             let mut of_shard = |kind, name: &str| f(Source::TableGroup { database, group }, kind, name);
-            let base = shard.base();
+            let mut base = shard.base();
             of_shard("MultiShard", base.name());
             of_shard("PodDisruptionBudget", base.name());
-            of_shard("ConfigMap", &base.pg_hba());
+            of_shard("ConfigMap", base.pg_hba());
             if has_backup_volume {
-                of_shard("PersistentVolumeClaim", &base.backup());
+                of_shard("PersistentVolumeClaim", base.backup());
             }
             for (index, pool) in source.pools.iter().enumerate() {
                 let mut of_pool =
                     |kind, name: &str| f(Source::Pool { database, group, pool: index }, kind, name);
-                let base = shard.pool_base(&pool.name);
-                let set = base.stateful_set();
+                let mut base = shard.pool_base(&pool.name);
                 for ordinal in 0..pool.member.replicas() {
-                    of_pool("Service", &names::instance(&set, ordinal));
+                    of_pool("Service", base.instance(ordinal));
                 }
-                of_pool("StatefulSet", &set);
-                of_pool("Service", &base.headless());
+                of_pool("StatefulSet", base.stateful_set());
+                of_pool("Service", base.headless());
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The two ways to write a database's pools, read as one.
 
+use std::borrow::Cow;
+
 use crate::defaults;
 use crate::v1alpha1::{
     Container, DatabaseTemplateSpec, Member, Placement, Pool, PoolType, StringMap, VolumeClaimTemplate,
@@ -22,7 +24,7 @@ pub struct TableGroupSource<'a> {
 #[derive(Clone, Debug)]
 pub struct PoolSource<'a> {
     /// Resolved name.
-    pub name: String,
+    pub name: Cow<'a, str>,
     /// The cell that it runs in.
     pub cell: &'a str,
     /// What it is for.
@@ -190,7 +192,7 @@ fn short_form(entry: usize, pools: &crate::v1alpha1::CellPools) -> impl Iterator
     let replica = pools.replica.as_ref().map(MemberRef::from);
     let replica = replica.map(|replica| replica.inheriting(primary.unwrap_or_default()));
     let pool = move |role: &str, member, origin| PoolSource {
-        name: format!("{}-{role}", pools.cell),
+        name: [&pools.cell, "-", role].concat().into(),
         cell: &pools.cell,
         type_: PoolType::Replica,
         member,

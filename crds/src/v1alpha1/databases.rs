@@ -1,5 +1,7 @@
 //! The databases of a cluster, as a user writes them: in a short form by cell, or by table group and shard.
 
+use std::borrow::Cow;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -267,7 +269,8 @@ pub struct Pool {
 
 impl Pool {
     /// The pool's name, or what stands for it when it has none.
-    pub fn resolved_name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| [&self.cell, "-", self.type_.as_str()].concat())
+    pub fn resolved_name(&self) -> Cow<'_, str> {
+        let default = || [&self.cell, "-", self.type_.as_str()].concat().into();
+        self.name.as_deref().map_or_else(default, Cow::Borrowed)
     }
 }

@@ -6,6 +6,7 @@ use super::view::{Database, View};
 use super::{ChildContext, ClusterContext, Field, Fields, Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote, shorten};
+use crate::syntax::begins_and_ends;
 
 /// The PostgreSQL that Multigres is made for.
 const POSTGRES_MAJOR: u32 = 17;
@@ -45,7 +46,8 @@ fn tell_floating<'a>(object: &impl Fields<'a>, report: &mut Reporter<'_>) {
     let mut floating: BTreeMap<String, (String, usize)> = BTreeMap::new();
     object.each_field(&mut |path, field| {
         let Field::Image(image) = field else { return };
-        if Reference::parse(image).is_some_and(|reference| reference.is_floating()) {
+        let reference = Reference::split(image);
+        if reference.is_floating() && reference.is_legal() {
             floating.entry(image.to_owned()).or_insert_with(|| (path.to_string(), 0)).1 += 1;
         }
     });
@@ -63,7 +65,8 @@ rule!(
 
 fn stock_postgres(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     for (image, database) in postgres_images(&cx.new) {
-        if Reference::parse(image).is_some_and(|reference| reference.is_stock_postgres()) {
+        let reference = Reference::split(image);
+        if reference.is_stock_postgres() && reference.is_legal() {
             let image = shorten(image, MAX_IMAGE);
             report
                 .warn(format!("image {image} lacks pgctld and pgBackRest: pods will not start ({database})"));
@@ -109,6 +112,8 @@ fn postgres_images<'a>(view: &View<'a>) -> BTreeMap<&'a str, &'a str> {
 
 /// A reference to an image, as the OCI distribution specification has it: `[domain/]path[:tag][@digest]`.
 pub(super) struct Reference<'a> {
+    /// Domain and path.
+    name: &'a str,
     /// The repository without its domain.
     path: &'a str,
     domain: Option<&'a str>,
@@ -118,6 +123,11 @@ pub(super) struct Reference<'a> {
 
 impl<'a> Reference<'a> {
     pub fn parse(text: &'a str) -> Option<Self> {
+        Some(Self::split(text)).filter(Self::is_legal)
+    }
+
+    /// The parts, legal or not, which are told apart by far less than they are checked for.
+    fn split(text: &'a str) -> Self {
         let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
         let tag_at = rest.rfind(':').filter(|colon| !rest[*colon..].contains('/'));
         let (name, tag) = tag_at.map_or((rest, None), |colon| (&rest[..colon], Some(&rest[colon + 1..])));
@@ -126,12 +136,15 @@ impl<'a> Reference<'a> {
             Some((first, rest)) if is_domain(first) => (Some(first), rest),
             _ => (None, name),
         };
-        let legal = name.len() <= 255
-            && domain.is_none_or(is_host_and_port)
-            && path.split('/').all(is_component)
-            && tag.is_none_or(is_tag)
-            && digest.is_none_or(is_digest);
-        legal.then_some(Self { path, domain, tag, digest })
+        Self { name, path, domain, tag, digest }
+    }
+
+    fn is_legal(&self) -> bool {
+        self.name.len() <= 255
+            && self.domain.is_none_or(is_host_and_port)
+            && self.path.split('/').all(is_component)
+            && self.tag.is_none_or(is_tag)
+            && self.digest.is_none_or(is_digest)
     }
 
     /// Whether the same reference may be another image tomorrow.
@@ -158,33 +171,34 @@ impl<'a> Reference<'a> {
 fn is_host_and_port(domain: &str) -> bool {
     let (host, port) = domain.split_once(':').map_or((domain, None), |(host, port)| (host, Some(port)));
     let is_label = |label: &str| {
-        label.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && label.ends_with(|c: char| c.is_ascii_alphanumeric())
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        begins_and_ends(label, |c| c.is_ascii_alphanumeric())
+            && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
     };
     host.split('.').all(is_label) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 /// Lower-case letters and digits, with single separators (`.`, `_`, `__` or any number of `-`) between.
 fn is_component(component: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_separator = |text: &str| matches!(text, "" | "." | "_" | "__") || text.chars().all(|c| c == '-');
-    component.starts_with(alphanumeric)
-        && component.ends_with(alphanumeric)
-        && component.split(alphanumeric).all(is_separator)
+    let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_separator =
+        |text: &[u8]| matches!(text, b"" | b"." | b"_" | b"__") || text.iter().all(|c| *c == b'-');
+    begins_and_ends(component, alphanumeric)
+        && component.as_bytes().split(|c| alphanumeric(*c)).all(is_separator)
 }
 
 fn is_tag(tag: &str) -> bool {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    tag.len() <= 128 && tag.starts_with(word) && tag.chars().all(|c| word(c) || matches!(c, '.' | '-'))
+    let word = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
+    tag.len() <= 128
+        && tag.bytes().next().is_some_and(word)
+        && tag.bytes().all(|c| word(c) || matches!(c, b'.' | b'-'))
 }
 
 fn is_digest(digest: &str) -> bool {
     digest.split_once(':').is_some_and(|(algorithm, hex)| {
-        algorithm.starts_with(|c: char| c.is_ascii_alphabetic())
-            && algorithm.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '_' | '-'))
+        algorithm.bytes().next().is_some_and(|c| c.is_ascii_alphabetic())
+            && algorithm.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'.' | b'_' | b'-'))
             && hex.len() >= 32
-            && hex.chars().all(|c| c.is_ascii_hexdigit())
+            && hex.bytes().all(|c| c.is_ascii_hexdigit())
     })
 }
 

@@ -33,8 +33,9 @@ fn majority_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         let policy = before.template.spec.durability_policy.unwrap_or_default();
         for group in &database.groups {
             let Some(before) = before.group(group.name) else { continue };
-            let list = pools_path(template, group);
-            if !cx.new.knows(list.clone()) || !old.unknown().is_empty() {
+            let list = || pools_path(template, group);
+            let is_known = cx.new.unknown().is_empty() || cx.new.knows(list());
+            if !is_known || !old.unknown().is_empty() {
                 continue;
             }
             let change = Change {
@@ -48,19 +49,15 @@ fn majority_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
                     .map(identity)
                     .collect(),
             };
-            let shard = format!("{}/{}", database.template.name, group.name);
+            let shard = || format!("{}/{}", database.template.name, group.name);
             let path = |changed: Option<&Identity>| {
                 let pool =
                     changed.and_then(|changed| group.pools.iter().find(|pool| identity(pool) == *changed));
-                pool.map_or_else(
-                    || list.clone(),
-                    |pool| {
-                        database
-                            .at_pool(template, pool, |site| FieldPath::from(&site.block.field("replicas")))
-                    },
-                )
+                pool.map_or_else(list, |pool| {
+                    database.at_pool(template, pool, |site| FieldPath::from(&site.block.field("replicas")))
+                })
             };
-            judge(&change, &shard, path, report);
+            judge(&change, shard, path, report);
         }
     });
 }
@@ -103,13 +100,13 @@ fn majority_of_shard_stays(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
             },
         )
     };
-    judge(&change, &format!("{}/{}", new.database, new.table_group), path, report);
+    judge(&change, || format!("{}/{}", new.database, new.table_group), path, report);
 }
 
 /// Refuses a change that goes too far, at the one pool that it is about where there is one.
 fn judge(
     change: &Change,
-    shard: &str,
+    shard: impl FnOnce() -> String,
     path: impl FnOnce(Option<&Identity>) -> FieldPath,
     report: &mut Reporter<'_>,
 ) {
@@ -117,7 +114,8 @@ fn judge(
     if change.is_safe() {
         if let Some(gone) = change.replaced() {
             report.warn(format!(
-                "{shard}: pool {gone} goes; no data moves, new instances restore the last backup and catch up"
+                "{}: pool {gone} goes; no data moves, new instances restore the last backup and catch up",
+                shard()
             ));
         }
         return;

@@ -25,7 +25,7 @@ fn pool_names_differ(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     cx.new.each_database(|path, database| {
         for group in &database.groups {
             let mut names = HashSet::new();
-            for pool in group.pools.iter().filter(|pool| !names.insert(pool.name.clone())) {
+            for pool in group.pools.iter().filter(|pool| !names.insert(&pool.name)) {
                 let name = quote(&pool.name);
                 let (field, message) = if group.index.is_some() {
                     (

@@ -42,7 +42,7 @@ fn protected_parts(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
                 continue;
             };
             let pools = |group: &multigres_crds::resolve::TableGroupSource<'_>| {
-                group.pools.iter().map(|pool| pool.name.clone()).collect()
+                group.pools.iter().map(|pool| pool.name.to_string()).collect()
             };
             match group.index {
                 Some(index) => {

@@ -104,7 +104,7 @@ fn place(view: &View<'_>, source: Source) -> (Vec<String>, FieldPath) {
     let pool = group.zip(pool).and_then(|(group, pool)| group.pools.get(pool));
     let mut names = vec!["database".to_owned(), database.template.name.clone()];
     names.extend(group.map(|group| group.name.to_owned()));
-    names.extend(pool.map(|pool| pool.name.clone()));
+    names.extend(pool.map(|pool| pool.name.to_string()));
     let template = DATABASES.item(database.index, &database.template.name);
     let path = match (group, pool) {
         (Some(group), Some(pool)) => database.at_pool(&template, pool, |site| {

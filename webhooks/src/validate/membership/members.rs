@@ -16,7 +16,7 @@ pub struct Identity {
 }
 
 pub fn identity(pool: &PoolSource<'_>) -> Identity {
-    Identity { pool: pool.name.clone(), cell: pool.cell.to_owned() }
+    Identity { pool: pool.name.to_string(), cell: pool.cell.to_owned() }
 }
 
 /// The instances of a shard that can lead, by pool. Pools without any are left out.
