@@ -88,7 +88,7 @@ pub fn parse(text: &str) -> Option<Nanos> {
         return None;
     }
     let digits = if fraction.is_empty() { whole.into() } else { Cow::from([whole, fraction].concat()) };
-    let scale = Scale::of_suffix(suffix)?.shifted_right(i32::try_from(fraction.len()).ok()?)?;
+    let scale = Scale::of_suffix(suffix)?.shifted_right(fraction.len());
     let nanos = scale.nanos(digits.trim_start_matches('0'));
     Some(Nanos(if negative { -nanos } else { nanos }))
 }
@@ -97,7 +97,7 @@ pub fn parse(text: &str) -> Option<Nanos> {
 #[derive(Clone, Copy)]
 struct Scale {
     binary: u32,
-    decimal: i32,
+    decimal: i64,
 }
 
 /// Kubernetes caps quantities at `i64::MAX` units.
@@ -123,13 +123,13 @@ impl Scale {
             "T" => (0, 12),
             "P" => (0, 15),
             "E" => (0, 18),
-            exponent => (0, exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
+            exponent => (0, exponent.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?.into()),
         };
         Some(Self { binary, decimal })
     }
 
-    fn shifted_right(self, places: i32) -> Option<Self> {
-        Some(Self { decimal: self.decimal.checked_sub(places)?, ..self })
+    fn shifted_right(self, places: usize) -> Self {
+        Self { decimal: self.decimal.saturating_sub(i64::try_from(places).unwrap_or(i64::MAX)), ..self }
     }
 
     /// `digits` (without leading zeros) times this factor, in billionths.
@@ -139,7 +139,7 @@ impl Scale {
         }
         // 30 digits and more are beyond the cap however they are scaled down to it, unless the exponent is as low.
         let exponent = self.decimal.saturating_add(9);
-        let magnitude = i64::try_from(digits.len()).unwrap_or(i64::MAX) + i64::from(exponent);
+        let magnitude = exponent.saturating_add(i64::try_from(digits.len()).unwrap_or(i64::MAX));
         if magnitude > 30 {
             return CAP;
         }
@@ -149,14 +149,13 @@ impl Scale {
         let factor = 1024_i128.pow(self.binary);
         let (kept, dropped) = digits.split_at(digits.len().min(28));
         let Ok(mantissa) = kept.parse::<i128>() else { return CAP };
-        let exponent = exponent + i32::try_from(dropped.len()).unwrap_or(0);
+        let exponent = exponent.saturating_add(i64::try_from(dropped.len()).unwrap_or(i64::MAX));
+        let power = 10_i128.checked_pow(u32::try_from(exponent.unsigned_abs()).unwrap_or(u32::MAX));
         let inexact = dropped.bytes().any(|digit| digit != b'0');
         let scaled = match mantissa.checked_mul(factor) {
             None => return CAP,
-            Some(product) if exponent >= 0 => {
-                10_i128.checked_pow(exponent.unsigned_abs()).and_then(|power| product.checked_mul(power))
-            }
-            Some(product) => match 10_i128.checked_pow(exponent.unsigned_abs()) {
+            Some(product) if exponent >= 0 => power.and_then(|power| product.checked_mul(power)),
+            Some(product) => match power {
                 Some(divisor) => Some(product / divisor + i128::from(product % divisor != 0 || inexact)),
                 None => Some(1),
             },
@@ -173,6 +172,8 @@ mod tests {
     fn values() {
         for (text, nanos) in [
             ("0", 0),
+            ("0.00e-2147483647", 0),
+            ("0.1e-2147483648", 1),
             ("1", NANOS_PER_UNIT),
             ("+1", NANOS_PER_UNIT),
             ("-1", -NANOS_PER_UNIT),
