@@ -2,11 +2,12 @@
 //!
 //! Small enough to be kept of every cluster, and indexed, so that a review asks only those that it may run into.
 
-use std::collections::hash_map::{DefaultHasher, Entry, RandomState};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
+use ahash::{AHasher, RandomState};
 use multigres_crds::address::{self, Endpoint};
 use multigres_crds::resolve::{self, each_object};
 use multigres_crds::v1alpha1::MultigresCluster;
@@ -148,7 +149,7 @@ struct Key(u64);
 
 /// Makes keys of what is told apart by more than what is given each time, which is hashed once.
 #[derive(Clone)]
-struct Keys(DefaultHasher);
+struct Keys(AHasher);
 
 impl Keys {
     fn new() -> Self {
@@ -183,7 +184,7 @@ impl Footprint {
 #[derive(Debug, Default)]
 pub struct Footprints {
     clusters: HashMap<ClusterName, Arc<Footprint>>,
-    by_taken: HashMap<Key, Vec<Arc<Footprint>>>,
+    by_taken: HashMap<Key, Vec<Arc<Footprint>>, RandomState>,
 }
 
 /// Namespace and name.

@@ -191,7 +191,12 @@ struct Review<'a> {
 /// # Errors
 /// When the body is no review, or one that does not decode.
 pub fn decode(body: &[u8]) -> Result<Request<'_>, Undecodable> {
-    let review: Review<'_> = serde_json::from_slice(body).map_err(|error| undecodable(body, &error))?;
+    // Whether it is text is found out faster as a whole; of what is none, as much as can be is read all the same.
+    let review = match str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(body),
+    };
+    let review: Review<'_> = review.map_err(|error| undecodable(body, &error))?;
     match review.request {
         Some(request) if review.api_version == API_VERSION && review.kind == KIND => Ok(request),
         _ => Err(not_a_review("it has another kind or no request")),
