@@ -7,6 +7,7 @@
 mod accept;
 mod ops;
 mod readiness;
+mod silence;
 #[cfg(test)]
 mod tests;
 

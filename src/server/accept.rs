@@ -1,7 +1,6 @@
 //! What happens to a connection before its first request.
 
 use std::io;
-use std::pin::Pin;
 use std::time::Duration;
 
 use axum_server::accept::Accept;
@@ -9,7 +8,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_io_timeout::TimeoutStream;
+
+use super::silence::Listened;
 
 /// Accepts connections as `inner` does, counts those that fail, and gives up those that fall silent.
 ///
@@ -26,10 +26,10 @@ pub(super) struct Guarded<A> {
 impl<A, I, S> Accept<I, S> for Guarded<A>
 where
     A: Accept<I, S>,
-    A::Stream: AsyncRead + AsyncWrite,
+    A::Stream: AsyncRead + AsyncWrite + Unpin,
     A::Future: Send + 'static,
 {
-    type Stream = Pin<Box<TimeoutStream<A::Stream>>>;
+    type Stream = Listened<A::Stream>;
     type Service = A::Service;
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
@@ -41,9 +41,7 @@ where
                 failures.inc();
                 tracing::debug!(%error, "connection not accepted");
             })?;
-            let mut stream = TimeoutStream::new(stream);
-            stream.set_read_timeout(Some(idle));
-            Ok((Box::pin(stream), service))
+            Ok((Listened::new(stream, idle), service))
         }
         .boxed()
     }
