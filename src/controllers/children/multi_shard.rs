@@ -133,6 +133,9 @@ fn following(roles: &Roles, expected: &BTreeSet<String>) -> Gate {
 fn locked_out(spec: &MultiShardSpec, roles: &Roles, expected: &BTreeSet<String>) -> Option<Trouble> {
     let is_locked_out = |pod: &&String| roles.members.get(*pod).is_some_and(|member| member.locked_out);
     let pods: Vec<&str> = expected.iter().filter(is_locked_out).map(String::as_str).collect();
+    if pods.is_empty() {
+        return None;
+    }
     let secret = &spec.password.secret_key_ref;
     let message = format!(
         "PostgreSQL refuses the password that it was started with: {}. Restore the one that the data has to key {} of \
@@ -141,7 +144,7 @@ fn locked_out(spec: &MultiShardSpec, roles: &Roles, expected: &BTreeSet<String>)
         secret.key,
         secret.name
     );
-    (!pods.is_empty()).then_some(Trouble { reason: Reason::PasswordMismatch, message, lasting: true })
+    Some(Trouble { reason: Reason::PasswordMismatch, message, lasting: true })
 }
 
 /// Where the platform gives pods other images than they ask for, replacing them would change nothing.
