@@ -10,7 +10,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::path::{FieldPath, PathSet};
@@ -38,7 +37,7 @@ impl<'j, T: Resource<DynamicType = ()> + DeserializeOwned> Document<'j, T> {
     /// Where reading ended, of a text that is no object of any sort.
     pub fn decode(json: &'j str, strictness: Strictness) -> Result<Self, Cause> {
         let schema = Schema::of(&T::kind(&()));
-        let read = |schema: &Schema| schema.read(json, strictness);
+        let read = |schema: &Schema| schema.read(&mut Vec::from(json), strictness);
         if let Some(object) = schema.map_or_else(|| serde_json::from_str(json).ok(), read) {
             return Ok(Self { object, json, unknown: PathSet::default(), violations: Vec::new() });
         }
@@ -93,8 +92,8 @@ impl<T> Document<'_, T> {
     }
 }
 
-/// The spec of an object, unless the API server would refuse it as a new one.
-pub fn sound_spec<'j, T, S>(json: &'j RawValue) -> Option<S>
+/// The spec of an object, unless the API server would refuse it as a new one. Escapes are resolved in place.
+pub fn sound_spec<'j, T, S>(json: &'j mut [u8]) -> Option<S>
 where
     T: Resource<DynamicType = ()>,
     S: Deserialize<'j>,
@@ -104,7 +103,7 @@ where
         metadata: ObjectMeta,
         spec: S,
     }
-    let Parts { metadata, spec } = Schema::of(&T::kind(&()))?.read(json.get(), Strictness::Server)?;
+    let Parts { metadata, spec } = Schema::of(&T::kind(&()))?.read(json, Strictness::Server)?;
     object_meta::violations(&metadata, false).is_empty().then_some(spec)
 }
 

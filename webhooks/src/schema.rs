@@ -76,8 +76,8 @@ impl Schema {
         Self { node: Node::of(&root), root, server: OnceLock::new(), offline: OnceLock::new() }
     }
 
-    /// What the text says, where it is what the schema describes and fits the type.
-    pub fn read<'de, T: Deserialize<'de>>(&self, json: &'de str, strictness: Strictness) -> Option<T> {
+    /// What the text says, where it is what the schema describes and fits the type. Escapes are resolved in place.
+    pub fn read<'de, T: Deserialize<'de>>(&self, json: &'de mut [u8], strictness: Strictness) -> Option<T> {
         checked::read(&self.node, json, strictness)
     }
 
@@ -303,8 +303,26 @@ mod tests {
     fn samples_are_sound() {
         let schema = Schema::of("MultigresCluster").unwrap();
         for mut object in [sample(), sharded_sample(), small()] {
-            assert!(schema.read::<IgnoredAny>(&object.to_string(), Strictness::Offline).is_some());
+            assert!(
+                schema.read::<IgnoredAny>(&mut Vec::from(object.to_string()), Strictness::Offline).is_some()
+            );
             assert!(schema.violations(&mut object, Strictness::Offline).is_empty());
+        }
+    }
+
+    /// Reading takes stack for each level. Where nothing is looked into, only this bounds it.
+    #[test]
+    fn what_is_nested_too_deep_is_not_read() {
+        let schema = Schema::of("MultigresCluster").unwrap();
+        for (depth, is_read) in [(50, true), (100_000, false)] {
+            for field in ["metadata", "unknown"] {
+                let mut object = small().to_string().into_bytes();
+                let end = object.len() - 1;
+                let nested = format!(r#","{field}":{}{}"#, "[".repeat(depth), "]".repeat(depth));
+                object.splice(end..end, nested.into_bytes());
+                let read = schema.read::<IgnoredAny>(&mut object, Strictness::Server);
+                assert_eq!(read.is_some(), is_read, "{field} {depth}");
+            }
         }
     }
 
@@ -378,7 +396,7 @@ mod tests {
             }
             let schema = Schema::of("MultigresCluster").unwrap();
             for strictness in [Strictness::Server, Strictness::Offline] {
-                let accepted = schema.read::<IgnoredAny>(&object.to_string(), strictness).is_some();
+                let accepted = schema.read::<IgnoredAny>(&mut Vec::from(object.to_string()), strictness).is_some();
                 let violations = schema.violations(&mut object.clone(), strictness);
                 prop_assert_eq!(accepted, violations.is_empty(), "{:#?}\n{}", violations, object);
             }

@@ -15,7 +15,8 @@ use crate::verdict::{Denial, RuleGroup, Verdict};
 /// Adds defaults; denies only what the API server would keep from validation, and then with everything that is wrong.
 pub fn mutate(request: &Request<'_>, admission: &Admission) -> Verdict {
     if request.operation == Operation::Create
-        && let Some(spec) = request.object.and_then(sound_spec::<MultigresCluster, Skeleton<'_>>)
+        && let Some(object) = request.object
+        && let Some(spec) = sound_spec::<MultigresCluster, Skeleton<'_>>(&mut Vec::from(object.get()))
     {
         return defaulted(defaulting::cluster(&spec, &Skeleton::default()));
     }

@@ -1,6 +1,5 @@
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
 use proptest::prelude::*;
-use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 
 use super::*;
@@ -27,7 +26,7 @@ fn violations(edits: &[Edit]) -> Vec<String> {
 fn is_read<T: DeserializeOwned>(kind: ChildKind) {
     for child in children(kind, &reviews::cluster()) {
         let schema = Schema::of(kind.as_str()).unwrap();
-        assert!(schema.read::<T>(&child.to_string(), Strictness::Server).is_some(), "{child}");
+        assert!(schema.read::<T>(&mut Vec::from(child.to_string()), Strictness::Server).is_some(), "{child}");
     }
 }
 
@@ -35,10 +34,10 @@ fn is_read<T: DeserializeOwned>(kind: ChildKind) {
 #[test]
 fn sound_objects_are_read_in_one_pass() {
     for cluster in [sample(), sharded_sample(), small()] {
-        let json = to_raw_value(&cluster).unwrap();
+        let json = || Vec::from(cluster.to_string());
         let schema = Schema::of("MultigresCluster").unwrap();
-        assert!(schema.read::<MultigresCluster>(json.get(), Strictness::Server).is_some(), "{cluster}");
-        assert!(sound_spec::<MultigresCluster, Skeleton<'_>>(&json).is_some(), "{cluster}");
+        assert!(schema.read::<MultigresCluster>(&mut json(), Strictness::Server).is_some(), "{cluster}");
+        assert!(sound_spec::<MultigresCluster, Skeleton<'_>>(&mut json()).is_some(), "{cluster}");
     }
     is_read::<TopoServer>(ChildKind::TopoServer);
     is_read::<MultiAdmin>(ChildKind::MultiAdmin);

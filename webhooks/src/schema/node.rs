@@ -24,7 +24,7 @@ pub(super) struct Node {
     /// The field by which the items of a list are told apart.
     pub key: Option<Box<str>>,
     /// Most items of a list, or fields of a map.
-    pub most: i64,
+    most: i64,
     lengths: (i64, i64),
     bounds: (f64, f64),
     format: Option<Format>,
@@ -124,6 +124,11 @@ impl Node {
 
     pub fn has_options(&self) -> bool {
         self.options.is_some()
+    }
+
+    /// Whether a list or map may be that long.
+    pub fn has_room_for(&self, length: usize) -> bool {
+        i64::try_from(length).is_ok_and(|length| length <= self.most)
     }
 
     fn is_option(&self, is: impl Fn(&Value) -> bool) -> bool {
