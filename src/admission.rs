@@ -21,7 +21,7 @@ use multigres_crds::labels;
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_webhooks::admit::Admission;
 use multigres_webhooks::configuration;
-use multigres_webhooks::footprint::Footprint;
+use multigres_webhooks::footprint::{Footprint, Neighbour};
 use multigres_webhooks::kind::ChildKind;
 use multigres_webhooks::lookup::{Claim, Existing, Known, Lookup, StorageClass};
 use multigres_webhooks::router::{AppState, router};
@@ -189,7 +189,7 @@ impl Lookup for Knowledge {
         self.caches.iter().find_map(|caches| caches.stores.clusters.get(&reference))
     }
 
-    fn neighbours(&self, of: &Footprint) -> Known<Vec<Arc<Footprint>>> {
+    fn neighbours(&self, of: &Footprint) -> Known<Vec<Arc<Neighbour>>> {
         if !self.synced() {
             return Known::NotYet;
         }

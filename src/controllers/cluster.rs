@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt};
 use multigres_crds::labels;
 use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::*;
-use multigres_webhooks::footprint::{Conflict, Footprint};
+use multigres_webhooks::footprint::{Conflict, Neighbour};
 
 use super::child::apply;
 use super::children::reachable;
@@ -50,10 +50,11 @@ fn paused(cluster: &MultigresCluster) -> bool {
 /// What an older cluster has taken up already. Admission refuses that, but two that come at the same moment do not
 /// see each other: then the younger one is not made.
 fn contested(cluster: &MultigresCluster, neighbourhood: &Neighbourhood) -> Vec<Trouble> {
-    let own = Footprint::of(cluster);
-    let older = neighbourhood.neighbours(&own).into_iter().filter(|other| own.is_younger_than(other));
-    let trouble = |other: Arc<Footprint>| {
-        let other_name = format!("MultigresCluster {}/{}", other.namespace, other.name);
+    let own = Neighbour::of(cluster);
+    let others = neighbourhood.neighbours(&own.footprint).into_iter();
+    let older = others.filter(|other| own.footprint.is_younger_than(&other.footprint));
+    let trouble = |other: Arc<Neighbour>| {
+        let other_name = format!("MultigresCluster {}/{}", other.footprint.namespace, other.footprint.name);
         let (reason, message) = match own.conflict(&other)? {
             Conflict::Topology => {
                 (Reason::TopologyConflict, format!("{other_name} is older and uses the same topology"))

@@ -5,42 +5,42 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use kube::runtime::watcher::Event;
 use multigres_crds::v1alpha1::MultigresCluster;
-use multigres_webhooks::footprint::{Footprint, Footprints};
+use multigres_webhooks::footprint::{Footprint, Neighbour, Neighbours};
 
-/// The footprints of the watched clusters, wherever they are watched.
+/// The watched clusters, wherever they are watched.
 #[derive(Debug, Default)]
-pub struct Neighbourhood(RwLock<Footprints>);
+pub struct Neighbourhood(RwLock<Neighbours>);
 
 impl Neighbourhood {
-    /// The other clusters that take up some of the same.
-    pub fn neighbours(&self, of: &Footprint) -> Vec<Arc<Footprint>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).neighbours(of)
+    /// The other clusters that may take up some of the same.
+    pub fn neighbours(&self, of: &Footprint) -> Vec<Arc<Neighbour>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).of(of)
     }
 
     /// What keeps it up to date: takes the events of one watch, and forgets only what that watch saw.
     pub fn follow(self: Arc<Self>) -> impl FnMut(&Event<MultigresCluster>) + Send + 'static {
         let (mut seen, mut unlisted) = (HashSet::new(), HashSet::new());
         move |event| {
-            let mut footprints = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
             match event {
                 Event::Init => unlisted.clone_from(&seen),
                 Event::InitApply(cluster) | Event::Apply(cluster) => {
-                    let footprint = Footprint::of(cluster);
-                    let name = (footprint.namespace.clone(), footprint.name.clone());
+                    let cluster = Neighbour::of(cluster);
+                    let name = (cluster.footprint.namespace.clone(), cluster.footprint.name.clone());
                     unlisted.remove(&name);
                     seen.insert(name);
-                    footprints.put(footprint);
+                    known.put(cluster);
                 }
                 Event::InitDone => {
                     for name in unlisted.drain() {
-                        footprints.remove(&name.0, &name.1);
+                        known.remove(&name.0, &name.1);
                         seen.remove(&name);
                     }
                 }
                 Event::Delete(cluster) => {
                     let part = |part: &Option<String>| Arc::from(part.as_deref().unwrap_or_default());
                     let name = (part(&cluster.metadata.namespace), part(&cluster.metadata.name));
-                    footprints.remove(&name.0, &name.1);
+                    known.remove(&name.0, &name.1);
                     seen.remove(&name);
                 }
             }
@@ -65,7 +65,7 @@ mod tests {
         let known = Arc::new(Neighbourhood::default());
         let neighbours = || -> Vec<String> {
             let found = known.neighbours(&Footprint::of(&cluster("a"))).into_iter();
-            found.map(|other| other.name.to_string()).collect()
+            found.map(|other| other.footprint.name.to_string()).collect()
         };
         let mut follow = known.clone().follow();
         follow(&Event::Apply(cluster("a")));

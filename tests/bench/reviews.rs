@@ -8,7 +8,7 @@ use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_operator::build::Environment;
 use multigres_operator::impact::Workloads;
 use multigres_webhooks::admit::{Admission, Phase, handle};
-use multigres_webhooks::footprint::Footprint;
+use multigres_webhooks::footprint::{Footprint, Neighbour};
 use multigres_webhooks::kind::{ChildKind, Kind};
 use multigres_webhooks::lookup::{Claim, Existing, Known, Lookup, StorageClass};
 use serde_json::{Value, from_value, json, to_value};
@@ -63,7 +63,7 @@ impl Lookup for Small {
         is_asked_for.then(|| self.0.clone())
     }
 
-    fn neighbours(&self, _: &Footprint) -> Known<Vec<Arc<Footprint>>> {
+    fn neighbours(&self, _: &Footprint) -> Known<Vec<Arc<Neighbour>>> {
         Known::Yes(Vec::new())
     }
 

@@ -4,29 +4,21 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::sync::{Arc, LazyLock};
 
-use ahash::{AHasher, RandomState};
+use ahash::RandomState;
 use multigres_crds::address::{self, Endpoint};
 use multigres_crds::resolve::{self, each_object};
 use multigres_crds::v1alpha1::MultigresCluster;
 
-use crate::kind::ChildKind;
-
-/// What a cluster takes up.
+/// What a cluster takes up, but for the names of its objects, of which there are many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footprint {
     /// Namespace of the cluster.
     pub namespace: Arc<str>,
     /// Name of the cluster.
     pub name: Arc<str>,
-    /// The children that it is made into, by name.
-    pub children: Vec<(ChildKind, Arc<str>)>,
-    /// Whether all objects that it is made into have a kind and name of their own.
-    pub distinct: bool,
-    /// Those objects, in order.
-    objects: Vec<Key>,
     /// The global topology, then those that cells have of their own.
     pub topologies: Vec<Topology>,
     age: Age,
@@ -34,15 +26,6 @@ pub struct Footprint {
 
 /// When the cluster was made, in seconds; of several in one second, the identity decides.
 type Age = (i64, String);
-
-/// What two clusters must not share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conflict {
-    /// A part of a topology.
-    Topology,
-    /// The name of an object.
-    Name,
-}
 
 /// A part of an etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,32 +43,12 @@ impl Footprint {
     pub fn of(cluster: &MultigresCluster) -> Self {
         let part = |part: &Option<String>| part.as_deref().unwrap_or_default().into();
         let namespace: Arc<str> = part(&cluster.metadata.namespace);
-        let (mut objects, mut children) = (Vec::new(), Vec::new());
-        let keys = Keys::of_objects(&namespace);
-        each_object(cluster, &mut |_, kind, name| {
-            objects.push(keys.key((kind, name)));
-            if let Some(kind) = ChildKind::ALL.into_iter().find(|child| child.as_str() == kind) {
-                children.push((kind, name.into()));
-            }
-        });
-        children.sort_by(|(_, one): &(_, Arc<str>), (_, other)| one.cmp(other));
-        let made = objects.len();
-        objects.sort_unstable();
-        objects.dedup();
         Self {
             name: part(&cluster.metadata.name),
-            children,
-            distinct: objects.len() == made,
-            objects,
             topologies: topologies(cluster, &namespace),
             age: age(cluster),
             namespace,
         }
-    }
-
-    /// Whether the cluster is made into an object of that kind and name, among others.
-    pub fn makes(&self, kind: &str, name: &str) -> bool {
-        self.objects.binary_search(&Keys::of_objects(&self.namespace).key((kind, name))).is_ok()
     }
 
     /// Whether the other cluster was there before.
@@ -93,20 +56,21 @@ impl Footprint {
         self.age > other.age
     }
 
-    /// What both take up, where that must not be.
-    pub fn conflict(&self, other: &Self) -> Option<Conflict> {
-        let mut topologies = self.topologies.iter();
-        if topologies.any(|topology| other.topologies.iter().any(|theirs| topology.overlaps(theirs))) {
-            return Some(Conflict::Topology);
-        }
-        let is_shared = |object: &Key| other.objects.binary_search(object).is_ok();
-        self.objects.iter().any(is_shared).then_some(Conflict::Name)
+    /// Whether objects of both may get the same name: each begins with the name of its cluster.
+    pub fn may_share_names(&self, other: &Self) -> bool {
+        self.namespace == other.namespace
+            && (begins_with(&self.name, &other.name) || begins_with(&other.name, &self.name))
     }
 
     /// Whether both are of the same cluster.
     fn is_of(&self, other: &Self) -> bool {
         self.name == other.name && self.namespace == other.namespace
     }
+}
+
+/// Whether what is named after the one may be named after the other.
+fn begins_with(name: &str, other: &str) -> bool {
+    name.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// One that is yet to be made is younger than all.
@@ -142,71 +106,108 @@ impl Topology {
     }
 }
 
+/// The objects that a cluster is made into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objects(Vec<Key>);
+
+impl Objects {
+    /// Those of a cluster.
+    pub fn of(cluster: &MultigresCluster) -> Self {
+        let mut objects = Vec::new();
+        each_object(cluster, &mut |_, kind, name| objects.push(Key::of((kind, name))));
+        objects.sort_unstable();
+        Self(objects)
+    }
+
+    /// Whether there is one of that kind and name, among others.
+    pub fn has(&self, kind: &str, name: &str) -> bool {
+        self.has_key(Key::of((kind, name)))
+    }
+
+    fn has_key(&self, key: Key) -> bool {
+        self.0.binary_search(&key).is_ok()
+    }
+}
+
+/// Another cluster, as far as it can be in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// What it takes up.
+    pub footprint: Footprint,
+    /// The objects that it is made into.
+    pub objects: Objects,
+}
+
+/// What two clusters must not share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// A part of a topology.
+    Topology,
+    /// The name of an object.
+    Name,
+}
+
+impl Neighbour {
+    /// The cluster, to others.
+    pub fn of(cluster: &MultigresCluster) -> Self {
+        Self { footprint: Footprint::of(cluster), objects: Objects::of(cluster) }
+    }
+
+    /// What both take up, where that must not be.
+    pub fn conflict(&self, other: &Self) -> Option<Conflict> {
+        let overlaps = |own: &Topology| other.footprint.topologies.iter().any(|theirs| own.overlaps(theirs));
+        if self.footprint.topologies.iter().any(overlaps) {
+            return Some(Conflict::Topology);
+        }
+        let is_shared = |object: &Key| other.objects.has_key(*object);
+        let shares_names =
+            self.footprint.may_share_names(&other.footprint) && self.objects.0.iter().any(is_shared);
+        shares_names.then_some(Conflict::Name)
+    }
+}
+
 /// Something that a cluster can take up, by a hash that nobody can foresee: there is much of it, and names are long. Of
 /// a million objects, two are confused with a chance of one in thirty millions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Key(u64);
 
-/// Makes keys of what is told apart by more than what is given each time, which is hashed once.
-#[derive(Clone)]
-struct Keys(AHasher);
-
-impl Keys {
-    fn new() -> Self {
+impl Key {
+    fn of(taken: impl Hash) -> Self {
         static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        Self(STATE.build_hasher())
-    }
-
-    /// Those of objects of a namespace, by kind and name.
-    fn of_objects(namespace: &str) -> Self {
-        let mut keys = Self::new();
-        namespace.hash(&mut keys.0);
-        keys
-    }
-
-    fn key(&self, of: impl Hash) -> Key {
-        let mut hasher = self.0.clone();
-        of.hash(&mut hasher);
-        Key(hasher.finish())
+        Self(STATE.hash_one(taken))
     }
 }
 
-impl Footprint {
-    /// All of it; of topologies without the root, as another one may lie within it.
-    fn taken(&self) -> impl Iterator<Item = Key> {
-        let members = self.topologies.iter().flat_map(|topology| &topology.members);
-        let keys = Keys::new();
-        self.objects.iter().copied().chain(members.map(move |member| keys.key(member)))
-    }
-}
-
-/// The footprints of all clusters, found by what they take up.
+/// All clusters, found by what they take up.
 #[derive(Debug, Default)]
-pub struct Footprints {
-    clusters: HashMap<ClusterName, Arc<Footprint>>,
-    by_taken: HashMap<Key, Vec<Arc<Footprint>>, RandomState>,
+pub struct Neighbours {
+    /// By namespace and name, in the order of which names stand together that begin alike.
+    clusters: HashMap<Arc<str>, BTreeMap<Arc<str>, Arc<Neighbour>>>,
+    by_member: HashMap<Key, Vec<Arc<Neighbour>>, RandomState>,
 }
 
-/// Namespace and name.
-type ClusterName = (Arc<str>, Arc<str>);
-
-impl Footprints {
+impl Neighbours {
     /// Notes what a cluster takes up, in place of what it did.
-    pub fn put(&mut self, footprint: Footprint) {
-        self.remove(&footprint.namespace, &footprint.name);
-        let footprint = Arc::new(footprint);
-        for taken in footprint.taken() {
-            self.by_taken.entry(taken).or_default().push(footprint.clone());
+    pub fn put(&mut self, cluster: Neighbour) {
+        let Footprint { namespace, name, .. } = cluster.footprint.clone();
+        self.remove(&namespace, &name);
+        let cluster = Arc::new(cluster);
+        for member in members(&cluster.footprint) {
+            self.by_member.entry(member).or_default().push(cluster.clone());
         }
-        self.clusters.insert((footprint.namespace.clone(), footprint.name.clone()), footprint);
+        self.clusters.entry(namespace).or_default().insert(name, cluster);
     }
 
     /// Notes that a cluster is gone.
     pub fn remove(&mut self, namespace: &str, name: &str) {
-        let Some(footprint) = self.clusters.remove(&(namespace.into(), name.into())) else { return };
-        for taken in footprint.taken() {
-            if let Entry::Occupied(mut entry) = self.by_taken.entry(taken) {
-                entry.get_mut().retain(|other| !other.is_of(&footprint));
+        let Some(clusters) = self.clusters.get_mut(namespace) else { return };
+        let Some(cluster) = clusters.remove(name) else { return };
+        if clusters.is_empty() {
+            self.clusters.remove(namespace);
+        }
+        for member in members(&cluster.footprint) {
+            if let Entry::Occupied(mut entry) = self.by_member.entry(member) {
+                entry.get_mut().retain(|other| !other.footprint.is_of(&cluster.footprint));
                 if entry.get().is_empty() {
                     entry.remove();
                 }
@@ -214,13 +215,32 @@ impl Footprints {
         }
     }
 
-    /// The other clusters that take up some of the same, by namespace and name.
-    pub fn neighbours(&self, of: &Footprint) -> Vec<Arc<Footprint>> {
-        let others = of.taken().filter_map(|taken| self.by_taken.get(&taken)).flatten();
-        let others = others.filter(|other| !other.is_of(of));
-        let sorted: BTreeMap<_, _> = others.map(|other| ((&other.namespace, &other.name), other)).collect();
+    /// The other clusters that may take up some of the same, by namespace and name.
+    pub fn of(&self, footprint: &Footprint) -> Vec<Arc<Neighbour>> {
+        let by_member = members(footprint).filter_map(|member| self.by_member.get(&member)).flatten();
+        let others = by_member.chain(self.named_like(footprint));
+        let others = others.filter(|other| !other.footprint.is_of(footprint));
+        let named =
+            |other: &'_ Arc<Neighbour>| (other.footprint.namespace.clone(), other.footprint.name.clone());
+        let sorted: BTreeMap<_, _> = others.map(|other| (named(other), other)).collect();
         sorted.into_values().cloned().collect()
     }
+
+    /// Those whose objects may get the same names.
+    fn named_like(&self, footprint: &Footprint) -> Vec<&Arc<Neighbour>> {
+        let Some(clusters) = self.clusters.get(&footprint.namespace) else { return Vec::new() };
+        let name = &footprint.name;
+        let shorter = name.match_indices('-').filter_map(|(end, _)| clusters.get(&name[..end]));
+        let longer = format!("{name}-");
+        let longer =
+            clusters.range(Arc::from(&*longer)..).take_while(|(other, _)| other.starts_with(&longer));
+        shorter.chain(longer.map(|(_, other)| other)).collect()
+    }
+}
+
+/// The members of all topologies; without the root, as another one may lie within it.
+fn members(footprint: &Footprint) -> impl Iterator<Item = Key> {
+    footprint.topologies.iter().flat_map(|topology| &topology.members).map(Key::of)
 }
 
 #[cfg(test)]
@@ -230,42 +250,62 @@ mod tests {
     use super::*;
     use crate::testing::{Edit, edit, edited, small};
 
-    fn footprint(namespace: &str, name: &str, edits: &[Edit]) -> Footprint {
+    fn neighbour(namespace: &str, name: &str, edits: &[Edit]) -> Neighbour {
         let named =
             [edit("/metadata", "/name", json!(name)), edit("/metadata", "/namespace", json!(namespace))];
         let cluster = edited(edited(small(), &named), edits);
-        Footprint::of(&serde_json::from_value(cluster).unwrap())
+        Neighbour::of(&serde_json::from_value(cluster).unwrap())
     }
 
-    fn names(found: &[Arc<Footprint>]) -> Vec<String> {
-        found.iter().map(|other| format!("{}/{}", other.namespace, other.name)).collect()
+    fn names(found: &[Arc<Neighbour>]) -> Vec<String> {
+        found.iter().map(|other| format!("{}/{}", other.footprint.namespace, other.footprint.name)).collect()
     }
 
     #[test]
     fn neighbours_take_up_some_of_the_same() {
         let external =
             |address: &str| [edit("/spec/globalTopoServer", "/external", json!({"address": address}))];
-        let mut known = Footprints::default();
+        let mut known = Neighbours::default();
         for (namespace, name, address) in [
             ("ns", "c", "e:1"),
             ("ns", "other", "e:1"),
             ("elsewhere", "c", "e.ns.svc:1,f:1"),
             ("elsewhere", "d", "e:1"),
         ] {
-            known.put(footprint(namespace, name, &external(address)));
+            known.put(neighbour(namespace, name, &external(address)));
         }
-        let of = footprint("ns", "c", &external("e:1"));
-        assert_eq!(names(&known.neighbours(&of)), ["elsewhere/c", "ns/other"]);
-        assert_eq!(names(&known.neighbours(&footprint("ns", "n", &[]))), Vec::<String>::new());
+        let of = neighbour("ns", "c", &external("e:1"));
+        assert_eq!(names(&known.of(&of.footprint)), ["elsewhere/c", "ns/other"]);
+        assert_eq!(names(&known.of(&neighbour("ns", "n", &[]).footprint)), Vec::<String>::new());
         // What was taken up before is free again.
-        known.put(footprint("elsewhere", "c", &[]));
-        assert_eq!(names(&known.neighbours(&of)), ["ns/other"]);
+        known.put(neighbour("elsewhere", "c", &[]));
+        assert_eq!(names(&known.of(&of.footprint)), ["ns/other"]);
         known.remove("ns", "other");
-        assert!(known.neighbours(&of).is_empty());
+        assert!(known.of(&of.footprint).is_empty());
         for (namespace, name) in [("ns", "c"), ("elsewhere", "c"), ("elsewhere", "d")] {
             known.remove(namespace, name);
         }
-        assert!(known.clusters.is_empty() && known.by_taken.is_empty());
+        assert!(known.clusters.is_empty() && known.by_member.is_empty());
+    }
+
+    /// Objects of `a` and `a-b` may get the same names, those of `a` and `ab` may not.
+    #[test]
+    fn neighbours_are_named_like_it() {
+        let mut known = Neighbours::default();
+        for (namespace, name) in
+            [("ns", "a"), ("ns", "a-b"), ("ns", "a-b-c"), ("ns", "a-bc"), ("ns", "ab"), ("elsewhere", "a")]
+        {
+            known.put(neighbour(namespace, name, &[]));
+        }
+        for (name, expected) in [
+            ("a", &["ns/a-b", "ns/a-b-c", "ns/a-bc"][..]),
+            ("a-b", &["ns/a", "ns/a-b-c"]),
+            ("a-b-c-d", &["ns/a", "ns/a-b", "ns/a-b-c"]),
+            ("ab", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(names(&known.of(&neighbour("ns", name, &[]).footprint)), expected, "{name}");
+        }
     }
 
     #[test]
@@ -276,7 +316,7 @@ mod tests {
                 edit("/metadata", "/uid", json!(uid)),
                 edit("/spec/globalTopoServer", "/external", json!({"address": address})),
             ];
-            footprint(namespace, name, &edits)
+            neighbour(namespace, name, &edits)
         };
         let (noon, later) = ("2026-01-01T12:00:00Z", "2026-01-01T12:00:01Z");
         let first = with("ns", "c", noon, "b", "e.example.com:1");
@@ -286,10 +326,10 @@ mod tests {
             (with("ns", "d", noon, "c", "other.example.com:1"), true, None),
             (with("ns", "c", noon, "c", "other.example.com:1"), true, Some(Conflict::Name)),
             (with("elsewhere", "c", noon, "c", "other.example.com:1"), true, None),
-            (footprint("ns", "new", &[]), true, None),
+            (neighbour("ns", "new", &[]), true, None),
         ] {
-            assert_eq!(other.is_younger_than(&first), younger, "{other:?}");
-            assert_ne!(first.is_younger_than(&other), younger, "{other:?}");
+            assert_eq!(other.footprint.is_younger_than(&first.footprint), younger, "{other:?}");
+            assert_ne!(first.footprint.is_younger_than(&other.footprint), younger, "{other:?}");
             assert_eq!((other.conflict(&first), first.conflict(&other)), (conflict, conflict), "{other:?}");
         }
     }

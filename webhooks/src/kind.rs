@@ -14,7 +14,7 @@ pub enum Kind {
 }
 
 /// A kind that a cluster is made into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are the kinds' own")]
 pub enum ChildKind {
     TopoServer,

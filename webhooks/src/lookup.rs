@@ -8,7 +8,7 @@ use multigres_crds::quantity::Quantity;
 use multigres_crds::v1alpha1::{AccessMode, MultigresCluster, StringMap};
 use serde_json::Value;
 
-use crate::footprint::Footprint;
+use crate::footprint::{Footprint, Neighbour};
 use crate::kind::ChildKind;
 
 /// What a cache says, or that it does not know yet. Nothing found is not the same as not known.
@@ -63,8 +63,8 @@ pub trait Lookup: Send + Sync + 'static {
     /// A cluster by name.
     fn cluster(&self, namespace: &str, name: &str) -> Option<Arc<MultigresCluster>>;
 
-    /// The other clusters that take up some of the same as this one.
-    fn neighbours(&self, of: &Footprint) -> Known<Vec<Arc<Footprint>>> {
+    /// The other clusters that may take up some of the same as this one.
+    fn neighbours(&self, of: &Footprint) -> Known<Vec<Arc<Neighbour>>> {
         let _ = of;
         Known::NotYet
     }

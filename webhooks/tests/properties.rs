@@ -11,7 +11,7 @@ use generators::{admissible, broken};
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_webhooks::admit::{Admission, Phase, handle};
 use multigres_webhooks::document::Document;
-use multigres_webhooks::footprint::Footprint;
+use multigres_webhooks::footprint::{Footprint, Neighbour};
 use multigres_webhooks::kind::ChildKind;
 use multigres_webhooks::lookup::{Claim, Existing, Known, Lookup, Offline, StorageClass};
 use multigres_webhooks::report::Report;
@@ -39,7 +39,7 @@ impl Lookup for Empty {
         None
     }
 
-    fn neighbours(&self, _: &Footprint) -> Known<Vec<Arc<Footprint>>> {
+    fn neighbours(&self, _: &Footprint) -> Known<Vec<Arc<Neighbour>>> {
         Known::Yes(Vec::new())
     }
 

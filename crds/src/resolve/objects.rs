@@ -3,7 +3,7 @@
 //! Names are joined and cut, so two objects may end up with the same one: that is to be known before either is made.
 
 use super::children::{managed, topology_is_managed};
-use super::pools::{key_ranges, table_groups};
+use super::pools::{TableGroupSource, key_ranges, table_groups};
 use crate::names;
 use crate::v1alpha1::{Backup, DatabaseTemplate, MultigresCluster};
 
@@ -63,6 +63,40 @@ pub fn each_object(cluster: &MultigresCluster, f: &mut dyn FnMut(Source, &'stati
     }
 }
 
+/// Kind and name of every child that the cluster's managed sections lead to.
+pub fn each_child(cluster: &MultigresCluster, f: &mut dyn FnMut(&'static str, &str)) {
+    let Some(name) = cluster.metadata.name.as_deref().filter(|name| !name.is_empty()) else { return };
+    let spec = &cluster.spec;
+    if topology_is_managed(spec) {
+        f("TopoServer", &names::etcd(name));
+    }
+    if managed(spec.admin.as_ref().and_then(|admin| admin.managed)) {
+        f("MultiAdmin", &names::admin(name));
+    }
+    if managed(spec.orchestrator.as_ref().and_then(|orch| orch.managed)) {
+        f("MultiOrch", &names::orch(name));
+    }
+    let cells = spec.cells.templates.iter().filter(|_| managed(spec.cells.managed));
+    cells.for_each(|cell| f("MultiCell", &names::cell(name, &cell.name)));
+    let databases = spec.databases.iter().filter(|databases| managed(databases.managed));
+    for database in databases.flat_map(|databases| &databases.templates) {
+        each_shard(name, database, &mut |_, _, shard| f("MultiShard", shard.base().name()));
+    }
+}
+
+fn each_shard(
+    cluster: &str,
+    template: &DatabaseTemplate,
+    f: &mut dyn FnMut(usize, &TableGroupSource<'_>, &names::Shard<'_>),
+) {
+    for (group, source) in table_groups(&template.spec).iter().enumerate() {
+        for range in key_ranges(source.shards) {
+            let (database, table_group) = (&template.name, source.name);
+            f(group, source, &names::Shard { cluster, database, table_group, shard: &range });
+        }
+    }
+}
+
 fn each_of_database(
     cluster: &str,
     database: usize,
@@ -76,28 +110,23 @@ fn each_of_database(
     }
     let backup = template.spec.backup.as_ref().or(backup);
     let has_backup_volume = backup.is_none_or(|backup| backup.filesystem.is_some());
-    for (group, source) in table_groups(&template.spec).iter().enumerate() {
-        for range in key_ranges(source.shards) {
-            let shard =
-                names::Shard { cluster, database: &template.name, table_group: source.name, shard: &range };
-            let mut of_shard = |kind, name: &str| f(Source::TableGroup { database, group }, kind, name);
-            let mut base = shard.base();
-            of_shard("MultiShard", base.name());
-            of_shard("PodDisruptionBudget", base.name());
-            of_shard("ConfigMap", base.pg_hba());
-            if has_backup_volume {
-                of_shard("PersistentVolumeClaim", base.backup());
-            }
-            for (index, pool) in source.pools.iter().enumerate() {
-                let mut of_pool =
-                    |kind, name: &str| f(Source::Pool { database, group, pool: index }, kind, name);
-                let mut base = shard.pool_base(&pool.name);
-                for ordinal in 0..pool.member.replicas() {
-                    of_pool("Service", base.instance(ordinal));
-                }
-                of_pool("StatefulSet", base.stateful_set());
-                of_pool("Service", base.headless());
-            }
+    each_shard(cluster, template, &mut |group, source, shard| {
+        let mut of_shard = |kind, name: &str| f(Source::TableGroup { database, group }, kind, name);
+        let mut base = shard.base();
+        of_shard("MultiShard", base.name());
+        of_shard("PodDisruptionBudget", base.name());
+        of_shard("ConfigMap", base.pg_hba());
+        if has_backup_volume {
+            of_shard("PersistentVolumeClaim", base.backup());
         }
-    }
+        for (index, pool) in source.pools.iter().enumerate() {
+            let mut of_pool = |kind, name: &str| f(Source::Pool { database, group, pool: index }, kind, name);
+            let mut base = shard.pool_base(&pool.name);
+            for ordinal in 0..pool.member.replicas() {
+                of_pool("Service", base.instance(ordinal));
+            }
+            of_pool("StatefulSet", base.stateful_set());
+            of_pool("Service", base.headless());
+        }
+    });
 }

@@ -6,7 +6,7 @@ use generators::admissible;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use multigres_crds::labels;
-use multigres_crds::resolve::each_object;
+use multigres_crds::resolve::{each_child, each_object};
 use multigres_crds::v1alpha1::StringMap;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -84,6 +84,17 @@ proptest! {
             }
         });
         prop_assert_eq!(made, said);
+    }
+
+    #[test]
+    fn children_are_among_the_objects(cluster in any_cluster()) {
+        let kinds = ["TopoServer", "MultiAdmin", "MultiOrch", "MultiCell", "MultiShard"];
+        let (mut children, mut objects) = (Vec::new(), Vec::new());
+        each_child(&cluster, &mut |kind, name| children.push(key(kind, name)));
+        each_object(&cluster, &mut |_, kind, name| objects.extend(kinds.contains(&kind).then(|| key(kind, name))));
+        children.sort();
+        objects.sort();
+        prop_assert_eq!(children, objects);
     }
 
     #[test]

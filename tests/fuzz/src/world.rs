@@ -8,7 +8,7 @@ use multigres_crds::v1alpha1::{AccessMode, MultigresCluster, StringMap};
 use multigres_operator::build::{Environment, render};
 use multigres_operator::impact::Workloads;
 use multigres_webhooks::admit::Admission;
-use multigres_webhooks::footprint::Footprint;
+use multigres_webhooks::footprint::{Footprint, Neighbour};
 use multigres_webhooks::kind::ChildKind;
 use multigres_webhooks::lookup::{Claim, Existing, Known, Lookup, Offline, StorageClass};
 use serde_json::{Value, to_value};
@@ -60,8 +60,8 @@ impl Lookup for OneCluster {
         is_it(namespace, name).then(|| STORED.clone())
     }
 
-    fn neighbours(&self, of: &Footprint) -> Known<Vec<Arc<Footprint>>> {
-        let other = Some(Footprint::of(&STORED)).filter(|_| !is_it(&of.namespace, &of.name));
+    fn neighbours(&self, of: &Footprint) -> Known<Vec<Arc<Neighbour>>> {
+        let other = Some(Neighbour::of(&STORED)).filter(|_| !is_it(&of.namespace, &of.name));
         Known::Yes(other.map(Arc::new).into_iter().collect())
     }
 

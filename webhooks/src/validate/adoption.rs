@@ -4,14 +4,13 @@
 //! change is refused, by the rules that hold for an update of the child itself.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use multigres_crds::resolve::{self, Children};
-use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, TopoServer};
+use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
 use serde::Serialize;
 use serde_json::{Value, to_value};
 
-use super::view::{CELLS, DATABASES, View};
+use super::view::{CELLS, DATABASES};
 use super::{Child, ClusterContext, RULES, Reporter, of_child, rule};
 use crate::children::edits::{Step, Steps, changed_fields};
 use crate::children::source::Source;
@@ -48,15 +47,33 @@ fn adoptions(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 /// The children that are there of those that the update, or the new cluster, comes to expect.
-fn existing(cx: &ClusterContext<'_>) -> Vec<(ChildKind, Arc<str>, Existing)> {
-    let (new, old) = (cx.new.footprint(), cx.old.as_ref().map(View::footprint));
-    let is_expected = |kind: ChildKind, name: &str| old.is_some_and(|old| old.makes(kind.as_str(), name));
-    let children = new.children.iter().filter(|(kind, name)| !is_expected(*kind, name));
-    let found = children.filter_map(|(kind, name)| match cx.lookup.child(*kind, &new.namespace, name) {
-        Known::Yes(Some(existing)) => Some((*kind, name.clone(), existing)),
-        _ => None,
+fn existing(cx: &ClusterContext<'_>) -> Vec<(ChildKind, String, Existing)> {
+    let namespace = cx.new.cluster.metadata.namespace.as_deref().unwrap_or_default();
+    let mut expected = HashSet::new();
+    if let Some(old) = &cx.old {
+        each_child(old.cluster, |kind, name| {
+            expected.insert((kind, name.to_owned()));
+        });
+    }
+    let mut found = Vec::new();
+    each_child(cx.new.cluster, |kind, name| {
+        if let Known::Yes(Some(existing)) = cx.lookup.child(kind, namespace, name)
+            && !expected.contains(&(kind, name.to_owned()))
+        {
+            found.push((kind, name.to_owned(), existing));
+        }
     });
-    found.collect()
+    found.sort_by(|(_, one, _), (_, other, _)| one.cmp(other));
+    found
+}
+
+/// Each child that a cluster is made into.
+pub(super) fn each_child(cluster: &MultigresCluster, mut f: impl FnMut(ChildKind, &str)) {
+    resolve::each_child(cluster, &mut |kind, name| {
+        if let Some(kind) = ChildKind::ALL.into_iter().find(|child| child.as_str() == kind) {
+            f(kind, name);
+        }
+    });
 }
 
 /// The child that the cluster asks for.
@@ -87,7 +104,7 @@ enum Owner {
 struct Adoption<'a> {
     cx: &'a ClusterContext<'a>,
     kind: ChildKind,
-    name: Arc<str>,
+    name: String,
     existing: Existing,
     desired: Value,
 }

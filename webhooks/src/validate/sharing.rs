@@ -7,7 +7,7 @@ use multigres_crds::resolve::{Source, TableGroupSource, each_object};
 
 use super::view::{CELLS, DATABASES, View};
 use super::{ClusterContext, Reporter, rule};
-use crate::footprint::Footprint;
+use crate::footprint::{Footprint, Neighbour};
 use crate::lookup::Known;
 use crate::path::{FieldPath, Path};
 use crate::report::{Reason, quote};
@@ -21,7 +21,7 @@ fn own_topology(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let own = cx.new.footprint();
     for other in neighbours(cx) {
         for topology in &own.topologies {
-            if !other.topologies.iter().any(|theirs| topology.overlaps(theirs)) {
+            if !other.footprint.topologies.iter().any(|theirs| topology.overlaps(theirs)) {
                 continue;
             }
             let path = match topology.cell {
@@ -47,14 +47,14 @@ rule!(
 );
 
 fn own_names(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
-    let namespace = &cx.new.footprint().namespace;
-    let others: Vec<_> = neighbours(cx).into_iter().filter(|other| other.namespace == *namespace).collect();
-    if others.is_empty() && cx.new.footprint().distinct {
+    let mut others = neighbours(cx);
+    others.retain(|other| cx.new.footprint().may_share_names(&other.footprint));
+    if others.is_empty() && is_told_apart_by_name(&cx.new) {
         return;
     }
     let (mut made, mut told) = (HashMap::new(), HashSet::new());
     each_object(cx.new.cluster, &mut |source, kind, name| {
-        let others = others.iter().find(|other| other.makes(kind, name)).map(|other| named(other));
+        let others = others.iter().find(|other| other.objects.has(kind, name)).map(|other| named(other));
         let first = *made.entry((kind, name.to_owned())).or_insert(source);
         let Some(by) = same_within(&cx.new, first, source).or(others) else { return };
         if told.insert(source) {
@@ -66,6 +66,37 @@ fn own_names(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     });
 }
 
+/// Whether all objects get names of their own, as is plain to see of most clusters: parts of a name that hold no `-`
+/// themselves can be read back from it, up to the pool, which is last. Names that are cut end with a hash of all parts.
+fn is_told_apart_by_name(view: &View<'_>) -> bool {
+    let cells = &view.spec().cells.templates;
+    let mut databases = view.databases.iter();
+    are_distinct(cells.iter().map(|cell| &*cell.name))
+        && are_distinct(view.databases.iter().map(|database| &*database.template.name))
+        && databases.all(|database| {
+            let (name, mut groups) = (&*database.template.name, database.groups.iter());
+            !name.contains('-')
+                && !NAMES_BY_CELL.contains(&name)
+                && are_distinct(database.groups.iter().map(|group| group.name))
+                && groups.all(|group| {
+                    !group.name.contains('-') && are_distinct(group.pools.iter().map(|pool| &*pool.name))
+                })
+        })
+}
+
+/// What is named after a cell, as if this were a database.
+const NAMES_BY_CELL: [&str; 2] = ["multiorch", "multigateway"];
+
+/// Of lists that the schema keeps short.
+fn are_distinct<'a>(mut names: impl Iterator<Item = &'a str> + Clone) -> bool {
+    while let Some(name) = names.next() {
+        if names.clone().any(|other| other == name) {
+            return false;
+        }
+    }
+    true
+}
+
 /// Where the other source of an object is. What is written twice is said to be so by other rules.
 fn same_within(view: &View<'_>, first: Source, source: Source) -> Option<String> {
     if first == source {
@@ -75,7 +106,7 @@ fn same_within(view: &View<'_>, first: Source, source: Source) -> Option<String>
     (first != names).then(|| path.to_string())
 }
 
-fn neighbours(cx: &ClusterContext<'_>) -> Vec<Arc<Footprint>> {
+fn neighbours(cx: &ClusterContext<'_>) -> Vec<Arc<Neighbour>> {
     match cx.lookup.neighbours(cx.new.footprint()) {
         Known::Yes(others) => others,
         Known::NotYet => Vec::new(),
@@ -83,8 +114,9 @@ fn neighbours(cx: &ClusterContext<'_>) -> Vec<Arc<Footprint>> {
 }
 
 /// All that is told of another cluster.
-fn named(other: &Footprint) -> String {
-    format!("MultigresCluster {}", quote(&format!("{}/{}", other.namespace, other.name)))
+fn named(other: &Neighbour) -> String {
+    let Footprint { namespace, name, .. } = &other.footprint;
+    format!("MultigresCluster {}", quote(&format!("{namespace}/{name}")))
 }
 
 /// Names, by which a source is told from others, and where the last of them is written.
@@ -122,21 +154,24 @@ fn place(view: &View<'_>, source: Source) -> (Vec<String>, FieldPath) {
 #[cfg(test)]
 mod tests {
     use multigres_crds::v1alpha1::MultigresCluster;
+    use proptest::prelude::*;
+    use proptest::sample::{select, subsequence};
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::footprint::Footprints;
+    use crate::footprint::Neighbours;
     use crate::lookup::Lookup;
+    use crate::path::PathSet;
     use crate::testing::{Edit, FULL, edit, edited, small};
     use crate::validate::testing::{create, found};
 
-    struct Others(Footprints);
+    struct Others(Neighbours);
 
     impl Others {
         /// The small cluster under another name, edited.
         fn with(namespace: &str, name: &str, edits: &[Edit]) -> Self {
-            let mut others = Footprints::default();
-            others.put(Footprint::of(&serde_json::from_value(cluster(namespace, name, edits)).unwrap()));
+            let mut others = Neighbours::default();
+            others.put(Neighbour::of(&serde_json::from_value(cluster(namespace, name, edits)).unwrap()));
             Self(others)
         }
     }
@@ -150,8 +185,8 @@ mod tests {
             None
         }
 
-        fn neighbours(&self, of: &Footprint) -> Known<Vec<Arc<Footprint>>> {
-            Known::Yes(self.0.neighbours(of))
+        fn neighbours(&self, of: &Footprint) -> Known<Vec<Arc<Neighbour>>> {
+            Known::Yes(self.0.of(of))
         }
     }
 
@@ -262,5 +297,49 @@ mod tests {
         assert!(found("C20", &small(), None, &itself).is_empty());
         let generated = edited(small(), &[edit("/metadata", "/name", json!(null))]);
         assert!(found("C20", &generated, None, &itself).is_empty());
+    }
+
+    /// A name or two that go badly together.
+    fn some_of<S: Strategy>(
+        names: &'static [&'static str],
+        of_each: impl Fn(&'static str) -> S,
+    ) -> impl Strategy<Value = Vec<S::Value>> {
+        let of_each = names.iter().map(|name| of_each(name)).collect::<Vec<_>>();
+        (of_each, subsequence((0..names.len()).collect::<Vec<_>>(), 1..=3)).prop_map(|(all, chosen)| {
+            let is_chosen = |(index, value)| chosen.contains(&index).then_some(value);
+            all.into_iter().enumerate().filter_map(is_chosen).collect()
+        })
+    }
+
+    fn any_group(name: &'static str) -> impl Strategy<Value = Value> {
+        let pool = |name| Just(json!({"type": "replica", "cell": "a", "name": name}));
+        let pools = some_of(&["p", "inf-p", "p-0-inf-p", "p-pg"], pool);
+        (pools, 1..3).prop_map(move |(pools, shards)| {
+            json!({"name": name, "partitioning": {"shards": shards}, "shardTemplate": {"pools": pools}})
+        })
+    }
+
+    fn any_database(name: &'static str) -> impl Strategy<Value = Value> {
+        let groups = some_of(&["a", "b", "a-0", "a-0-inf-p"], any_group);
+        groups.prop_map(move |groups| json!({"name": name, "spec": {"tableGroups": groups}}))
+    }
+
+    proptest! {
+        /// What is not looked at closer is sound.
+        #[test]
+        fn objects_are_told_apart_by_name(
+            databases in some_of(&["d", "e_f", "d-a", "multiorch", "multigateway", "etcd"], any_database),
+            cell in select(&["a", "a-0-inf-p-pg", "b-0-inf-p-pg-0"][..]),
+        ) {
+            let edits = [
+                edit("", "/spec/databases/templates", json!(databases)),
+                edit("", "/spec/cells/templates/0/name", json!(cell)),
+            ];
+            let cluster: MultigresCluster = serde_json::from_value(edited(small(), &edits)).unwrap();
+            let (mut names, mut distinct) = (HashSet::new(), true);
+            each_object(&cluster, &mut |_, kind, name| distinct &= names.insert((kind, name.to_owned())));
+            let unknown = PathSet::default();
+            prop_assert!(distinct || !is_told_apart_by_name(&View::of(&cluster, &unknown)));
+        }
     }
 }

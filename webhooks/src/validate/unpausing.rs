@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use multigres_crds::resolve;
 use multigres_crds::v1alpha1::MultigresClusterSpec;
 
-use super::adoption::{desired, tell_changes};
+use super::adoption::{desired, each_child, tell_changes};
 use super::text::count;
 use super::{ClusterContext, Reporter, rule};
 use crate::lookup::Known;
@@ -24,21 +24,19 @@ fn put_back(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         return;
     }
     let (mut missing, children) = (Vec::new(), resolve::children(cx.new.cluster));
-    let footprint = cx.new.footprint();
-    for (kind, name) in &footprint.children {
-        match cx.lookup.child(*kind, &footprint.namespace, name) {
-            Known::Yes(Some(live)) => {
-                if let Some(desired) = desired(&children, *kind, name) {
-                    tell_changes(*kind, name, &live.spec, &desired["spec"], &HashSet::from([PAUSED]), report);
-                }
+    let namespace = cx.new.cluster.metadata.namespace.as_deref().unwrap_or_default();
+    each_child(cx.new.cluster, |kind, name| match cx.lookup.child(kind, namespace, name) {
+        Known::Yes(Some(live)) => {
+            if let Some(desired) = desired(&children, kind, name) {
+                tell_changes(kind, name, &live.spec, &desired["spec"], &HashSet::from([PAUSED]), report);
             }
-            Known::Yes(None) => missing.push(format!("{} {name}", kind.as_str())),
-            Known::NotYet => {}
         }
-    }
-    if let Some(first) = missing.first() {
+        Known::Yes(None) => missing.push((name.to_owned(), kind)),
+        Known::NotYet => {}
+    });
+    if let Some((name, kind)) = missing.iter().min_by_key(|(name, _)| name) {
         let objects = count(i64::try_from(missing.len()).unwrap_or(i64::MAX), "object");
-        report.warn(format!("unpausing makes {objects} that are not there, {first} first"));
+        report.warn(format!("unpausing makes {objects} that are not there, {} {name} first", kind.as_str()));
     }
 }
 
