@@ -128,9 +128,10 @@ pub fn members(list: &str, namespace: &str) -> BTreeSet<Endpoint> {
 
 /// The same for a managed etcd: its Services, and each of its members.
 pub fn managed_members(cluster: &str, namespace: &str, replicas: i32) -> BTreeSet<Endpoint> {
-    let peer = format!("{}.{namespace}", names::etcd_peer(cluster));
-    let pods = (0..replicas).map(|ordinal| format!("{}-{ordinal}.{peer}", names::etcd(cluster)));
-    let client = format!("{}.{namespace}", names::etcd_client(cluster));
+    let peer = [&names::etcd_peer(cluster), ".", namespace].concat();
+    let pods =
+        (0..replicas).map(|ordinal| [&names::instance(&names::etcd(cluster), ordinal), ".", &peer].concat());
+    let client = [&names::etcd_client(cluster), ".", namespace].concat();
     pods.chain([client, peer.clone()]).map(Endpoint::of_etcd).collect()
 }
 

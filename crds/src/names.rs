@@ -17,32 +17,32 @@ const HASH: usize = 8;
 
 /// Name of the TopoServer and its StatefulSet.
 pub fn etcd(cluster: &str) -> String {
-    format!("{cluster}-etcd")
+    [cluster, "-etcd"].concat()
 }
 
 /// Name of the Service through which etcd's members find each other.
 pub fn etcd_peer(cluster: &str) -> String {
-    format!("{cluster}-etcd-peer")
+    [cluster, "-etcd-peer"].concat()
 }
 
 /// Name of the Service through which etcd is reached.
 pub fn etcd_client(cluster: &str) -> String {
-    format!("{cluster}-etcd-client")
+    [cluster, "-etcd-client"].concat()
 }
 
 /// Name of the MultiAdmin and its Service.
 pub fn admin(cluster: &str) -> String {
-    format!("{cluster}-admin")
+    [cluster, "-admin"].concat()
 }
 
 /// Name of the MultiAdmin's Deployment.
 pub fn multiadmin(cluster: &str) -> String {
-    format!("{cluster}-multiadmin")
+    [cluster, "-multiadmin"].concat()
 }
 
 /// Name of the MultiOrch.
 pub fn orch(cluster: &str) -> String {
-    format!("{cluster}-orch")
+    [cluster, "-orch"].concat()
 }
 
 /// Name of the orchestrators' StatefulSet in a cell.
@@ -200,7 +200,12 @@ pub fn instance(stateful_set: &str, ordinal: i32) -> String {
 /// The parts joined, where that is a DNS label of at most [`MAX_BASE`] characters; else lower-cased, sanitised, cut
 /// and ended by a hash of the exact parts.
 pub fn base(parts: &[&str]) -> String {
-    let mut joined = parts.join("-");
+    // With room for what names add to it.
+    let mut joined = String::with_capacity(MAX_LABEL);
+    for (index, part) in parts.iter().enumerate() {
+        joined.push_str(if index > 0 { "-" } else { "" });
+        joined.push_str(part);
+    }
     if joined.len() <= MAX_BASE && is_dns_label(&joined) {
         return joined;
     }

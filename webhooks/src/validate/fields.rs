@@ -272,8 +272,12 @@ fn claim<'a>(path: &Path<'_>, claim: Option<&'a VolumeClaimTemplate>, visit: Vis
 }
 
 fn each_of_pods<'a>(path: &Path<'_>, pods: Pods<'a>, visit: Visit<'_, 'a>) {
-    visit(&path.field("podLabels"), Field::Labels(pods.labels));
-    visit(&path.field("podAnnotations"), Field::Annotations(pods.annotations));
+    if !pods.labels.is_empty() {
+        visit(&path.field("podLabels"), Field::Labels(pods.labels));
+    }
+    if !pods.annotations.is_empty() {
+        visit(&path.field("podAnnotations"), Field::Annotations(pods.annotations));
+    }
     placed(path, pods.placement, visit);
     if let Some(account) = pods.service_account {
         visit(&path.field("serviceAccountName"), Field::Name(account));

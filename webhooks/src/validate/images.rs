@@ -128,9 +128,15 @@ impl<'a> Reference<'a> {
 
     /// The parts, legal or not, which are told apart by far less than they are checked for.
     fn split(text: &'a str) -> Self {
-        let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
-        let tag_at = rest.rfind(':').filter(|colon| !rest[*colon..].contains('/'));
-        let (name, tag) = tag_at.map_or((rest, None), |colon| (&rest[..colon], Some(&rest[colon + 1..])));
+        // Neither tags nor digests hold a slash: what comes before the last one need not be searched for them.
+        let last = text.rfind('/').map_or(0, |slash| slash + 1);
+        let cut = |end: usize, separator| {
+            let at = text[last..end].find(separator).map(|at| last + at);
+            at.map_or((end, None), |at| (at, Some(&text[at + 1..end])))
+        };
+        let (end, digest) = cut(text.len(), '@');
+        let (end, tag) = cut(end, ':');
+        let name = &text[..end];
         let is_domain = |first: &str| first.contains(['.', ':']) || first == "localhost";
         let (domain, path) = match name.split_once('/') {
             Some((first, rest)) if is_domain(first) => (Some(first), rest),
@@ -180,10 +186,11 @@ fn is_host_and_port(domain: &str) -> bool {
 /// Lower-case letters and digits, with single separators (`.`, `_`, `__` or any number of `-`) between.
 fn is_component(component: &str) -> bool {
     let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_separator =
-        |text: &[u8]| matches!(text, b"" | b"." | b"_" | b"__") || text.iter().all(|c| *c == b'-');
+    let is_pair = |pair: &[u8]| pair.iter().any(|c| alphanumeric(*c)) || matches!(pair, b"--" | b"__");
     begins_and_ends(component, alphanumeric)
-        && component.as_bytes().split(|c| alphanumeric(*c)).all(is_separator)
+        && component.bytes().all(|c| alphanumeric(c) || matches!(c, b'.' | b'_' | b'-'))
+        && component.as_bytes().windows(2).all(is_pair)
+        && component.as_bytes().windows(3).all(|three| three != b"___")
 }
 
 fn is_tag(tag: &str) -> bool {
@@ -213,7 +220,7 @@ mod tests {
     #[test]
     fn references_are_read() {
         let sha = format!("postgres@sha256:{}", "0".repeat(64));
-        for legal in ["postgres", "a/b__c/d--e:v1.2-3", "localhost/a", "ghcr.io:443/a/b:T", sha.as_str()] {
+        for legal in ["postgres", "a/b__c/d---e:v1.2-3", "localhost/a", "ghcr.io:443/a/b:T", sha.as_str()] {
             assert!(Reference::parse(legal).is_some(), "{legal}");
         }
         for illegal in [
@@ -227,7 +234,12 @@ mod tests {
             "https://a/b",
             "a/-b",
             "a..b",
+            "a._b",
+            "a___b",
             "/a",
+            "a/",
+            "a@b/c",
+            "a:b/c@d",
         ] {
             assert!(Reference::parse(illegal).is_none(), "{illegal}");
         }
