@@ -81,7 +81,7 @@ pub fn parse(text: &str) -> Option<Nanos> {
         b'+' => (false, &text[1..]),
         _ => (false, text),
     };
-    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let end = unsigned.bytes().position(|c| !c.is_ascii_digit() && c != b'.').unwrap_or(unsigned.len());
     let (number, suffix) = unsigned.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if fraction.contains('.') || (whole.is_empty() && fraction.is_empty()) {
@@ -137,6 +137,9 @@ impl Scale {
         if digits.is_empty() {
             return 0;
         }
+        if let Some(nanos) = self.few_nanos(digits) {
+            return nanos.min(CAP);
+        }
         // 30 digits and more are beyond the cap however they are scaled down to it, unless the exponent is as low.
         let exponent = self.decimal.saturating_add(9);
         let magnitude = exponent.saturating_add(i64::try_from(digits.len()).unwrap_or(i64::MAX));
@@ -161,6 +164,16 @@ impl Scale {
             },
         };
         scaled.map_or(CAP, |nanos| nanos.min(CAP))
+    }
+
+    /// The same for what nearly every quantity is: few digits, and no part of a billionth.
+    fn few_nanos(self, digits: &str) -> Option<i128> {
+        let power = u32::try_from(self.decimal.saturating_add(9)).ok().filter(|power| *power <= 18)?;
+        if digits.len() > 9 || self.binary > 3 {
+            return None;
+        }
+        let units = digits.parse::<u64>().ok()? * 1024_u64.pow(self.binary);
+        Some(i128::from(units) * i128::from(10_u64.pow(power)))
     }
 }
 
@@ -209,6 +222,12 @@ mod tests {
         #[test]
         fn any_text_is_answered(text in ".*") {
             let _ = parse(&text);
+        }
+
+        #[test]
+        fn few_digits_and_many_are_equal(few in 0_u32..1_000_000_000, decimal in -9_i32..=9) {
+            let many = format!("{few}{:0<20}e{}", "", decimal - 20);
+            proptest::prop_assert_eq!(parse(&format!("{few}e{decimal}")), parse(&many));
         }
 
         #[test]

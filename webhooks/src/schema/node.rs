@@ -24,8 +24,8 @@ pub(super) struct Node {
     /// The field by which the items of a list are told apart.
     pub key: Option<Box<str>>,
     /// Most items of a list, or fields of a map.
-    most: i64,
-    lengths: (i64, i64),
+    most: usize,
+    lengths: (usize, usize),
     bounds: (f64, f64),
     format: Option<Format>,
     options: Option<Box<[Value]>>,
@@ -60,6 +60,8 @@ enum Format {
 impl Node {
     pub fn of(schema: &JSONSchemaProps) -> Self {
         let required = schema.required.as_deref().unwrap_or_default();
+        let length =
+            |bound: Option<i64>, none| bound.map_or(none, |bound| usize::try_from(bound).unwrap_or(none));
         let bit = |name: &String| {
             required.iter().position(|required| required == name).map_or(0, |index| 1 << index)
         };
@@ -78,8 +80,8 @@ impl Node {
             values: values(schema).map(|values| Box::new(Self::of(values))),
             items: items(schema).map(|items| Box::new(Self::of(items))),
             key: list_key(schema).map(Into::into),
-            most: schema.max_items.or(schema.max_properties).unwrap_or(i64::MAX),
-            lengths: (schema.min_length.unwrap_or(0), schema.max_length.unwrap_or(i64::MAX)),
+            most: length(schema.max_items.or(schema.max_properties), usize::MAX),
+            lengths: (length(schema.min_length, 0), length(schema.max_length, usize::MAX)),
             bounds: (schema.minimum.unwrap_or(f64::MIN), schema.maximum.unwrap_or(f64::MAX)),
             format: match schema.format.as_deref() {
                 Some("date-time") => Some(Format::DateTime),
@@ -128,7 +130,7 @@ impl Node {
 
     /// Whether a list or map may be that long.
     pub fn has_room_for(&self, length: usize) -> bool {
-        i64::try_from(length).is_ok_and(|length| length <= self.most)
+        length <= self.most
     }
 
     fn is_option(&self, is: impl Fn(&Value) -> bool) -> bool {
@@ -137,12 +139,12 @@ impl Node {
 
     pub fn is_text(&self, text: &str) -> bool {
         let (least, most) = self.lengths;
-        let is_as_long = || {
-            let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
-            (least..=most).contains(&length)
-        };
+        let is_as_long = |length: usize| (least..=most).contains(&length);
+        // No text has more characters than bytes; most are short enough not to be counted.
+        let is_as_long =
+            || text.len() >= least && (least <= 1 && text.len() <= most || is_as_long(text.chars().count()));
         self.is(Type::Text)
-            && (self.lengths == (0, i64::MAX) || is_as_long())
+            && is_as_long()
             && (self.format != Some(Format::DateTime) || is_date_time(text))
             && self.is_option(|option| option.as_str() == Some(text))
     }

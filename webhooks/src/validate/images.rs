@@ -6,7 +6,7 @@ use super::view::{Database, View};
 use super::{ChildContext, ClusterContext, Field, Fields, Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote, shorten};
-use crate::syntax::begins_and_ends;
+use crate::syntax::{begins_and_ends, cut};
 
 /// The PostgreSQL that Multigres is made for.
 const POSTGRES_MAJOR: u32 = 17;
@@ -129,16 +129,13 @@ impl<'a> Reference<'a> {
     /// The parts, legal or not, which are told apart by far less than they are checked for.
     fn split(text: &'a str) -> Self {
         // Neither tags nor digests hold a slash: what comes before the last one need not be searched for them.
-        let last = text.rfind('/').map_or(0, |slash| slash + 1);
-        let cut = |end: usize, separator| {
-            let at = text[last..end].find(separator).map(|at| last + at);
-            at.map_or((end, None), |at| (at, Some(&text[at + 1..end])))
-        };
-        let (end, digest) = cut(text.len(), '@');
-        let (end, tag) = cut(end, ':');
-        let name = &text[..end];
-        let is_domain = |first: &str| first.contains(['.', ':']) || first == "localhost";
-        let (domain, path) = match name.split_once('/') {
+        let last = text.bytes().rposition(|c| c == b'/').map_or(0, |slash| slash + 1);
+        let (place, last) = text.split_at(last);
+        let (last, digest) = cut(last, b'@').map_or((last, None), |(last, digest)| (last, Some(digest)));
+        let (last, tag) = cut(last, b':').map_or((last, None), |(last, tag)| (last, Some(tag)));
+        let name = &text[..place.len() + last.len()];
+        let is_domain = |first: &str| first.bytes().any(|c| matches!(c, b'.' | b':')) || first == "localhost";
+        let (domain, path) = match cut(name, b'/') {
             Some((first, rest)) if is_domain(first) => (Some(first), rest),
             _ => (None, name),
         };
@@ -175,7 +172,7 @@ impl<'a> Reference<'a> {
 }
 
 fn is_host_and_port(domain: &str) -> bool {
-    let (host, port) = domain.split_once(':').map_or((domain, None), |(host, port)| (host, Some(port)));
+    let (host, port) = cut(domain, b':').map_or((domain, None), |(host, port)| (host, Some(port)));
     let is_label = |label: &str| {
         begins_and_ends(label, |c| c.is_ascii_alphanumeric())
             && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
@@ -186,11 +183,19 @@ fn is_host_and_port(domain: &str) -> bool {
 /// Lower-case letters and digits, with single separators (`.`, `_`, `__` or any number of `-`) between.
 fn is_component(component: &str) -> bool {
     let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_pair = |pair: &[u8]| pair.iter().any(|c| alphanumeric(*c)) || matches!(pair, b"--" | b"__");
+    let (mut separators, mut before) = (0, b' ');
     begins_and_ends(component, alphanumeric)
-        && component.bytes().all(|c| alphanumeric(c) || matches!(c, b'.' | b'_' | b'-'))
-        && component.as_bytes().windows(2).all(is_pair)
-        && component.as_bytes().windows(3).all(|three| three != b"___")
+        && component.bytes().all(|c| {
+            let continues = separators == 0 || c == before;
+            before = c;
+            separators = if alphanumeric(c) { 0 } else { separators + 1 };
+            match c {
+                b'.' => separators == 1,
+                b'_' => continues && separators <= 2,
+                b'-' => continues,
+                _ => separators == 0,
+            }
+        })
 }
 
 fn is_tag(tag: &str) -> bool {
