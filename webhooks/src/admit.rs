@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use kube::Resource;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 
 pub(crate) use self::cluster::U12;
 use crate::defaulting::Defaults;
 use crate::document::Document;
 use crate::exemption::is_exempt;
 use crate::impact::Impact;
+use crate::json::Json;
 use crate::kind::Kind;
 use crate::lookup::Lookup;
 use crate::report::{Cause, Reason};
@@ -98,15 +98,17 @@ fn answer(
     body: &[u8],
     decide: impl FnOnce(&Request<'_>) -> Verdict,
 ) -> Result<Answer, NotAReview> {
-    let request = match review::decode(body) {
-        Ok(request) => request,
-        Err(Undecodable::NotAReview(why)) => return Err(NotAReview(why)),
+    review::decode(body, |request| match request {
+        Ok(request) => Ok(answered(phase, &request, decide)),
+        Err(Undecodable::NotAReview(why)) => Err(NotAReview(why)),
         Err(Undecodable::Malformed(malformed)) => {
             let Malformed { uid, subject, cause } = *malformed;
-            let review = Review::new(uid, subject, invalid(cause));
-            return Ok(Answer { review, kind: None, operation: None });
+            Ok(Answer { review: Review::new(uid, subject, invalid(cause)), kind: None, operation: None })
         }
-    };
+    })
+}
+
+fn answered(phase: Phase, request: &Request<'_>, decide: impl FnOnce(&Request<'_>) -> Verdict) -> Answer {
     let subject = request.subject();
     // Only where it is asked for: to write it down takes as long as to decide on a small object.
     let span = tracing::debug_span!(
@@ -121,12 +123,12 @@ fn answer(
         dry_run = request.dry_run.unwrap_or(false),
     );
     let verdict = span.in_scope(|| {
-        let verdict = decide(&request);
+        let verdict = decide(request);
         tracing::debug!(allowed = verdict.allowed(), decided_by = verdict.decided_by.as_str(), "decided");
         verdict
     });
     let review = Review::new(request.uid.to_string(), subject, verdict);
-    Ok(Answer { review, kind: request.target(), operation: Some(request.operation) })
+    Answer { review, kind: request.target(), operation: Some(request.operation) }
 }
 
 fn decide(phase: Phase, request: &Request<'_>, admission: &Admission) -> Verdict {
@@ -154,7 +156,7 @@ fn decide(phase: Phase, request: &Request<'_>, admission: &Admission) -> Verdict
 
 /// What a request of its operation has to bring along, and does not.
 fn missing(request: &Request<'_>) -> Option<Cause> {
-    let is_missing = |json: Option<&RawValue>| !json.is_some_and(|json| json.get().starts_with('{'));
+    let is_missing = |json: Option<Json<'_>>| !json.is_some_and(Json::is_map);
     let (object, old_object) = (is_missing(request.object), is_missing(request.old_object));
     let field = match request.operation {
         Operation::Create | Operation::Update if object => "request.object",
@@ -191,7 +193,7 @@ fn documents<'a, T>(request: &Request<'a>) -> Result<Documents<'a, T>, Cause>
 where
     T: Resource<DynamicType = ()> + DeserializeOwned,
 {
-    let decode = |json: &'a RawValue| Document::decode(json.get(), Strictness::Server);
-    let new = decode(request.object.unwrap_or(RawValue::NULL))?;
+    let decode = |json: Json<'a>| Document::decode(json, Strictness::Server);
+    let new = decode(request.object.unwrap_or(Json::NULL))?;
     Ok((new, request.old_object.and_then(|old| decode(old).ok())))
 }

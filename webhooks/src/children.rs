@@ -17,10 +17,10 @@ use multigres_crds::v1alpha1::MultigresCluster;
 use multigres_crds::{GROUP, labels};
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use self::edits::{Steps, changed_fields};
 use self::source::Source;
+use crate::json::Json;
 use crate::kind::{ChildKind, Kind};
 use crate::lookup::Lookup;
 use crate::object::{Metadata, Object};
@@ -82,7 +82,7 @@ pub fn protect(kind: ChildKind, request: &Request<'_>, lookup: &dyn Lookup) -> R
 /// A child, as far as protection reads it.
 struct Child<'a> {
     metadata: Metadata,
-    spec: Option<&'a RawValue>,
+    spec: Option<Json<'a>>,
 }
 
 /// The cluster that protects a child.
@@ -127,7 +127,7 @@ impl<'a> Child<'a> {
     }
 
     fn spec(&self) -> Value {
-        self.spec.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default()
+        self.spec.and_then(|json| json.value().ok()).unwrap_or_default()
     }
 
     /// The cluster that the spec names.
@@ -136,7 +136,7 @@ impl<'a> Child<'a> {
         struct Spec {
             cluster: String,
         }
-        let spec: Spec = serde_json::from_str(self.spec?.get()).ok()?;
+        let spec: Spec = self.spec?.read().ok()?;
         Some(spec.cluster)
     }
 }

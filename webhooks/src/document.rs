@@ -9,9 +9,10 @@ mod object_meta;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
 use serde_json::{Value, json};
 
+use crate::json::{self, Json};
 use crate::path::{FieldPath, PathSet};
 use crate::report::{self, Cause, Reason};
 use crate::schema::{self, Origin, Schema, Strictness, Violation};
@@ -21,7 +22,7 @@ use crate::schema::{self, Origin, Schema, Strictness, Violation};
 pub struct Document<'j, T> {
     /// The object. Where it is unsound, unknown values stand in for those that cannot be used.
     pub object: T,
-    json: &'j str,
+    json: Json<'j>,
     unknown: PathSet,
     violations: Vec<Violation>,
 }
@@ -34,18 +35,22 @@ impl<'j, T: Resource<DynamicType = ()> + DeserializeOwned> Document<'j, T> {
     /// Decodes an object.
     ///
     /// # Errors
-    /// Where reading ended, of a text that is no object of any sort.
-    pub fn decode(json: &'j str, strictness: Strictness) -> Result<Self, Cause> {
+    /// Where reading ended, of what is no object of any sort.
+    pub fn decode(json: Json<'j>, strictness: Strictness) -> Result<Self, Cause> {
         let schema = Schema::of(&T::kind(&()));
-        let read = |schema: &Schema| schema.read(&mut Vec::from(json), strictness);
-        if let Some(object) = schema.map_or_else(|| serde_json::from_str(json).ok(), read) {
+        let read = |schema: &Schema| schema.read(json, strictness);
+        if let Some(object) = schema.map_or_else(|| json.read().ok(), read) {
             return Ok(Self { object, json, unknown: PathSet::default(), violations: Vec::new() });
         }
         Self::decode_in_part(schema, json, strictness)
     }
 
-    fn decode_in_part(schema: Option<&Schema>, json: &'j str, strictness: Strictness) -> Result<Self, Cause> {
-        let mut value: Value = serde_json::from_str(json).map_err(|error| unreadable(&error))?;
+    fn decode_in_part(
+        schema: Option<&Schema>,
+        json: Json<'j>,
+        strictness: Strictness,
+    ) -> Result<Self, Cause> {
+        let mut value = json.value().map_err(|error| unreadable(&error))?;
         let mut violations = schema.map_or_else(Vec::new, |schema| schema.violations(&mut value, strictness));
         let mut unknown = PathSet::default();
         for violation in violations.iter().filter(|violation| violation.unusable) {
@@ -80,6 +85,26 @@ impl<'j, T: Resource<DynamicType = ()> + DeserializeOwned> Document<'j, T> {
     }
 }
 
+/// Decodes an object, and the one that it replaces, for as long as it takes to judge them.
+///
+/// # Errors
+/// Where reading ended, of what is no object of any sort.
+pub fn decode<T, R>(
+    new: &Value,
+    old: Option<&Value>,
+    strictness: Strictness,
+    judge: impl FnOnce(&Document<'_, T>, Option<&Document<'_, T>>) -> R,
+) -> Result<R, Cause>
+where
+    T: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    json::of(new, |new| {
+        let new = Document::decode(new, strictness)?;
+        let Some(old) = old else { return Ok(judge(&new, None)) };
+        json::of(old, |old| Ok(judge(&new, Some(&Document::decode(old, strictness)?))))
+    })
+}
+
 impl<T> Document<'_, T> {
     /// The paths of what could not be used.
     pub fn unknown(&self) -> &PathSet {
@@ -88,12 +113,12 @@ impl<T> Document<'_, T> {
 
     /// The object as it was written, for the order in which things stand in it.
     pub(crate) fn written(&self) -> Value {
-        serde_json::from_str(self.json).unwrap_or_default()
+        self.json.value().unwrap_or_default()
     }
 }
 
-/// The spec of an object, unless the API server would refuse it as a new one. Escapes are resolved in place.
-pub fn sound_spec<'j, T, S>(json: &'j mut [u8]) -> Option<S>
+/// The spec of an object, unless the API server would refuse it as a new one.
+pub fn sound_spec<'j, T, S>(json: Json<'j>) -> Option<S>
 where
     T: Resource<DynamicType = ()>,
     S: Deserialize<'j>,
@@ -137,8 +162,8 @@ impl From<Violation> for Cause {
     }
 }
 
-fn unreadable(error: &serde_json::Error) -> Cause {
-    Cause::new(Reason::Invalid, "", format!("is not valid JSON: {error}"))
+fn unreadable(error: &de::value::Error) -> Cause {
+    Cause::new(Reason::Invalid, "", format!("cannot be read: {error}"))
 }
 
 /// A value that the schema has nothing against, but that our types cannot hold.

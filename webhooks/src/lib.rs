@@ -12,6 +12,7 @@ pub mod document;
 pub mod exemption;
 pub mod footprint;
 pub mod impact;
+pub mod json;
 pub mod kind;
 pub mod lookup;
 pub mod metrics;

@@ -4,19 +4,17 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
+use crate::json::Json;
 use crate::report::{Cause, Reason};
 
-/// An object, its parts still JSON text.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+/// An object, its parts still JSON.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Object<'a> {
     /// Name, labels and the like.
-    #[serde(borrow, default)]
-    pub metadata: Option<&'a RawValue>,
+    pub metadata: Option<Json<'a>>,
     /// What the object is to be.
-    #[serde(borrow, default)]
-    pub spec: Option<&'a RawValue>,
+    pub spec: Option<Json<'a>>,
 }
 
 /// What is read of an object's metadata.
@@ -44,8 +42,9 @@ struct Identity {
 
 impl<'a> Object<'a> {
     /// The parts of an object; none of something that is no object, which is for the rules to say.
-    pub fn read(json: Option<&'a RawValue>) -> Self {
-        json.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default()
+    pub fn read(json: Option<Json<'a>>) -> Self {
+        let part = |name| json?.field(name).filter(|part| !part.is_null());
+        Self { metadata: part("metadata"), spec: part("spec") }
     }
 
     /// The object's name, or what its name will start with.
@@ -59,9 +58,9 @@ impl<'a> Object<'a> {
         self.identity().deletion_timestamp.is_some()
     }
 
-    /// Whether both have the same spec, to the letter: the API server writes equal values alike.
+    /// Whether both have the same spec, in the same order: the API server writes equal values alike.
     pub fn has_spec_of(&self, other: &Self) -> bool {
-        self.spec.map(RawValue::get) == other.spec.map(RawValue::get)
+        self.spec == other.spec
     }
 
     /// The metadata.
@@ -70,30 +69,25 @@ impl<'a> Object<'a> {
     /// What is wrong with it.
     pub fn metadata(&self) -> Result<Metadata, Cause> {
         let Some(json) = self.metadata else { return Ok(Metadata::default()) };
-        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json.get())).map_err(
-            |error| {
-                // What is wrong as a whole has no path of its own.
-                let field = match error.path().to_string().as_str() {
-                    "." => "metadata".to_owned(),
-                    path => format!("metadata.{path}"),
-                };
-                Cause::new(Reason::TypeInvalid, field, format!("cannot be read: {}", error.inner()))
-            },
-        )
+        serde_path_to_error::deserialize(&mut json.reader()).map_err(|error| {
+            // What is wrong as a whole has no path of its own.
+            let field = match error.path().to_string().as_str() {
+                "." => "metadata".to_owned(),
+                path => format!("metadata.{path}"),
+            };
+            Cause::new(Reason::TypeInvalid, field, format!("cannot be read: {}", error.inner()))
+        })
     }
 
     fn identity(&self) -> Identity {
-        self.metadata.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default()
+        self.metadata.and_then(|json| json.read().ok()).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn raw(json: &str) -> Box<RawValue> {
-        RawValue::from_string(json.to_owned()).unwrap()
-    }
+    use crate::testing::parsed;
 
     #[test]
     fn names() {
@@ -105,8 +99,7 @@ mod tests {
             (r#"{"metadata":7}"#, "", false),
             ("[1]", "", false),
         ] {
-            let json = raw(json);
-            let object = Object::read(Some(&json));
+            let object = Object::read(Some(parsed(json)));
             assert_eq!((object.name().as_str(), object.is_terminating()), (name, terminating), "{json}");
         }
     }
@@ -117,8 +110,7 @@ mod tests {
             (r#"{"metadata":{"labels":{"a":"b","c":1}}}"#, "metadata.labels.c"),
             (r#"{"metadata":"2026-01-02"}"#, "metadata"),
         ] {
-            let json = raw(json);
-            assert_eq!(Object::read(Some(&json)).metadata().unwrap_err().field, field);
+            assert_eq!(Object::read(Some(parsed(json))).metadata().unwrap_err().field, field);
         }
         assert!(Object::read(None).metadata().unwrap().labels.is_none());
     }

@@ -1,14 +1,16 @@
 //! Decoding of `AdmissionReview` (`admission.k8s.io/v1`).
 //!
-//! The request is typed, the objects stay the JSON text that the API server sent: what is wrong inside an object is
-//! for the rules to say, all of it at once, and never costs the request its uid. Nothing is copied.
+//! The request is typed, the objects stay the JSON that the API server sent: what is wrong inside an object is for the
+//! rules to say, all of it at once, and never costs the request its uid.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::fmt::Display;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::Value;
 
+use crate::json::{Json, Parsed};
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::report::{Cause, Reason};
@@ -49,11 +51,11 @@ pub struct Request<'a> {
     #[serde(default)]
     pub dry_run: Option<bool>,
     /// The object as it is to be; nothing on DELETE.
-    #[serde(borrow, default)]
-    pub object: Option<&'a RawValue>,
+    #[serde(skip)]
+    pub object: Option<Json<'a>>,
     /// The object as it is; nothing on CREATE.
-    #[serde(borrow, default)]
-    pub old_object: Option<&'a RawValue>,
+    #[serde(skip)]
+    pub old_object: Option<Json<'a>>,
     #[serde(skip)]
     parts: OnceCell<Object<'a>>,
     #[serde(skip)]
@@ -114,6 +116,12 @@ impl Operation {
 }
 
 impl<'a> Request<'a> {
+    /// Adds the objects, which are passed on as they are.
+    pub(crate) fn with_objects(self, json: Json<'a>) -> Self {
+        let object = |name| json.field(name).filter(|object| !object.is_null());
+        Self { object: object("object"), old_object: object("oldObject"), ..self }
+    }
+
     /// The parts of the object; taken apart when they are first asked for, as that takes as long as the object is.
     pub fn parts(&self) -> &Object<'a> {
         self.parts.get_or_init(|| Object::read(self.object))
@@ -186,24 +194,37 @@ struct Review<'a> {
     request: Option<Request<'a>>,
 }
 
-/// The request of a review.
-///
-/// # Errors
-/// When the body is no review, or one that does not decode.
-pub fn decode(body: &[u8]) -> Result<Request<'_>, Undecodable> {
-    // Whether it is text is found out faster as a whole; of what is none, as much as can be is read all the same.
-    let review = match str::from_utf8(body) {
-        Ok(text) => serde_json::from_str(text),
-        Err(_) => serde_json::from_slice(body),
-    };
-    let review: Review<'_> = review.map_err(|error| undecodable(body, &error))?;
+/// Decodes the body of a request, for as long as it takes to answer it.
+pub fn decode<R>(body: &[u8], answer: impl FnOnce(Result<Request<'_>, Undecodable>) -> R) -> R {
+    let mut text = Vec::from(body);
+    match Parsed::parse(&mut text) {
+        Ok(parsed) => answer(request(parsed.json())),
+        Err(error) => answer(Err(unparsed(body, &error))),
+    }
+}
+
+fn request(json: Json<'_>) -> Result<Request<'_>, Undecodable> {
+    let review: Review<'_> = json.read().map_err(|error| undecodable(json, &error))?;
     match review.request {
-        Some(request) if review.api_version == API_VERSION && review.kind == KIND => Ok(request),
+        Some(request) if review.api_version == API_VERSION && review.kind == KIND => {
+            Ok(request.with_objects(json.field("request").unwrap_or(Json::NULL)))
+        }
         _ => Err(not_a_review("it has another kind or no request")),
     }
 }
 
-/// What there is of a review that does not decode, one thing at a time: what is wrong with one costs no other.
+/// What there is of a request that does not decode, one thing at a time: what is wrong with one costs no other.
+fn undecodable(json: Json<'_>, error: &impl Display) -> Undecodable {
+    let text = |path: &[&str]| path.iter().try_fold(json, |json, name| json.field(name))?.text();
+    let Some(uid) = text(&["request", "uid"]) else { return not_a_review(error) };
+    let failure = serde_path_to_error::deserialize::<_, Review<'_>>(&mut json.reader()).err();
+    // What is wrong as a whole has no path of its own.
+    let field = failure.map(|failure| failure.path().to_string()).filter(|field| field != ".");
+    let or_none = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let (kind, name) = (text(&["request", "kind", "kind"]), text(&["request", "name"]));
+    malformed(uid, Subject { kind: or_none(kind), name: or_none(name) }, field.unwrap_or_default(), error)
+}
+
 #[derive(Deserialize)]
 struct Outline<T> {
     request: T,
@@ -229,30 +250,30 @@ fn outline<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     serde_json::from_slice(body).ok().map(|outline: Outline<T>| outline.request)
 }
 
-/// Decodes again, slowly: what there is of the request, and where it fails.
-fn undecodable(body: &[u8], error: &serde_json::Error) -> Undecodable {
-    let Some(Uid { uid }) = outline(body) else {
-        return not_a_review(&error.to_string());
-    };
-    let deserializer = &mut serde_json::Deserializer::from_slice(body);
-    let field = serde_path_to_error::deserialize::<_, Review<'_>>(deserializer)
-        .err()
-        .map_or_else(String::new, |error| error.path().to_string());
-    let cause = Cause::new(Reason::TypeInvalid, field, format!("cannot be read: {error}"));
-    let subject = Subject {
-        kind: outline(body).map(|OfKind { kind }| kind.kind.into_owned()).unwrap_or_default(),
-        name: outline(body).map(|Named { name }| name).unwrap_or_default(),
-    };
-    Undecodable::Malformed(Box::new(Malformed { uid, subject, cause }))
+/// The same of a body that is no JSON as a whole, such as one with a number that nobody can represent.
+fn unparsed(body: &[u8], error: &impl Display) -> Undecodable {
+    let Some(Uid { uid }) = outline(body) else { return not_a_review(error) };
+    let kind = outline(body).map(|OfKind { kind }| kind.kind.into_owned()).unwrap_or_default();
+    let name = outline(body).map(|Named { name }| name).unwrap_or_default();
+    // It tells where.
+    match serde_json::from_slice::<Value>(body) {
+        Err(error) => malformed(&uid, Subject { kind, name }, String::new(), &error),
+        Ok(_) => malformed(&uid, Subject { kind, name }, String::new(), error),
+    }
 }
 
-fn not_a_review(why: &str) -> Undecodable {
+fn malformed(uid: &str, subject: Subject, field: String, error: &impl Display) -> Undecodable {
+    let cause = Cause::new(Reason::TypeInvalid, field, format!("cannot be read: {error}"));
+    Undecodable::Malformed(Box::new(Malformed { uid: uid.to_owned(), subject, cause }))
+}
+
+fn not_a_review(why: impl Display) -> Undecodable {
     Undecodable::NotAReview(format!("the body is no {KIND} of {API_VERSION}: {why}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -276,6 +297,11 @@ mod tests {
         })
     }
 
+    /// The uid, and what was wrong.
+    fn decoded(body: &[u8]) -> Result<String, Undecodable> {
+        decode(body, |request| request.map(|request| request.uid.into_owned()))
+    }
+
     fn with(pointer: &str, value: Value) -> Vec<u8> {
         let mut review = review();
         *review.pointer_mut(pointer).unwrap() = value;
@@ -285,19 +311,21 @@ mod tests {
     #[test]
     fn a_review_is_read() {
         let body = review().to_string().into_bytes();
-        let request = decode(&body).unwrap();
-        assert_eq!((&*request.uid, &*request.name, &*request.namespace), ("705ab4f5", "c", "ns"));
-        assert_eq!(request.target(), Some(Kind::Cluster));
-        assert_eq!((request.operation, request.dry_run), (Operation::Create, Some(true)));
-        assert_eq!(request.user_info.username, "jane");
-        assert_eq!(request.object.unwrap().get(), r#"{"spec":{"é":1}}"#);
-        assert!(request.old_object.is_none() && request.sub_resource.is_empty());
+        decode(&body, |request| {
+            let request = request.unwrap();
+            assert_eq!((&*request.uid, &*request.name, &*request.namespace), ("705ab4f5", "c", "ns"));
+            assert_eq!(request.target(), Some(Kind::Cluster));
+            assert_eq!((request.operation, request.dry_run), (Operation::Create, Some(true)));
+            assert_eq!(request.user_info.username, "jane");
+            assert_eq!(request.object.unwrap().value().unwrap(), json!({"spec": {"é": 1}}));
+            assert!(request.old_object.is_none() && request.sub_resource.is_empty());
+        });
     }
 
     #[test]
     fn an_object_of_any_shape_costs_nothing() {
         for object in [json!(null), json!(5), json!([1, "2"]), json!({"metadata": 7, "spec": []})] {
-            assert_eq!(decode(&with("/request/object", object)).unwrap().uid, "705ab4f5");
+            assert_eq!(decoded(&with("/request/object", object)).unwrap(), "705ab4f5");
         }
     }
 
@@ -311,7 +339,7 @@ mod tests {
             ("/request/name", json!([]), "request.name"),
             ("/apiVersion", json!(1), "apiVersion"),
         ] {
-            match decode(&with(pointer, value)).unwrap_err() {
+            match decoded(&with(pointer, value)).unwrap_err() {
                 Undecodable::Malformed(malformed) => {
                     let Malformed { uid, cause, .. } = *malformed;
                     assert_eq!((uid.as_str(), cause.field.as_str()), ("705ab4f5", path));
@@ -327,9 +355,10 @@ mod tests {
         for (once, twice) in [
             (r#""name":"c""#, r#""name":"c","name":"c""#),
             (r#""operation":"UPSERT""#, r#""operation":"CREATE","operation":"CREATE""#),
+            (r#""request":{"#, r#""request":null,"request":{"#),
         ] {
             let body = body.replacen(once, twice, 1);
-            let Undecodable::Malformed(malformed) = decode(body.as_bytes()).unwrap_err() else {
+            let Undecodable::Malformed(malformed) = decoded(body.as_bytes()).unwrap_err() else {
                 panic!("{body}");
             };
             assert_eq!(
@@ -349,13 +378,13 @@ mod tests {
             let at = body.windows(4).position(|window| window == b"null").unwrap();
             for text in texts {
                 let body = [&body[..at], text, &body[at + 4..]].concat();
-                let uid = match decode(&body) {
-                    Ok(request) => request.uid.into_owned(),
+                let uid = match decoded(&body) {
+                    Ok(uid) => uid,
                     Err(Undecodable::Malformed(answer)) => answer.uid,
                     Err(other @ Undecodable::NotAReview(_)) => panic!("{other:?}"),
                 };
                 assert_eq!(uid, "705ab4f5", "{}", body.escape_ascii());
-                assert!(!malformed || decode(&body).is_err());
+                assert!(!malformed || decoded(&body).is_err());
             }
         }
     }
@@ -375,7 +404,7 @@ mod tests {
             &with("/apiVersion", json!("admission.k8s.io/v1beta1")),
         ];
         for body in bodies {
-            assert!(matches!(decode(body), Err(Undecodable::NotAReview(_))), "{}", body.escape_ascii());
+            assert!(matches!(decoded(body), Err(Undecodable::NotAReview(_))), "{}", body.escape_ascii());
         }
     }
 }

@@ -2,10 +2,13 @@
 
 pub mod reviews;
 
+use std::fmt::Display;
+
 use multigres_crds::v1alpha1::MultigresCluster;
 use serde_json::{Value, json};
 
 use crate::document::Document;
+use crate::json::{Json, Parsed};
 use crate::schema::Strictness;
 
 /// The proposal's cluster, verbatim.
@@ -87,8 +90,14 @@ pub fn edited(mut object: Value, edits: &[Edit]) -> Value {
     object
 }
 
-pub fn decode(text: &str) -> Document<'_, MultigresCluster> {
-    Document::decode(text, Strictness::Server).unwrap()
+/// Text as JSON, which is never freed.
+pub fn parsed(text: impl Display) -> Json<'static> {
+    let text = text.to_string().into_bytes().leak();
+    Box::leak(Box::new(Parsed::parse(text).unwrap())).json()
+}
+
+pub fn decode(text: &str) -> Document<'static, MultigresCluster> {
+    Document::decode(parsed(text), Strictness::Server).unwrap()
 }
 
 /// A volume claim of a size.

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use generators::{admissible, broken};
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_webhooks::admit::{Admission, Phase, handle};
-use multigres_webhooks::document::Document;
+use multigres_webhooks::document;
 use multigres_webhooks::footprint::{Footprint, Neighbour};
 use multigres_webhooks::kind::ChildKind;
 use multigres_webhooks::lookup::{Claim, Existing, Known, Lookup, Offline, StorageClass};
@@ -21,10 +21,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json, to_value};
 
 fn judge(new: &Value, old: Option<&Value>, lookup: &dyn Lookup) -> Report {
-    let (new, old) = (new.to_string(), old.map(Value::to_string));
-    let decode = |text| Document::<MultigresCluster>::decode(text, Strictness::Server).unwrap();
     let cx = Context { lookup, impact: None };
-    validate::cluster(&decode(&new), old.as_deref().map(decode).as_ref(), &cx)
+    document::decode(new, old, Strictness::Server, |new, old| validate::cluster(new, old, &cx)).unwrap()
 }
 
 /// Caches that are complete, of a Kubernetes cluster in which there is nothing but a class of volumes.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use multigres_crds::v1alpha1::{MultiCell, MultigresCluster};
-use multigres_webhooks::document::Document;
+use multigres_webhooks::document::decode;
 use multigres_webhooks::impact::Impact;
 use multigres_webhooks::report::Report;
 use multigres_webhooks::schema::Strictness;
@@ -31,9 +31,7 @@ fn edited(mut object: Value, edits: &[(&str, Value)]) -> Value {
 }
 
 fn judge(new: &Value, old: Option<&Value>, cx: &Context<'_>) -> Report {
-    let (new, old) = (new.to_string(), old.map(Value::to_string));
-    let decode = |text| Document::<MultigresCluster>::decode(text, Strictness::Offline).unwrap();
-    validate::cluster(&decode(&new), old.as_deref().map(decode).as_ref(), cx)
+    decode(new, old, Strictness::Offline, |new, old| validate::cluster(new, old, cx)).unwrap()
 }
 
 fn fields(report: &Report) -> Vec<&str> {
@@ -138,11 +136,8 @@ fn metadata_and_deletion_are_no_occasion_to_judge() {
 
 #[test]
 fn what_does_not_reach_validation() {
-    let document = |object: &Value| object.to_string();
     let reaches = |new: &Value, old: Option<&Value>| {
-        let (new, old) = (document(new), old.map(document));
-        let decode = |text| Document::<MultigresCluster>::decode(text, Strictness::Server).unwrap();
-        validate::reaches_validation(&decode(&new), old.as_deref().map(decode).as_ref())
+        decode(new, old, Strictness::Server, validate::reaches_validation).unwrap()
     };
     let root = |path: Value| edited(sample(), &[("/spec/globalTopoServer/rootPath", path)]);
     assert!(reaches(&sample(), None));
@@ -169,16 +164,18 @@ fn consequences_come_first() {
 
 #[test]
 fn children_are_held_to_their_schema() {
-    let text = json!({
+    let child = json!({
         "apiVersion": "multigres.com/v1alpha1",
         "kind": "MultiCell",
         "metadata": {"name": "c-a", "namespace": "ns"},
         "spec": {"cluster": "c", "cell": "a", "globalTopology": {"address": "e:1"}, "multiGateway": {"image": "i"}},
+    });
+    let report = decode::<MultiCell, _>(&child, None, Strictness::Server, |new, old| {
+        validate::child(new, old, &Context::OFFLINE)
     })
-    .to_string();
-    let document = Document::<MultiCell>::decode(&text, Strictness::Server).unwrap();
+    .unwrap();
     assert_eq!(
-        fields(&validate::child(&document, None, &validate::Context::OFFLINE)),
+        fields(&report),
         ["spec.globalTopology.rootPath", "spec.multiGateway.replicas", "spec.topology"]
     );
 }

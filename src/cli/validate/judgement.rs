@@ -6,16 +6,15 @@ use std::rc::Rc;
 use kube::Resource;
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
 use multigres_webhooks::defaulting::{self, Skeleton};
-use multigres_webhooks::document::Document as Decoded;
+use multigres_webhooks::document;
+use multigres_webhooks::json;
 use multigres_webhooks::kind::{ChildKind, Kind};
 use multigres_webhooks::lookup::Offline;
-use multigres_webhooks::object::Object;
 use multigres_webhooks::report::{self, Cause, Reason, Report};
 use multigres_webhooks::schema::{Strictness, UNKNOWN_FIELD};
 use multigres_webhooks::validate::{self, Child};
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::rules;
 use crate::build::Environment;
@@ -214,32 +213,28 @@ fn report_of(kind: Kind, new: &Value, old: Option<&Value>) -> Result<Report, Cau
 
 fn cluster(new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
     let old = old.map(|old| defaulted(old, None));
-    let new = defaulted(new, old.as_deref());
-    let old = old
-        .as_deref()
-        .map(|old| Decoded::<MultigresCluster>::decode(old, Strictness::Offline))
-        .transpose()?;
-    let new = Decoded::<MultigresCluster>::decode(&new, Strictness::Offline)?;
+    let new = defaulted(new, old.as_ref());
     let impact = Workloads { environment: Environment::default() };
-    Ok(validate::cluster(&new, old.as_ref(), &validate::Context { lookup: &Offline, impact: Some(&impact) }))
+    let cx = validate::Context { lookup: &Offline, impact: Some(&impact) };
+    document::decode(&new, old.as_ref(), Strictness::Offline, |new, old| validate::cluster(new, old, &cx))
 }
 
 fn child<K: Child>(new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
-    let (new, old) = (new.to_string(), old.map(Value::to_string));
-    let old = old.as_deref().map(|old| Decoded::<K>::decode(old, Strictness::Offline)).transpose()?;
-    let new = Decoded::<K>::decode(&new, Strictness::Offline)?;
-    Ok(validate::child(&new, old.as_ref(), &validate::Context::OFFLINE))
+    document::decode::<K, _>(new, old, Strictness::Offline, |new, old| {
+        validate::child(new, old, &validate::Context::OFFLINE)
+    })
 }
 
 /// The cluster as the mutating webhook would pass it on.
-fn defaulted(cluster: &Value, old: Option<&str>) -> String {
-    let new = RawValue::from_string(cluster["spec"].to_string()).ok();
-    let old: Object<'_> = old.and_then(|old| serde_json::from_str(old).ok()).unwrap_or_default();
-    let defaults = defaulting::cluster(&Skeleton::read(new.as_deref()), &Skeleton::read(old.spec));
+fn defaulted(cluster: &Value, old: Option<&Value>) -> Value {
+    let old = old.map_or(&Value::Null, |old| &old["spec"]);
+    let defaults = json::of(&cluster["spec"], |new| {
+        json::of(old, |old| defaulting::cluster(&Skeleton::read(Some(new)), &Skeleton::read(Some(old))))
+    });
     let mut cluster = cluster.clone();
     // Additions only: there is no object that they do not fit. Were there one, it is judged as it was written.
     let _ = json_patch::patch(&mut cluster, &defaults.patch);
-    cluster.to_string()
+    cluster
 }
 
 fn problem(Cause { reason, field, message, rule }: Cause, document: &Document) -> Problem {

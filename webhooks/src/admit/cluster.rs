@@ -15,8 +15,7 @@ use crate::verdict::{Denial, RuleGroup, Verdict};
 /// Adds defaults; denies only what the API server would keep from validation, and then with everything that is wrong.
 pub fn mutate(request: &Request<'_>, admission: &Admission) -> Verdict {
     if request.operation == Operation::Create
-        && let Some(object) = request.object
-        && let Some(spec) = sound_spec::<MultigresCluster, Skeleton<'_>>(&mut Vec::from(object.get()))
+        && let Some(spec) = request.object.and_then(sound_spec::<MultigresCluster, Skeleton<'_>>)
     {
         return defaulted(defaulting::cluster(&spec, &Skeleton::default()));
     }
@@ -69,6 +68,6 @@ fn is_protected(cluster: &Object<'_>) -> bool {
     struct Spec {
         deletion_protection: Option<bool>,
     }
-    let spec: Spec = cluster.spec.and_then(|spec| serde_json::from_str(spec.get()).ok()).unwrap_or_default();
+    let spec: Spec = cluster.spec.and_then(|spec| spec.read().ok()).unwrap_or_default();
     spec.deletion_protection == Some(true)
 }

@@ -1,13 +1,14 @@
 use serde_json::{json, to_value};
 
 use super::*;
+use crate::testing::parsed;
 use crate::testing::reviews::{Clusters, children, cluster, edited, request, sharded_cluster};
 
 const CELL: Kind = Kind::Child(ChildKind::MultiCell);
 
 fn decide(kind: ChildKind, request: &Value, lookup: &dyn Lookup) -> Result<Vec<String>, Denial> {
-    let request = request.to_string();
-    protect(kind, &serde_json::from_str(&request).unwrap(), lookup)
+    let json = parsed(request);
+    protect(kind, &json.read::<Request<'_>>().unwrap().with_objects(json), lookup)
 }
 
 fn update(kind: ChildKind, old: &Value, new: &Value, lookup: &dyn Lookup) -> Result<Vec<String>, Denial> {

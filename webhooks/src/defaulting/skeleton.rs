@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+
+use crate::json::Json;
 
 /// A document without its lists, where most of it is: cheap to read, and all that defaulting looks at.
 #[derive(Debug, Default, PartialEq)]
@@ -24,9 +25,9 @@ pub enum Skeleton<'a> {
 }
 
 impl<'a> Skeleton<'a> {
-    /// The skeleton of JSON text.
-    pub fn read(json: Option<&'a RawValue>) -> Self {
-        json.and_then(|json| serde_json::from_str(json.get()).ok()).unwrap_or_default()
+    /// The skeleton of a value.
+    pub fn read(json: Option<Json<'a>>) -> Self {
+        json.and_then(|json| json.read().ok()).unwrap_or_default()
     }
 
     /// What is at a path.

@@ -1,18 +1,13 @@
 use proptest::prelude::*;
-use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json, to_value};
 
 use super::*;
 use crate::testing::reviews::edited;
-use crate::testing::sample;
-
-fn raw(value: &Value) -> Box<RawValue> {
-    to_raw_value(value).unwrap()
-}
+use crate::testing::{parsed, sample};
 
 fn defaults_of(new: &Value, old: Option<&Value>) -> Defaults {
-    let (new, old) = (raw(&new["spec"]), old.map(|old| raw(&old["spec"])));
-    cluster(&Skeleton::read(Some(&new)), &Skeleton::read(old.as_deref()))
+    let spec = |cluster: &Value| Skeleton::read(Some(parsed(&cluster["spec"])));
+    cluster(&spec(new), &old.map(spec).unwrap_or_default())
 }
 
 fn additions(new: &Value, old: Option<&Value>) -> Value {
@@ -175,8 +170,8 @@ fn a_child_is_labelled_with_its_cluster() {
         (json!({"name": "x"}), json!({"cluster": 7}), None),
         (json!({"name": "x"}), json!(null), None),
     ] {
-        let json = raw(&json!({"metadata": metadata, "spec": spec}));
-        let patch = to_value(child(&Object::read(Some(&json))).patch).unwrap();
+        let json = json!({"metadata": metadata, "spec": spec});
+        let patch = to_value(child(&Object::read(Some(parsed(&json)))).patch).unwrap();
         assert_eq!(patch.pointer("/0/path").and_then(Value::as_str), path, "{json}");
     }
 }

@@ -1,41 +1,29 @@
-//! Reading a text that is held against a schema.
+//! Holding a value against a schema.
 //!
-//! A sound object costs one pass over its text and one over what was found there, whatever is then read of it. Nothing
-//! is said of any other: whoever wants to know what is wrong reads the whole object again.
+//! Whether it is sound is all that is found out, in one pass: whoever wants to know what is wrong asks again.
 
 use std::slice::Iter;
 
-use serde::Deserialize;
-use simd_json::{Node as Token, StaticNode as Scalar};
-
 use super::Strictness;
 use super::node::{Node, Type};
+use crate::json::{Json, Scalar, Token, size};
 
-/// How deep may be nested what the schema does not look into: to read it takes as much of the stack.
-const MAX_DEPTH: usize = 100;
-
-/// What the text says, where it is what the schema describes. Escapes are resolved in place.
-pub(super) fn read<'de, T: Deserialize<'de>>(
-    node: &Node,
-    text: &'de mut [u8],
-    strictness: Strictness,
-) -> Option<T> {
-    let tape = simd_json::to_tape(text).ok()?;
-    Check { tokens: tape.0.iter(), strictness }.value(node)?;
-    tape.deserialize().ok()
+/// Whether a value is what the schema describes.
+pub(super) fn is_sound(node: &Node, json: Json<'_>, strictness: Strictness) -> bool {
+    Check { tokens: json.tokens(), strictness }.value(node).is_some()
 }
 
 /// What is still to be checked. Each function takes one value, and returns nothing where it is unsound.
 #[derive(Clone)]
-struct Check<'t, 'de> {
-    tokens: Iter<'t, Token<'de>>,
+struct Check<'a> {
+    tokens: Iter<'a, Token<'a>>,
     strictness: Strictness,
 }
 
 /// Whether a value is there: null where there can be none is as if nothing were written.
 type IsThere = bool;
 
-impl<'de> Check<'_, 'de> {
+impl<'a> Check<'a> {
     /// A value that has to be there.
     fn value(&mut self, node: &Node) -> Option<()> {
         self.field(node)?.then_some(())
@@ -43,7 +31,7 @@ impl<'de> Check<'_, 'de> {
 
     fn field(&mut self, node: &Node) -> Option<IsThere> {
         if node.takes_anything() {
-            return self.unseen(MAX_DEPTH).map(|()| true);
+            return self.unseen().map(|()| true);
         }
         let is_sound = match *self.tokens.next()? {
             Token::String(text) => node.is_text(text),
@@ -89,7 +77,7 @@ impl<'de> Check<'_, 'de> {
                     missing &= !required;
                 }
                 Some(_) => {}
-                None if node.open || self.strictness == Strictness::Server => self.unseen(MAX_DEPTH)?,
+                None if node.open || self.strictness == Strictness::Server => self.unseen()?,
                 None => return None,
             }
         }
@@ -97,7 +85,7 @@ impl<'de> Check<'_, 'de> {
     }
 
     /// The name of a field.
-    fn name(&mut self) -> Option<&'de str> {
+    fn name(&mut self) -> Option<&'a str> {
         match self.tokens.next()? {
             Token::String(name) => Some(name),
             _ => None,
@@ -105,25 +93,19 @@ impl<'de> Check<'_, 'de> {
     }
 
     /// What is not looked into.
-    fn unseen(&mut self, depth: usize) -> Option<()> {
-        match *self.tokens.next()? {
-            Token::Array { len, .. } => (0..len).try_for_each(|_| self.unseen(depth.checked_sub(1)?)),
-            Token::Object { len, .. } => (0..len).try_for_each(|_| {
-                self.name()?;
-                self.unseen(depth.checked_sub(1)?)
-            }),
-            _ => Some(()),
-        }
+    fn unseen(&mut self) -> Option<()> {
+        let size = size(self.tokens.as_slice())?;
+        self.tokens.nth(size - 1).map(|_| ())
     }
 
     /// The text in a field of the map that comes next.
-    fn text_at(mut self, field: &str) -> Option<&'de str> {
+    fn text_at(mut self, field: &str) -> Option<&'a str> {
         let Token::Object { len, .. } = *self.tokens.next()? else { return None };
         for _ in 0..len {
             if self.name()? == field {
                 return self.name();
             }
-            self.unseen(MAX_DEPTH)?;
+            self.unseen()?;
         }
         None
     }

@@ -15,6 +15,7 @@ use super::{Child, ClusterContext, RULES, Reporter, of_child, rule};
 use crate::children::edits::{Step, Steps, changed_fields};
 use crate::children::source::Source;
 use crate::document::Document;
+use crate::json::{self, Json};
 use crate::kind::{ChildKind, Kind};
 use crate::lookup::{Existing, Known, Lookup};
 use crate::path::{FieldPath, Path};
@@ -142,7 +143,6 @@ impl Adoption<'_> {
     fn conflicts(&self) -> Vec<Cause> {
         let mut existing = self.desired.clone();
         existing["spec"] = self.existing.spec.clone();
-        let (new, old) = (self.desired.to_string(), existing.to_string());
         let judge = match self.kind {
             ChildKind::TopoServer => conflicts::<TopoServer>,
             ChildKind::MultiAdmin => conflicts::<MultiAdmin>,
@@ -150,7 +150,7 @@ impl Adoption<'_> {
             ChildKind::MultiCell => conflicts::<MultiCell>,
             ChildKind::MultiShard => conflicts::<MultiShard>,
         };
-        judge(&new, &old, self.cx.lookup)
+        json::of(&self.desired, |new| json::of(&existing, |old| judge(new, old, self.cx.lookup)))
     }
 
     /// The field of the cluster that a field of the child comes from.
@@ -229,8 +229,8 @@ pub(super) fn tell_changes(
     }
 }
 
-fn conflicts<T: Child>(new: &str, old: &str, lookup: &dyn Lookup) -> Vec<Cause> {
-    let decode = |text| Document::<T>::decode(text, Strictness::Server).ok();
+fn conflicts<T: Child>(new: Json<'_>, old: Json<'_>, lookup: &dyn Lookup) -> Vec<Cause> {
+    let decode = |json| Document::<T>::decode(json, Strictness::Server).ok();
     let Some((new, old)) = decode(new).zip(decode(old)) else { return Vec::new() };
     let anyway = of_child(RULES.iter(), &new, None, lookup).fingerprints();
     let found = of_child(RULES.iter(), &new, Some(&old), lookup).errors.into_iter();

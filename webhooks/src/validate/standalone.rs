@@ -167,7 +167,7 @@ mod tests {
     use crate::kind::ChildKind;
     use crate::schema::Strictness;
     use crate::testing::reviews::{self, children};
-    use crate::testing::{Edit, edit, edited, volume};
+    use crate::testing::{Edit, edit, edited, parsed, volume};
     use crate::validate::testing::Children;
 
     /// The first child of a kind that the sample is made into.
@@ -175,8 +175,8 @@ mod tests {
         children(kind, &reviews::cluster()).remove(0)
     }
 
-    fn decode<T: Child>(text: &str) -> Document<'_, T> {
-        Document::decode(text, Strictness::Server).unwrap()
+    fn decode<T: Child>(text: &str) -> Document<'static, T> {
+        Document::decode(parsed(text), Strictness::Server).unwrap()
     }
 
     fn judged<T: Child>(new: &Value, old: Option<&Value>) -> Vec<String> {
