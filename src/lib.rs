@@ -25,3 +25,10 @@ pub mod signal;
 pub mod status;
 pub mod topology;
 pub mod yaml;
+
+use tikv_jemallocator::Jemalloc;
+
+/// Large reviews come and go: this one neither asks the kernel for their memory each time, nor keeps it for long (see
+/// `.cargo/config.toml`).
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;

@@ -3,7 +3,7 @@
 //! A cluster that expects a child adopts one of its own that nobody controls. What then changes is told; what cannot
 //! change is refused, by the rules that hold for an update of the child itself.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
@@ -50,16 +50,16 @@ fn adoptions(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 /// The children that are there of those that the update, or the new cluster, comes to expect.
 fn existing(cx: &ClusterContext<'_>) -> Vec<(ChildKind, String, Existing)> {
     let namespace = cx.new.cluster.metadata.namespace.as_deref().unwrap_or_default();
-    let mut expected = HashSet::new();
+    let mut expected: HashMap<_, HashSet<String>> = HashMap::new();
     if let Some(old) = &cx.old {
         each_child(old.cluster, |kind, name| {
-            expected.insert((kind, name.to_owned()));
+            expected.entry(kind).or_default().insert(name.to_owned());
         });
     }
     let mut found = Vec::new();
     each_child(cx.new.cluster, |kind, name| {
-        if let Known::Yes(Some(existing)) = cx.lookup.child(kind, namespace, name)
-            && !expected.contains(&(kind, name.to_owned()))
+        if !expected.get(&kind).is_some_and(|names| names.contains(name))
+            && let Known::Yes(Some(existing)) = cx.lookup.child(kind, namespace, name)
         {
             found.push((kind, name.to_owned(), existing));
         }

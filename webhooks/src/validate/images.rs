@@ -145,7 +145,7 @@ impl<'a> Reference<'a> {
     fn is_legal(&self) -> bool {
         self.name.len() <= 255
             && self.domain.is_none_or(is_host_and_port)
-            && self.path.split('/').all(is_component)
+            && self.path.as_bytes().split(|c| *c == b'/').all(is_component)
             && self.tag.is_none_or(is_tag)
             && self.digest.is_none_or(is_digest)
     }
@@ -181,21 +181,25 @@ fn is_host_and_port(domain: &str) -> bool {
 }
 
 /// Lower-case letters and digits, with single separators (`.`, `_`, `__` or any number of `-`) between.
-fn is_component(component: &str) -> bool {
+fn is_component(component: &[u8]) -> bool {
     let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let (mut separators, mut before) = (0, b' ');
-    begins_and_ends(component, alphanumeric)
-        && component.bytes().all(|c| {
-            let continues = separators == 0 || c == before;
-            before = c;
-            separators = if alphanumeric(c) { 0 } else { separators + 1 };
-            match c {
-                b'.' => separators == 1,
-                b'_' => continues && separators <= 2,
-                b'-' => continues,
-                _ => separators == 0,
-            }
-        })
+    // A separator may stand at neither end.
+    let (mut separators, mut before) = (1, b' ');
+    for &c in component {
+        let continues = separators == 0 || c == before;
+        separators = if alphanumeric(c) { 0 } else { separators + 1 };
+        before = c;
+        let is_legal = match c {
+            b'.' => separators == 1,
+            b'_' => continues && separators <= 2,
+            b'-' => continues,
+            _ => separators == 0,
+        };
+        if !is_legal {
+            return false;
+        }
+    }
+    separators == 0
 }
 
 fn is_tag(tag: &str) -> bool {
