@@ -210,6 +210,13 @@ impl Lookup for Knowledge {
         Known::Yes(self.caches.iter().find_map(find))
     }
 
+    fn has_others_children(&self, namespace: &str, cluster: &str) -> Known<bool> {
+        if !ChildKind::ALL.iter().all(|kind| self.knows(kind.as_str())) {
+            return Known::NotYet;
+        }
+        Known::Yes(self.caches.iter().any(|caches| caches.objects.has_others_children(namespace, cluster)))
+    }
+
     fn cells(&self, namespace: &str, cluster: &str) -> Known<BTreeSet<String>> {
         if !self.knows(ChildKind::MultiCell.as_str()) {
             return Known::NotYet;

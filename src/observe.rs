@@ -11,11 +11,13 @@ mod storage;
 mod watch;
 
 use std::borrow::Borrow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use multigres_crds::labels;
+use multigres_webhooks::kind::ChildKind;
 
 pub use instance::Instance;
 pub use neighbourhood::Neighbourhood;
@@ -71,6 +73,8 @@ struct Index {
     clusters: Groups<(String, String)>,
     /// By identity of the controller.
     controlled: Groups<String>,
+    /// By namespace, how many children each cluster controls; those of nobody are under no name.
+    children: HashMap<String, HashMap<String, usize>>,
 }
 
 /// Objects that have something in common.
@@ -115,6 +119,15 @@ impl Objects {
         objects.map(|(key, object)| (key.clone(), object.clone())).collect()
     }
 
+    /// Whether there are children in a namespace that the cluster does not control.
+    pub fn has_others_children(&self, namespace: &str, cluster: &str) -> bool {
+        let index = self.read();
+        index
+            .children
+            .get(namespace)
+            .is_some_and(|by_cluster| by_cluster.keys().any(|other| other != cluster))
+    }
+
     /// Notes what an object has become.
     fn put(&self, key: ObjectKey, after: Observed) -> Change {
         let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -156,6 +169,10 @@ impl Index {
 
     fn insert(&mut self, key: ObjectKey, object: Observed) {
         let key = Arc::new(key);
+        if is_child(&key.kind) {
+            let children = self.children.entry(key.namespace.clone()).or_default();
+            *children.entry(object.cluster_in_control().to_owned()).or_default() += 1;
+        }
         if let Some(owner) = &object.owner {
             self.controlled.insert(owner.uid.clone(), &key);
         }
@@ -167,6 +184,20 @@ impl Index {
 
     fn remove(&mut self, key: &ObjectKey) -> Option<Observed> {
         let removed = self.objects.remove(key)?;
+        if is_child(&key.kind)
+            && let Entry::Occupied(mut children) = self.children.entry(key.namespace.clone())
+        {
+            let cluster = removed.cluster_in_control();
+            let left = children.get().get(cluster).map_or(0, |count| count - 1);
+            if left > 0 {
+                children.get_mut().insert(cluster.to_owned(), left);
+            } else {
+                children.get_mut().remove(cluster);
+            }
+            if children.get().is_empty() {
+                children.remove();
+            }
+        }
         if let Some(owner) = &removed.owner {
             self.controlled.remove(&owner.uid, key);
         }
@@ -175,6 +206,10 @@ impl Index {
         }
         Some(removed)
     }
+}
+
+fn is_child(kind: &str) -> bool {
+    ChildKind::ALL.iter().any(|child| child.as_str() == kind)
 }
 
 impl<K> Default for Groups<K> {
@@ -239,5 +274,28 @@ mod tests {
         }
         let index = known.read();
         assert!(index.objects.is_empty() && index.clusters.0.is_empty() && index.controlled.0.is_empty());
+    }
+
+    #[test]
+    fn children_are_known_by_the_cluster_in_control() {
+        let known = Objects::default();
+        let key = |name: &str| ObjectKey::new("MultiCell", "ns", name);
+        let child = |kind: &str, name: &str| {
+            let owner = json!({"controller": true, "kind": kind, "name": name, "uid": "u"});
+            Observed::project(&json!({"kind": "MultiCell", "metadata": {"ownerReferences": [owner]}}))
+        };
+        let others = |cluster: &str| known.has_others_children("ns", cluster);
+        assert!(!others("c"));
+        known.put(key("a"), child("MultigresCluster", "c"));
+        known.put(key("b"), child("MultigresCluster", "c"));
+        known.put(ObjectKey::new("Service", "ns", "s"), child("MultigresCluster", "d"));
+        assert!(!others("c") && others("d") && !known.has_others_children("elsewhere", "d"));
+        // Of another controller, which is no cluster.
+        known.put(key("b"), child("Other", "c"));
+        assert!(others("c"));
+        known.remove(key("b"));
+        assert!(!others("c") && others("d"));
+        known.remove(key("a"));
+        assert!(!others("d") && known.read().children.is_empty());
     }
 }

@@ -73,6 +73,12 @@ impl Workload {
 }
 
 impl Observed {
+    /// The cluster that controls the object; an empty name where none does.
+    pub fn cluster_in_control(&self) -> &str {
+        let owner = self.owner.as_ref().filter(|owner| owner.kind == "MultigresCluster");
+        owner.map_or("", |owner| &owner.name)
+    }
+
     /// Projects an object as the API server has it.
     pub fn project(object: &Value) -> Self {
         let metadata = &object["metadata"];

@@ -71,6 +71,10 @@ impl Lookup for Small {
         Known::Yes(None)
     }
 
+    fn has_others_children(&self, _: &str, _: &str) -> Known<bool> {
+        Known::Yes(false)
+    }
+
     fn storage_classes(&self) -> Known<Vec<StorageClass>> {
         Known::Yes(vec![StorageClass { name: "standard".to_owned(), default: true, expandable: true }])
     }

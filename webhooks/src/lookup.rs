@@ -75,6 +75,12 @@ pub trait Lookup: Send + Sync + 'static {
         Known::NotYet
     }
 
+    /// Whether there are children in a namespace that the cluster does not control.
+    fn has_others_children(&self, namespace: &str, cluster: &str) -> Known<bool> {
+        let _ = (namespace, cluster);
+        Known::NotYet
+    }
+
     /// The cells that there are of a cluster, managed by it or standing alone.
     fn cells(&self, namespace: &str, cluster: &str) -> Known<BTreeSet<String>> {
         let _ = (namespace, cluster);

@@ -49,7 +49,13 @@ fn adoptions(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 
 /// The children that are there of those that the update, or the new cluster, comes to expect.
 fn existing(cx: &ClusterContext<'_>) -> Vec<(ChildKind, String, Existing)> {
-    let namespace = cx.new.cluster.metadata.namespace.as_deref().unwrap_or_default();
+    let metadata = &cx.new.cluster.metadata;
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let name = metadata.name.as_deref().unwrap_or_default();
+    // What the cluster controls already is its own.
+    if matches!(cx.lookup.has_others_children(namespace, name), Known::Yes(false)) {
+        return Vec::new();
+    }
     let mut expected: HashMap<_, HashSet<String>> = HashMap::new();
     if let Some(old) = &cx.old {
         each_child(old.cluster, |kind, name| {
