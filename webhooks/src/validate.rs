@@ -42,9 +42,9 @@ use multigres_crds::v1alpha1::MultigresCluster;
 use crate::document::{self, Document, Shape};
 use crate::impact::Impact;
 use crate::lookup::{Lookup, Offline};
-use crate::path::{Path, PathSet, in_document_order};
+use crate::path::{PathSet, in_document_order};
 use crate::report::{Report, Warning, shorten};
-use fields::{Field, Fields};
+use fields::{Field, FieldChecks, Fields};
 use findings::{Fingerprint, Located};
 
 pub use child::{Child, ChildSpec, ChildView};
@@ -100,18 +100,16 @@ pub struct Rule {
 /// Where a rule looks.
 #[derive(Clone, Copy)]
 struct Checks {
-    /// At each block of an object, cluster or child.
-    field: Option<FieldCheck>,
+    /// At each such block, of a cluster or a child.
+    fields: FieldChecks,
     /// At clusters.
     cluster: Option<fn(&ClusterContext<'_>, &mut Reporter<'_>)>,
     /// At children that stand alone.
     child: Option<fn(&ChildContext<'_>, &mut Reporter<'_>)>,
 }
 
-type FieldCheck = fn(&Path<'_>, Field<'_>, &mut Reporter<'_>);
-
 impl Checks {
-    const NONE: Self = Self { field: None, cluster: None, child: None };
+    const NONE: Self = Self { fields: FieldChecks::NONE, cluster: None, child: None };
 }
 
 impl Rule {
@@ -121,23 +119,32 @@ impl Rule {
     }
 }
 
-/// Declares a rule by the checks of fields, clusters and children that it consists of. The comment is both its
-/// documentation and its summary.
+/// Declares a rule by the checks that it consists of: of fields by what they hold, then of clusters and children. The
+/// comment is both its documentation and its summary.
 macro_rules! rule {
-    ($(#[doc = $summary:literal])+ $id:ident since $since:literal = $($of:ident: $check:path),+) => {
-        rule!(@ $id, $since, false, [$($of: $check),+], $($summary),+);
+    ($(#[doc = $summary:literal])+ $id:ident since $since:literal = $($checks:tt)+) => {
+        rule!(@ $id, $since, false, [$($checks)+], $($summary),+);
     };
-    ($(#[doc = $summary:literal])+ $id:ident in the CRD since $since:literal = $($of:ident: $check:path),+) => {
-        rule!(@ $id, $since, true, [$($of: $check),+], $($summary),+);
+    ($(#[doc = $summary:literal])+ $id:ident in the CRD since $since:literal = $($checks:tt)+) => {
+        rule!(@ $id, $since, true, [$($checks)+], $($summary),+);
     };
-    (@ $id:ident, $since:literal, $in_crd:literal, [$($of:ident: $check:path),+], $($summary:literal),+) => {
+    (@ $id:ident, $since:literal, $in_crd:literal, [
+        $({ $($block:ident: $field_check:path),+ $(,)? })? $(,)? $($of:ident: $check:path),* $(,)?
+    ], $($summary:literal),+) => {
         $(#[doc = $summary])+
         pub(super) const $id: $crate::validate::Rule = $crate::validate::Rule {
             id: stringify!($id),
             since: $since,
             in_crd: $in_crd,
             summary: concat!($($summary),+),
-            checks: $crate::validate::Checks { $($of: Some($check),)+ ..$crate::validate::Checks::NONE },
+            checks: $crate::validate::Checks {
+                $(fields: $crate::validate::fields::FieldChecks {
+                    $($block: Some($field_check),)+
+                    ..$crate::validate::fields::FieldChecks::NONE
+                },)?
+                $($of: Some($check),)*
+                ..$crate::validate::Checks::NONE
+            },
         };
     };
 }
@@ -323,13 +330,13 @@ fn check_fields<'r, 'a>(
     unknown: &PathSet,
     findings: &mut Findings,
 ) {
-    let checks: Vec<_> = rules.filter_map(|rule| Some((rule.id, rule.checks.field?))).collect();
-    if checks.is_empty() {
+    let rules: Vec<_> = rules.filter(|rule| rule.checks.fields.is_any()).collect();
+    if rules.is_empty() {
         return;
     }
     object.each_field(&mut |path, field| {
-        for (id, check) in &checks {
-            check(path, field, &mut findings.of(id, unknown));
+        for rule in &rules {
+            rule.checks.fields.check(path, field, &mut findings.of(rule.id, unknown));
         }
     });
 }

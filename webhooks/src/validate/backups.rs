@@ -4,7 +4,7 @@ use multigres_crds::address;
 use multigres_crds::v1alpha1::{Backup, DurabilityPolicy, S3Backup};
 
 use super::view::View;
-use super::{ChildContext, ChildSpec, ClusterContext, Field, Reporter, rule};
+use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
 use crate::path::{FieldPath, Path};
 use crate::report::{Reason, quote};
 
@@ -12,11 +12,10 @@ const BACKUP: Path<'static> = Path::new("spec.backup");
 
 rule!(
     /// Backups are kept in one place, on a volume or in a bucket of S3 that is named in full.
-    C21 since "0.1.0" = field: one_place
+    C21 since "0.1.0" = { backup: one_place }
 );
 
-fn one_place(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
-    let Field::Backup(backup) = field else { return };
+fn one_place(path: &Path<'_>, backup: &Backup, report: &mut Reporter<'_>) {
     match (&backup.filesystem, &backup.s3) {
         (None, None) => {
             let message = "says nowhere to keep backups; write filesystem or s3, or leave backup out";

@@ -8,6 +8,7 @@ use multigres_crds::v1alpha1::{
     VolumeClaimTemplate,
 };
 
+use super::Reporter;
 use super::child::ChildSpec;
 use super::view::View;
 use crate::path::Path;
@@ -39,6 +40,82 @@ pub(super) enum Field<'a> {
     SecretKey(&'a str),
     /// Ranges of addresses.
     Ranges(&'a [String]),
+}
+
+/// What a rule demands of a block, and of where it stands.
+pub(super) type Check<T> = fn(&Path<'_>, &T, &mut Reporter<'_>);
+
+/// What a rule demands of each block, by what it holds.
+#[derive(Clone, Copy)]
+pub(super) struct FieldChecks {
+    pub root_path: Option<Check<str>>,
+    pub address: Option<Check<str>>,
+    pub image: Option<Check<str>>,
+    pub resources: Option<Check<ResourceRequirements>>,
+    pub claim: Option<Check<VolumeClaimTemplate>>,
+    pub backup: Option<Check<Backup>>,
+    pub labels: Option<Check<StringMap>>,
+    pub annotations: Option<Check<StringMap>>,
+    pub placement: Option<Check<Placement>>,
+    pub name: Option<Check<str>>,
+    pub secret_key: Option<Check<str>>,
+    pub ranges: Option<Check<[String]>>,
+}
+
+impl FieldChecks {
+    pub const NONE: Self = Self {
+        root_path: None,
+        address: None,
+        image: None,
+        resources: None,
+        claim: None,
+        backup: None,
+        labels: None,
+        annotations: None,
+        placement: None,
+        name: None,
+        secret_key: None,
+        ranges: None,
+    };
+
+    /// Whether anything is demanded.
+    pub fn is_any(&self) -> bool {
+        self.root_path.is_some()
+            || self.address.is_some()
+            || self.image.is_some()
+            || self.resources.is_some()
+            || self.claim.is_some()
+            || self.backup.is_some()
+            || self.labels.is_some()
+            || self.annotations.is_some()
+            || self.placement.is_some()
+            || self.name.is_some()
+            || self.secret_key.is_some()
+            || self.ranges.is_some()
+    }
+
+    /// Holds a block to what is demanded.
+    pub fn check(&self, path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
+        fn with<T: ?Sized>(check: Option<Check<T>>, path: &Path<'_>, it: &T, report: &mut Reporter<'_>) {
+            if let Some(check) = check {
+                check(path, it, report);
+            }
+        }
+        match field {
+            Field::RootPath(it) => with(self.root_path, path, it, report),
+            Field::Address(it) => with(self.address, path, it, report),
+            Field::Image(it) => with(self.image, path, it, report),
+            Field::Resources(it) => with(self.resources, path, it, report),
+            Field::Claim(it) => with(self.claim, path, it, report),
+            Field::Backup(it) => with(self.backup, path, it, report),
+            Field::Labels(it) => with(self.labels, path, it, report),
+            Field::Annotations(it) => with(self.annotations, path, it, report),
+            Field::Placement(it) => with(self.placement, path, it, report),
+            Field::Name(it) => with(self.name, path, it, report),
+            Field::SecretKey(it) => with(self.secret_key, path, it, report),
+            Field::Ranges(it) => with(self.ranges, path, it, report),
+        }
+    }
 }
 
 /// What is written of pods beside their containers.

@@ -15,11 +15,10 @@ const MAX_IMAGE: usize = 48;
 
 rule!(
     /// An image is a reference that a container runtime can read.
-    C16 since "0.1.0" = field: references
+    C16 since "0.1.0" = { image: references }
 );
 
-fn references(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
-    let Field::Image(image) = field else { return };
+fn references(path: &Path<'_>, image: &str, report: &mut Reporter<'_>) {
     if Reference::parse(image).is_none() {
         let message = format!(
             "{} is no image reference; write for example \"ghcr.io/multigres/multigres:v0.1.0\"",

@@ -5,9 +5,9 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Toleration;
-use multigres_crds::v1alpha1::{Backup, Placement, ResourceRequirements, StringMap};
+use multigres_crds::v1alpha1::{Backup, Placement, ResourceRequirements, StringMap, VolumeClaimTemplate};
 
-use super::{Field, Reporter, affinity, rule};
+use super::{Reporter, affinity, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote};
 use crate::syntax::{is_key, is_label_value, is_object_name};
@@ -18,23 +18,18 @@ const EFFECTS: [&str; 4] = ["", "NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 rule!(
     /// What is passed on to Kubernetes is legal there: names of objects, labels, tolerations, affinity, ranges of addresses.
-    C23 since "0.1.0" = field: passed_on
-);
-
-fn passed_on(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
-    match field {
-        Field::Name(name) => object_name(path, name, report),
-        Field::SecretKey(key) => secret_key(path, key, report),
-        Field::Labels(labels) => check_labels(path, labels, report),
-        Field::Annotations(map) => map.keys().for_each(|key| check_key(path, &key.to_lowercase(), report)),
-        Field::Placement(placement) => check_placement(path, placement, report),
-        Field::Resources(resources) => check_resources(path, resources, report),
-        Field::Ranges(ranges) => check_ranges(path, ranges, report),
-        Field::Claim(claim) => class(path, claim.storage_class_name.as_deref(), report),
-        Field::Backup(backup) => check_backup(path, backup, report),
-        Field::RootPath(_) | Field::Address(_) | Field::Image(_) => {}
+    C23 since "0.1.0" = {
+        name: object_name,
+        secret_key: secret_key,
+        labels: check_labels,
+        annotations: check_annotations,
+        placement: check_placement,
+        resources: check_resources,
+        ranges: check_ranges,
+        claim: check_class,
+        backup: check_backup,
     }
-}
+);
 
 pub(super) fn refuse(path: &Path<'_>, value: &str, problem: &str, report: &mut Reporter<'_>) {
     report.error(path, Reason::Invalid, value, format!("{} {problem}", quote(value)));
@@ -78,6 +73,16 @@ pub(super) fn label_value(path: &Path<'_>, value: &str, report: &mut Reporter<'_
         let problem = "is no value of a label; use at most 63 letters, digits, '-', '_' and '.'";
         refuse(path, value, problem, report);
     }
+}
+
+fn check_annotations(path: &Path<'_>, annotations: &StringMap, report: &mut Reporter<'_>) {
+    for key in annotations.keys() {
+        check_key(path, &key.to_lowercase(), report);
+    }
+}
+
+fn check_class(path: &Path<'_>, claim: &VolumeClaimTemplate, report: &mut Reporter<'_>) {
+    class(path, claim.storage_class_name.as_deref(), report);
 }
 
 fn check_placement(path: &Path<'_>, placement: &Placement, report: &mut Reporter<'_>) {

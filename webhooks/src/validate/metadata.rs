@@ -1,6 +1,8 @@
 //! Labels and annotations of what is made.
 
-use super::{Field, Reporter, rule};
+use multigres_crds::v1alpha1::StringMap;
+
+use super::{Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote};
 
@@ -9,11 +11,10 @@ const RESERVED: [&str; 3] = ["multigres.com", "kubectl.kubernetes.io", "app.kube
 
 rule!(
     /// Labels and annotations of pods and Services are not those by which the operator and other tools find objects.
-    C22 since "0.1.0" = field: reserved_keys
+    C22 since "0.1.0" = { labels: reserved_keys, annotations: reserved_keys }
 );
 
-fn reserved_keys(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
-    let (Field::Labels(map) | Field::Annotations(map)) = field else { return };
+fn reserved_keys(path: &Path<'_>, map: &StringMap, report: &mut Reporter<'_>) {
     for key in map.keys() {
         let prefix = key.split_once('/').map(|(prefix, _)| prefix);
         if let Some(prefix) = prefix.filter(|prefix| RESERVED.contains(prefix)) {

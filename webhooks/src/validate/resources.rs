@@ -2,17 +2,16 @@
 
 use multigres_crds::v1alpha1::ResourceRequirements;
 
-use super::{Field, Reporter, rule};
+use super::{Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote};
 
 rule!(
     /// An amount is a quantity of Kubernetes and not negative, and a limit is not below its request.
-    C14 since "0.1.0" = field: amounts
+    C14 since "0.1.0" = { resources: amounts }
 );
 
-fn amounts(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
-    let Field::Resources(resources) = field else { return };
+fn amounts(path: &Path<'_>, resources: &ResourceRequirements, report: &mut Reporter<'_>) {
     for (field, amounts) in [("requests", &resources.requests), ("limits", &resources.limits)] {
         let path = path.field(field);
         for (resource, amount) in amounts {

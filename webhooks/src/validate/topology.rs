@@ -2,7 +2,7 @@
 
 use multigres_crds::address;
 
-use super::{ClusterContext, Field, Reporter, rule};
+use super::{ClusterContext, Reporter, rule};
 use crate::path::Path;
 use crate::report::{Reason, quote};
 
@@ -10,11 +10,10 @@ const GLOBAL: Path<'static> = Path::new("spec.globalTopoServer");
 
 rule!(
     /// A root path is absolute and in normal form, so that equal paths are spelled equally.
-    C02 since "0.1.0" = field: root_path
+    C02 since "0.1.0" = { root_path: root_path }
 );
 
-fn root_path(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
-    let Field::RootPath(root) = field else { return };
+fn root_path(path: &Path<'_>, root: &str, report: &mut Reporter<'_>) {
     if let Some(problem) = root_path_problem(root) {
         report.error(path, Reason::Invalid, root, format!("{} {problem}", quote(root)));
     }
@@ -38,11 +37,10 @@ fn root_path_problem(root: &str) -> Option<&'static str> {
 
 rule!(
     /// An address is a list of `host:port`, without URL schemes, what a copied link leaves behind, or repetitions.
-    C03 since "0.1.0" = field: addresses
+    C03 since "0.1.0" = { address: addresses }
 );
 
-fn addresses(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
-    let Field::Address(list) = field else { return };
+fn addresses(path: &Path<'_>, list: &str, report: &mut Reporter<'_>) {
     if let Err(problem) = address::parse(list) {
         report.error(path, Reason::Invalid, list, problem.to_string());
     }

@@ -14,7 +14,7 @@ use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource, topology_is_
 use multigres_crds::v1alpha1::{AccessMode, Backup, Member, StringMap, VolumeClaimTemplate};
 
 use super::view::{Database, View};
-use super::{ChildContext, ChildSpec, ChildView, ClusterContext, Field, Reporter, rule};
+use super::{ChildContext, ChildSpec, ChildView, ClusterContext, Reporter, rule};
 use crate::lookup::{Claim, Known, Lookup};
 use crate::path::Path;
 use crate::report::{Reason, quote};
@@ -26,16 +26,12 @@ const STORAGE: &str = "resources.requests.storage";
 
 rule!(
     /// Every volume has an access mode and a size above zero.
-    C13 since "0.1.0" = field: claims, cluster: missing_claims
+    C13 since "0.1.0" = { claim: check_claim, backup: backup_claim }, cluster: missing_claims
 );
 
-fn claims(path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
-    match field {
-        Field::Claim(claim) => check_claim(path, claim, report),
-        Field::Backup(Backup { filesystem: Some(filesystem), .. }) => {
-            check_claim(&path.field(BACKUP_CLAIM), &filesystem.volume_claim_template, report);
-        }
-        _ => {}
+fn backup_claim(path: &Path<'_>, backup: &Backup, report: &mut Reporter<'_>) {
+    if let Some(filesystem) = &backup.filesystem {
+        check_claim(&path.field(BACKUP_CLAIM), &filesystem.volume_claim_template, report);
     }
 }
 
