@@ -1,7 +1,8 @@
 //! JSON that is parsed once, and then read as often, and as far, as it takes.
 //!
 //! What a text consists of is found with the instructions of the processor that look at many bytes at a time
-//! (simd-json). Each value is a run of such tokens, so that to leave a value out costs nothing.
+//! (simd-json). Each value is a run of such tokens, so that to leave a value out costs nothing. The library's own
+//! reader takes a text as a whole, to any depth; that of this module takes any value in it, and bounds the depth.
 
 use std::slice::Iter;
 
