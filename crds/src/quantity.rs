@@ -76,6 +76,21 @@ impl JsonSchema for Quantity {
 /// Parses `<signedNumber><suffix>`, rounding up what is finer than a billionth and capping what is larger than
 /// `i64`, as Kubernetes does.
 pub fn parse(text: &str) -> Option<Nanos> {
+    short(text).or_else(|| any(text))
+}
+
+/// The value of what nearly every quantity is: few digits and a suffix.
+fn short(text: &str) -> Option<Nanos> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    if !(1..=9).contains(&digits) {
+        return None;
+    }
+    let (number, suffix) = text.split_at(digits);
+    let units = number.bytes().fold(0, |units, digit| units * 10 + u64::from(digit - b'0'));
+    Scale::of_suffix(suffix)?.few_nanos(units).map(Nanos)
+}
+
+fn any(text: &str) -> Option<Nanos> {
     let (negative, unsigned) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),
@@ -137,9 +152,6 @@ impl Scale {
         if digits.is_empty() {
             return 0;
         }
-        if let Some(nanos) = self.few_nanos(digits) {
-            return nanos.min(CAP);
-        }
         // 30 digits and more are beyond the cap however they are scaled down to it, unless the exponent is as low.
         let exponent = self.decimal.saturating_add(9);
         let magnitude = exponent.saturating_add(i64::try_from(digits.len()).unwrap_or(i64::MAX));
@@ -166,14 +178,13 @@ impl Scale {
         scaled.map_or(CAP, |nanos| nanos.min(CAP))
     }
 
-    /// The same for what nearly every quantity is: few digits, and no part of a billionth.
-    fn few_nanos(self, digits: &str) -> Option<i128> {
+    /// The same for a number below a billion, unless it is so large or small that it has to be capped or rounded.
+    fn few_nanos(self, units: u64) -> Option<i128> {
         let power = u32::try_from(self.decimal.saturating_add(9)).ok().filter(|power| *power <= 18)?;
-        if digits.len() > 9 || self.binary > 3 {
+        if self.binary > 3 {
             return None;
         }
-        let units = digits.parse::<u64>().ok()? * 1024_u64.pow(self.binary);
-        Some(i128::from(units) * i128::from(10_u64.pow(power)))
+        Some(i128::from(units << (10 * self.binary)) * i128::from(10_u64.pow(power)))
     }
 }
 

@@ -73,12 +73,10 @@ rule!(
 fn unserved_shards(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     for (database, group) in each_group(cx) {
         if group.name != defaults::TABLE_GROUP || group.shards > 1 {
-            report.warn(format!(
-                "Multigres serves only default/0-inf yet: pods stay unready in {}/{} ({})",
-                database.template.name,
-                group.name,
-                count(group.shards, "shard")
-            ));
+            // Of many table groups each is told, so that this is no place for `format!`.
+            let (database, shards) = (&database.template.name, count(group.shards, "shard"));
+            let stay = "Multigres serves only default/0-inf yet: pods stay unready in ";
+            report.warn([stay, database, "/", group.name, " (", &shards, ")"].concat());
         }
     }
 }

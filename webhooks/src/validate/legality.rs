@@ -12,8 +12,6 @@ use crate::path::Path;
 use crate::report::{Reason, quote};
 use crate::syntax::{is_key, is_label_value, is_object_name};
 
-/// Resources of a container that need no prefix.
-const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 const EFFECTS: [&str; 4] = ["", "NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 rule!(
@@ -132,7 +130,8 @@ fn check_resources(path: &Path<'_>, resources: &ResourceRequirements, report: &m
     for (field, amounts) in [("requests", &resources.requests), ("limits", &resources.limits)] {
         let path = path.field(field);
         for name in amounts.keys() {
-            let is_standard = RESOURCES.contains(&name.as_str()) || name.starts_with("hugepages-");
+            let is_standard = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage")
+                || name.starts_with("hugepages-");
             let is_extended = name.contains('/') && is_key(name);
             if !is_standard && !is_extended {
                 refuse(&path.key(name), name, "is no resource of a container; write for example cpu", report);

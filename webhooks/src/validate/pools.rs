@@ -3,8 +3,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
-
 use multigres_crds::resolve::{Origin, TableGroupSource};
 use multigres_crds::v1alpha1::{DatabaseImages, DurabilityPolicy, PoolType};
 
@@ -24,8 +22,11 @@ rule!(
 fn pool_names_differ(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     cx.new.each_database(|path, database| {
         for group in &database.groups {
-            let mut names = HashSet::new();
-            for pool in group.pools.iter().filter(|pool| !names.insert(&pool.name)) {
+            // There are so few that to hash them costs more than to compare each with each.
+            for (index, pool) in group.pools.iter().enumerate() {
+                if group.pools[..index].iter().all(|other| other.name != pool.name) {
+                    continue;
+                }
                 let name = quote(&pool.name);
                 let (field, message) = if group.index.is_some() {
                     (
@@ -167,10 +168,9 @@ fn enough_instances(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         for group in
             database.groups.iter().filter(|group| policy_is_known && is_known(cx, path, database, group))
         {
-            let eligible: Vec<_> =
-                group.pools.iter().filter(|pool| pool.type_ == PoolType::Replica).collect();
-            let Some(first) = eligible.first().copied().or(group.pools.first()) else { continue };
-            let instances = eligible.iter().map(|pool| (pool.cell, pool.member.replicas()));
+            let eligible = || group.pools.iter().filter(|pool| pool.type_ == PoolType::Replica);
+            let Some(first) = eligible().next().or(group.pools.first()) else { continue };
+            let instances = eligible().map(|pool| (pool.cell, pool.member.replicas()));
             if let Some((field, found, message)) = shortage(policy, instances) {
                 let path = database.at_pool(path, first, |site| match field {
                     "cell" => FieldPath::from(&site.entry.field(field)),
@@ -190,15 +190,16 @@ fn is_known(
     group: &TableGroupSource<'_>,
 ) -> bool {
     let knows = |path: &Path<'_>| cx.new.knows(path);
-    group.pools.iter().all(|pool| {
-        database.at_pool(path, pool, |site| {
-            let role = match pool.origin {
-                Origin::Pool { .. } => knows(&site.block.field("type")),
-                _ => true,
-            };
-            role && knows(&site.entry.field("cell")) && knows(&site.block.field("replicas"))
+    cx.new.unknown().is_empty()
+        || group.pools.iter().all(|pool| {
+            database.at_pool(path, pool, |site| {
+                let role = match pool.origin {
+                    Origin::Pool { .. } => knows(&site.block.field("type")),
+                    _ => true,
+                };
+                role && knows(&site.entry.field("cell")) && knows(&site.block.field("replicas"))
+            })
         })
-    })
 }
 
 fn enough_of_shard(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
@@ -222,12 +223,12 @@ fn shortage<'p>(
     pools: impl Iterator<Item = (&'p str, i32)>,
 ) -> Option<(&'static str, String, String)> {
     let name = policy.as_str();
-    let (mut pool_count, mut instances, mut cells) = (0, 0_i32, HashSet::new());
+    let (mut pool_count, mut instances, mut first_cell, mut in_one_cell) = (0, 0_i32, None, true);
     for (cell, replicas) in pools {
         pool_count += 1;
         instances = instances.saturating_add(replicas);
         if replicas > 0 {
-            cells.insert(cell);
+            in_one_cell &= *first_cell.get_or_insert(cell) == cell;
         }
     }
     if pool_count == 0 {
@@ -241,7 +242,7 @@ fn shortage<'p>(
             count(instances, "instance")
         );
         Some(("replicas", instances.to_string(), message))
-    } else if policy == DurabilityPolicy::MultiCellAtLeast2 && cells.len() < 2 {
+    } else if policy == DurabilityPolicy::MultiCellAtLeast2 && in_one_cell {
         let message = format!(
             "all instances that can lead this shard are in one cell, and {name} needs 2 cells; add a pool of type replica in another cell"
         );

@@ -1,8 +1,9 @@
 //! A cluster as rules read it: what is written, where it stands, and what it resolves to.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
+use ahash::AHashSet;
 use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource, table_groups};
 use multigres_crds::v1alpha1::{
     CellTemplate, Container, DatabaseTemplate, Member, MultigresCluster, MultigresClusterSpec, Pool,
@@ -169,7 +170,7 @@ impl<'a> View<'a> {
     }
 
     /// Names of the cells, where all of them are known.
-    pub(super) fn cell_names(&self) -> Option<HashSet<&'a str>> {
+    pub(super) fn cell_names(&self) -> Option<AHashSet<&'a str>> {
         let mut known = !self.unknown.covers(&FieldPath::from(&CELLS));
         self.each_cell(|path, _| known &= self.knows(&path.field("name")));
         known.then(|| self.spec().cells.templates.iter().map(|cell| cell.name.as_str()).collect())
