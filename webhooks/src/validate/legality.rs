@@ -130,8 +130,8 @@ fn check_resources(path: &Path<'_>, resources: &ResourceRequirements, report: &m
     for (field, amounts) in [("requests", &resources.requests), ("limits", &resources.limits)] {
         let path = path.field(field);
         for name in amounts.keys() {
-            let is_standard = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage")
-                || name.starts_with("hugepages-");
+            let is_standard =
+                matches!(&**name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
             let is_extended = name.contains('/') && is_key(name);
             if !is_standard && !is_extended {
                 refuse(&path.key(name), name, "is no resource of a container; write for example cpu", report);
