@@ -1,6 +1,6 @@
 //! Decoding an object as far as it can be decoded.
 //!
-//! One wrong value must not hide what else is wrong. A sound object costs one pass over the text.
+//! One wrong value must not hide what else is wrong. A sound object is checked and read, and that is all.
 //! Of any other, each value that cannot be used is named, replaced by one that says nothing, and remembered as
 //! *unknown*, so that no rule judges by it.
 
