@@ -146,16 +146,11 @@ impl Applier {
         let (desired, immutable) = pin_immutable(&manifest.resource.kind, desired, &live);
         let drift = Drift::between(&desired, &live, MANAGER);
         if drift.is_none() {
-            // With an immutable difference it is looked at again each time: the answer is part of the status.
-            if immutable.is_empty() {
-                self.verify(&key, digest, &live);
-            }
+            self.note(&key, digest, &live, &immutable);
             return Ok(Applied { outcome: Outcome::Unchanged, immutable });
         }
         let fixed = self.put_right(&api, &key, &desired, live, &drift).await?;
-        if immutable.is_empty() {
-            self.verify(&key, digest, &fixed);
-        }
+        self.note(&key, digest, &fixed, &immutable);
         let same_desire = verified.is_some_and(|(desired, _)| desired == digest);
         let outcome = if same_desire { Outcome::PutBack(drift.paths()) } else { Outcome::Updated };
         Ok(Applied { outcome, immutable })
@@ -315,6 +310,20 @@ impl Applier {
 
     fn verified(&self, key: &ObjectKey) -> Option<(u64, u64)> {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+
+    /// With an immutable difference it is looked at again each time: the answer is part of the status.
+    fn note(&self, key: &ObjectKey, desired: u64, live: &Value, immutable: &[String]) {
+        if immutable.is_empty() {
+            self.verify(key, desired, live);
+        } else {
+            self.forget(key);
+        }
+    }
+
+    /// Whether what the caches have of an object is no older than what was last written of it.
+    pub fn is_shown(&self, key: &ObjectKey, seen: &Observed) -> bool {
+        self.verified(key).is_none_or(|(_, live)| live == seen.content)
     }
 
     fn verify(&self, key: &ObjectKey, desired: u64, live: &Value) {

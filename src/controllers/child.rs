@@ -154,7 +154,9 @@ pub async fn reconcile<K: Child>(child: Arc<K>, cx: Arc<Context>) -> Result<Acti
             troubles.extend(child.advance(&cx, &course).await.err());
         }
     }
-    let survey = Survey::of(&manifests, &cx.objects);
+    // What is paused is others' to write.
+    let survey =
+        Survey::of(&manifests, |key| if child.paused() { cx.objects.get(key) } else { cx.observed(key) });
     let sight = child.look(&cx, &course).await;
     let look_again = sight.look_again;
     say(child.as_ref(), &cx, &survey, sight, &troubles, &immutable).await?;

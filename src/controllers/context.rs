@@ -25,7 +25,7 @@ use crate::build::Environment;
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::observe::{Neighbourhood, Objects};
+use crate::observe::{Neighbourhood, ObjectKey, Objects, Observed};
 use crate::reason::Reason;
 use crate::status::Trouble;
 use crate::topology::Topology;
@@ -114,6 +114,13 @@ impl Context {
         self.failures.reset(uid);
         self.statuses.forget(uid);
         self.stalls.forget(uid);
+    }
+
+    /// An object as the caches have it. Of what was just changed they may have a workload's account of the time before.
+    pub fn observed(&self, key: &ObjectKey) -> Option<Observed> {
+        let mut observed = self.objects.get(key)?;
+        observed.workload.current &= self.applier.is_shown(key, &observed);
+        Some(observed)
     }
 
     /// Writes a status as a whole, unless it is what the caches have and what was written last. The caches alone would

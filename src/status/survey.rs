@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use multigres_crds::v1alpha1::{RolloutStatus, Truth};
 
 use crate::build::Manifest;
-use crate::observe::{ObjectKey, Objects, Workload};
+use crate::observe::{ObjectKey, Observed, Workload};
 
 /// What was observed of the objects that a child asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,11 +18,11 @@ pub struct Survey {
 
 impl Survey {
     /// Looks each object up.
-    pub fn of(manifests: &[Manifest], objects: &Objects) -> Self {
+    pub fn of(manifests: &[Manifest], observed: impl Fn(&ObjectKey) -> Option<Observed>) -> Self {
         let mut survey = Self::default();
         for manifest in manifests {
             let key = manifest.key();
-            let observed = objects.get(&key).filter(|observed| !observed.deleting);
+            let observed = observed(&key).filter(|observed| !observed.deleting);
             if matches!(key.kind.as_str(), "Deployment" | "StatefulSet") {
                 let desired = manifest.body["spec"]["replicas"].as_i64().and_then(|n| i32::try_from(n).ok());
                 let workload = observed.as_ref().map(|observed| observed.workload).unwrap_or_default();
@@ -84,7 +84,8 @@ impl Survey {
         if self.workloads.values().all(Workload::rolled_out) {
             return None;
         }
-        let updated = self.workloads.values().map(|workload| workload.updated.min(workload.desired)).sum();
+        let of_current = self.workloads.values().filter(|workload| workload.current);
+        let updated = of_current.map(|workload| workload.updated.min(workload.desired)).sum();
         Some(RolloutStatus { updated, total: self.desired(), waiting_for })
     }
 }

@@ -23,6 +23,8 @@ pub struct Instances {
     /// Objects of pools that are no longer wanted.
     leftovers: Vec<ObjectKey>,
     rewritten: Vec<String>,
+    /// Whether the account of every pool is of its current template: as long as one is not, it looks up to date.
+    settled: bool,
 }
 
 /// What the pods of a pool should be.
@@ -44,11 +46,13 @@ impl Instances {
             pools: BTreeMap::new(),
             leftovers: Vec::new(),
             rewritten: Vec::new(),
+            settled: true,
         };
         instances.shard.durability = owner.spec.durability_policy;
         for pool in &owner.spec.pools {
             let key = ObjectKey::new("StatefulSet", &namespace, &names.pool(&pool.name));
-            let found = cx.objects.get(&key).filter(|found| !found.deleting);
+            let found = cx.observed(&key).filter(|found| !found.deleting);
+            instances.settled &= found.as_ref().is_none_or(|found| found.workload.current);
             instances.add_pool(key, &pool.name, pool.replicas, found.map(|found| found.workload.desired));
         }
         for (key, observed) in &controlled {
@@ -73,10 +77,8 @@ impl Instances {
         let (Some(instance), Some((set, ordinal))) = (&observed.instance, ordinal(&key.name)) else { return };
         let label = |label: &str| observed.labels.get(label).cloned().unwrap_or_default();
         let set = ObjectKey::new("StatefulSet", &key.namespace, set);
-        let workload = cx.objects.get(&set);
-        // An account of an older template says nothing of the current one.
-        let revision =
-            workload.as_ref().filter(|set| set.workload.current).and_then(|set| set.revision.as_deref());
+        let workload = cx.objects.get(&set).filter(|set| self.settled && set.workload.current);
+        let revision = workload.as_ref().and_then(|set| set.revision.as_deref());
         let manifest = manifests.iter().find(|manifest| manifest.key() == set);
         let wanted = Wanted { revision, images: manifest.map(images).unwrap_or_default() };
         let foreign = wanted.foreign(instance);
