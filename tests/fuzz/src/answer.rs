@@ -59,9 +59,11 @@ fn is_precise(cause: &Value) {
     assert!(reason.starts_with("FieldValue"), "{cause}");
     assert!(!message.is_empty() && (field.is_empty() || !message.starts_with(field)), "{cause}");
     let path = FieldPath::parse(field);
-    // A key may have brackets of its own, which nothing can tell from those around it.
+    // A name may have brackets of its own, which nothing can tell from those around it.
     let ends_within = |rest: &str| !rest.is_empty() && !rest.starts_with(['.', '[']);
-    assert!(path.to_string() == field || field.split(']').skip(1).any(ends_within), "{cause}");
+    let is_ambiguous =
+        field.split(']').skip(1).any(ends_within) || field.matches('[').count() != field.matches(']').count();
+    assert!(is_ambiguous || path.to_string() == field, "{cause}");
     let roots = ["apiVersion", "kind", "metadata", "spec", "status", "request"];
     let root = path.names().first().map(ToString::to_string);
     assert!(root.is_none_or(|root| roots.contains(&root.as_str())), "{cause}");
