@@ -227,7 +227,9 @@ fn parent(pid: u32) -> Option<u32> {
 fn cgroups(processes: &[u32]) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for pid in processes {
-        for line in fs::read_to_string(format!("/proc/{pid}/cgroup"))?.lines() {
+        // Some of a node's processes run for a moment only, such as a runtime's shims.
+        let Ok(groups) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { continue };
+        for line in groups.lines() {
             let path = line.rsplit(':').next().unwrap_or_default();
             if let Some(group) = path.split('/').nth(1).filter(|group| group.starts_with("testbed-")) {
                 found.extend(hierarchies()?.into_iter().map(|hierarchy| hierarchy.join(group)));

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// Generous: it only matters when something is broken.
@@ -52,11 +53,18 @@ impl Drop for Owner {
 
 /// Takes hold of running processes, so that their ends can be waited for even if their numbers are used again.
 pub fn hold(pids: &[u32]) -> anyhow::Result<Vec<OwnedFd>> {
-    let hold = |pid: &u32| {
+    let mut processes = Vec::new();
+    for pid in pids {
         let pid = Pid::from_raw(i32::try_from(*pid)?).context("0 is no process")?;
-        Ok(pidfd_open(pid, PidfdFlags::empty())?)
-    };
-    pids.iter().map(hold).collect()
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => processes.push(process),
+            // It has ended by itself.
+            Err(Errno::SRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    ensure!(!processes.is_empty(), "nothing is running");
+    Ok(processes)
 }
 
 pub fn assert_all_end(processes: &[OwnedFd]) -> anyhow::Result<()> {
