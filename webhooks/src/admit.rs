@@ -114,12 +114,12 @@ fn answered(phase: Phase, request: &Request<'_>, decide: impl FnOnce(&Request<'_
     let span = tracing::debug_span!(
         "admission",
         phase = phase.as_str(),
-        uid = &*request.uid,
+        uid = request.uid,
         kind = subject.kind,
-        namespace = &*request.namespace,
+        namespace = request.namespace,
         name = subject.name,
         operation = request.operation.as_str(),
-        user = &*request.user_info.username,
+        user = request.user_info.username,
         dry_run = request.dry_run.unwrap_or(false),
     );
     let verdict = span.in_scope(|| {
@@ -139,7 +139,7 @@ fn decide(phase: Phase, request: &Request<'_>, admission: &Admission) -> Verdict
     if request.operation == Operation::Update && request.old_parts().is_terminating() {
         return Verdict::allow(RuleGroup::Termination);
     }
-    if is_exempt(kind, &request.user_info.username, &admission.operator_user) {
+    if is_exempt(kind, request.user_info.username, &admission.operator_user) {
         return Verdict::allow(RuleGroup::Exemption);
     }
     match (phase, kind, request.operation) {
@@ -147,7 +147,7 @@ fn decide(phase: Phase, request: &Request<'_>, admission: &Admission) -> Verdict
         (Phase::Mutate, _, Operation::Delete) => Verdict::allow(RuleGroup::Defaulting),
         (Phase::Mutate, Kind::Child(kind), _) => child::mutate(kind, request, admission),
         (Phase::Validate, Kind::Child(kind), _) => child::validate(kind, request, admission),
-        (Phase::Validate, Kind::Cluster, Operation::Delete) => cluster::delete(request.old_parts()),
+        (Phase::Validate, Kind::Cluster, Operation::Delete) => cluster::delete(&request.old_parts()),
         (_, Kind::Cluster, Operation::Update) if request.keeps_spec() => Verdict::allow(RuleGroup::Metadata),
         (Phase::Mutate, Kind::Cluster, _) => cluster::mutate(request, admission),
         (Phase::Validate, Kind::Cluster, _) => cluster::validate(request, admission),
@@ -169,7 +169,7 @@ fn missing(request: &Request<'_>) -> Option<Cause> {
 
 fn not_served(request: &Request<'_>) -> Verdict {
     let (operation, group, resource) =
-        (request.operation.as_str(), &request.resource.group, &request.resource.resource);
+        (request.operation.as_str(), request.resource.group, request.resource.resource);
     let message = format!("{operation} of {resource} in group {group:?} is not decided here");
     Verdict::deny(RuleGroup::Review, Denial::BadRequest(message))
 }

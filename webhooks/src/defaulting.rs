@@ -6,7 +6,6 @@
 //! leaves out is resolved by the controllers, and visible in the children.
 
 mod additions;
-mod skeleton;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +14,9 @@ use multigres_crds::{defaults, labels};
 use serde_json::json;
 
 use self::additions::Additions;
-pub use self::skeleton::Skeleton;
+use crate::json::Json;
 use crate::object::Object;
+use crate::syntax::is_label_value;
 
 /// What is to be added to an object.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,9 +29,10 @@ pub struct Defaults {
 
 /// The defaults of a cluster, from its spec. `old` is what the update replaces: an image that is left out then stays as
 /// it was.
-pub fn cluster(spec: &Skeleton<'_>, old: &Skeleton<'_>) -> Defaults {
+pub fn cluster(spec: Json<'_>, old: Json<'_>) -> Defaults {
     let mut additions = Additions::new("spec", spec);
-    let image = |path: &[&str], default: &str| json!(old.text(path).unwrap_or(default));
+    let before = |path: &[&str]| old.at(path).and_then(Json::text).filter(|image| !image.is_empty());
+    let image = |path: &[&str], default: &str| json!(before(path).unwrap_or(default));
 
     if topology_is_made(spec) {
         let template = |field| ["globalTopoServer", "managedSpec", field];
@@ -44,24 +45,25 @@ pub fn cluster(spec: &Skeleton<'_>, old: &Skeleton<'_>) -> Defaults {
         let path = [section, "spec", "image"];
         additions.set(&[section, "managed"], json!(true));
         // What is turned off and has no template is not given one, only to be told that it is ignored.
-        let is_off = spec.flag(&[section, "managed"]) == Some(false) && !spec.has(&[section, "spec"]);
-        if !is_off || old.has(&path) {
+        let is_off =
+            flag(spec, &[section, "managed"]) == Some(false) && spec.at(&[section, "spec"]).is_none();
+        if !is_off || old.at(&path).is_some() {
             additions.set(&path, image(&path, defaults::MULTIGRES_IMAGE));
         }
     }
-    if spec.is_map(&["cells"]) {
+    if is_map(spec, "cells") {
         let path = ["cells", "multiGatewayImage"];
         additions.set(&["cells", "managed"], json!(true));
         additions.set(&path, image(&path, defaults::MULTIGRES_IMAGE));
     }
-    if spec.is_map(&["databases"]) {
+    if is_map(spec, "databases") {
         let path = |image| ["databases", "images", image];
         let (camel, lower) = (path("multiPooler"), path("multipooler"));
         additions.set(&["databases", "managed"], json!(true));
         additions.set(&path("postgres"), image(&path("postgres"), defaults::POSTGRES_IMAGE));
         // One of the two spellings, never both; nor is what was written in one rewritten in the other.
-        if !spec.has(&lower) {
-            let lower = old.text(&lower).unwrap_or(defaults::MULTIGRES_IMAGE);
+        if spec.at(&lower).is_none() {
+            let lower = before(&lower).unwrap_or(defaults::MULTIGRES_IMAGE);
             additions.set(&camel, image(&camel, lower));
         }
         let exporter = path("postgresExporter");
@@ -70,11 +72,12 @@ pub fn cluster(spec: &Skeleton<'_>, old: &Skeleton<'_>) -> Defaults {
     additions.finish()
 }
 
-/// The label by which a child is looked up, from the field of its spec that cannot be changed.
+/// The label by which a child is looked up, from the field of its spec that cannot be changed. Where that is no value of
+/// a label, the API server would speak of the label only, which its author never wrote.
 pub fn child(new: &Object<'_>) -> Defaults {
-    let (metadata, spec) = (Skeleton::read(new.metadata), Skeleton::read(new.spec));
-    let mut additions = Additions::new("metadata", &metadata);
-    if let Some(cluster) = spec.text(&["cluster"]) {
+    let mut additions = Additions::new("metadata", new.metadata.unwrap_or(Json::NULL));
+    let cluster = new.spec.and_then(|spec| spec.field("cluster")?.text());
+    if let Some(cluster) = cluster.filter(|cluster| !cluster.is_empty() && is_label_value(cluster)) {
         additions.set(&["labels", labels::CLUSTER], json!(cluster));
     }
     additions.finish()
@@ -82,9 +85,16 @@ pub fn child(new: &Object<'_>) -> Defaults {
 
 /// Whether the operator will make the etcd. With `external` it will not, and a written `managed: false` would outlive
 /// an `external` that is removed again.
-fn topology_is_made(spec: &Skeleton<'_>) -> bool {
-    let topology = ["globalTopoServer"];
-    spec.is_map(&topology)
-        && spec.is_unset(&["globalTopoServer", "external"])
-        && spec.flag(&["globalTopoServer", "managed"]) != Some(false)
+fn topology_is_made(spec: Json<'_>) -> bool {
+    is_map(spec, "globalTopoServer")
+        && spec.at(&["globalTopoServer", "external"]).is_none_or(Json::is_null)
+        && flag(spec, &["globalTopoServer", "managed"]) != Some(false)
+}
+
+fn flag(spec: Json<'_>, path: &[&str]) -> Option<bool> {
+    spec.at(path).and_then(Json::flag)
+}
+
+fn is_map(spec: Json<'_>, field: &str) -> bool {
+    spec.field(field).is_some_and(Json::is_map)
 }

@@ -118,17 +118,13 @@ impl<T> Document<'_, T> {
 }
 
 /// The spec of an object, unless the API server would refuse it as a new one.
-pub fn sound_spec<'j, T, S>(json: Json<'j>) -> Option<S>
-where
-    T: Resource<DynamicType = ()>,
-    S: Deserialize<'j>,
-{
+pub fn sound_spec<T: Resource<DynamicType = ()>>(json: Json<'_>) -> Option<Json<'_>> {
     #[derive(Deserialize)]
-    struct Parts<S> {
+    struct Identified {
         metadata: ObjectMeta,
-        spec: S,
     }
-    let Parts { metadata, spec } = Schema::of(&T::kind(&()))?.read(json, Strictness::Server)?;
+    let Identified { metadata } = Schema::of(&T::kind(&()))?.read(json, Strictness::Server)?;
+    let spec = json.field("spec")?;
     object_meta::violations(&metadata, false).is_empty().then_some(spec)
 }
 

@@ -63,6 +63,19 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The flag, where this is one.
+    pub fn flag(self) -> Option<bool> {
+        match *self.0 {
+            [Token::Static(Scalar::Bool(flag))] => Some(flag),
+            _ => None,
+        }
+    }
+
+    /// What is at a path of fields.
+    pub fn at(self, path: &[&str]) -> Option<Self> {
+        path.iter().try_fold(self, |json, name| json.field(name))
+    }
+
     /// A field, where this is a map that has it: the last one, as with other readers, where it has several.
     pub fn field(self, name: &str) -> Option<Self> {
         let [Token::Object { len, .. }, rest @ ..] = self.0 else { return None };

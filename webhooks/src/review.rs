@@ -3,8 +3,6 @@
 //! The request is typed, the objects stay the JSON that the API server sent: what is wrong inside an object is for the
 //! rules to say, all of it at once, and never costs the request its uid.
 
-use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::fmt::Display;
 
 use serde::Deserialize;
@@ -25,8 +23,7 @@ pub const KIND: &str = "AdmissionReview";
 #[serde(rename_all = "camelCase")]
 pub struct Request<'a> {
     /// Identifies the request; echoed in the answer.
-    #[serde(borrow)]
-    pub uid: Cow<'a, str>,
+    pub uid: &'a str,
     /// Kind of the objects.
     #[serde(borrow)]
     pub kind: GroupKind<'a>,
@@ -34,14 +31,14 @@ pub struct Request<'a> {
     #[serde(borrow)]
     pub resource: GroupResource<'a>,
     /// `status` or `scale`; empty for the object itself.
-    #[serde(borrow, default)]
-    pub sub_resource: Cow<'a, str>,
+    #[serde(default)]
+    pub sub_resource: &'a str,
     /// Name of the object; empty while it is still to be generated.
-    #[serde(borrow, default)]
-    pub name: Cow<'a, str>,
+    #[serde(default)]
+    pub name: &'a str,
     /// Namespace of the object.
-    #[serde(borrow, default)]
-    pub namespace: Cow<'a, str>,
+    #[serde(default)]
+    pub namespace: &'a str,
     /// What is to be done.
     pub operation: Operation,
     /// Who asks.
@@ -56,40 +53,34 @@ pub struct Request<'a> {
     /// The object as it is; nothing on CREATE.
     #[serde(skip)]
     pub old_object: Option<Json<'a>>,
-    #[serde(skip)]
-    parts: OnceCell<Object<'a>>,
-    #[serde(skip)]
-    old_parts: OnceCell<Object<'a>>,
 }
 
 /// A kind, whichever its version.
 #[derive(Debug, Deserialize)]
 pub struct GroupKind<'a> {
     /// API group.
-    #[serde(borrow, default)]
-    pub group: Cow<'a, str>,
+    #[serde(default)]
+    pub group: &'a str,
     /// Name of the kind.
-    #[serde(borrow)]
-    pub kind: Cow<'a, str>,
+    pub kind: &'a str,
 }
 
 /// A resource, whichever its version.
 #[derive(Debug, Deserialize)]
 pub struct GroupResource<'a> {
     /// API group.
-    #[serde(borrow, default)]
-    pub group: Cow<'a, str>,
+    #[serde(default)]
+    pub group: &'a str,
     /// Plural name.
-    #[serde(borrow)]
-    pub resource: Cow<'a, str>,
+    pub resource: &'a str,
 }
 
 /// Who asks.
 #[derive(Debug, Deserialize)]
 pub struct UserInfo<'a> {
     /// Name of the user or service account.
-    #[serde(borrow, default)]
-    pub username: Cow<'a, str>,
+    #[serde(default)]
+    pub username: &'a str,
 }
 
 /// What is to be done with an object.
@@ -122,30 +113,30 @@ impl<'a> Request<'a> {
         Self { object: object("object"), old_object: object("oldObject"), ..self }
     }
 
-    /// The parts of the object; taken apart when they are first asked for, as that takes as long as the object is.
-    pub fn parts(&self) -> &Object<'a> {
-        self.parts.get_or_init(|| Object::read(self.object))
+    /// The parts of the object.
+    pub fn parts(&self) -> Object<'a> {
+        Object::read(self.object)
     }
 
     /// The parts of the object as it is.
-    pub fn old_parts(&self) -> &Object<'a> {
-        self.old_parts.get_or_init(|| Object::read(self.old_object))
+    pub fn old_parts(&self) -> Object<'a> {
+        Object::read(self.old_object)
     }
 
     /// Whether an update leaves the spec as it is.
     pub fn keeps_spec(&self) -> bool {
-        self.parts().has_spec_of(self.old_parts())
+        self.parts().has_spec_of(&self.old_parts())
     }
 
     /// The kind of this API that the request is for. A `scale` is of another kind than its resource, so the resource
     /// tells.
     pub fn target(&self) -> Option<Kind> {
-        Kind::of(&self.resource.group, &self.resource.resource)
+        Kind::of(self.resource.group, self.resource.resource)
     }
 
     /// What the request is about.
     pub fn subject(&self) -> Subject {
-        let name = match &*self.name {
+        let name = match self.name {
             "" if self.object.is_none() => self.old_parts().name(),
             "" => self.parts().name(),
             name => name.to_owned(),
@@ -186,10 +177,10 @@ pub struct Malformed {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Review<'a> {
-    #[serde(borrow, default)]
-    api_version: Cow<'a, str>,
-    #[serde(borrow, default)]
-    kind: Cow<'a, str>,
+    #[serde(default)]
+    api_version: &'a str,
+    #[serde(default)]
+    kind: &'a str,
     #[serde(borrow, default)]
     request: Option<Request<'a>>,
 }
@@ -241,9 +232,13 @@ struct Named {
 }
 
 #[derive(Deserialize)]
-struct OfKind<'a> {
-    #[serde(borrow)]
-    kind: GroupKind<'a>,
+struct OfKind {
+    kind: KindName,
+}
+
+#[derive(Deserialize)]
+struct KindName {
+    kind: String,
 }
 
 fn outline<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
@@ -253,7 +248,7 @@ fn outline<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
 /// The same of a body that is no JSON as a whole, such as one with a number that nobody can represent.
 fn unparsed(body: &[u8], error: &impl Display) -> Undecodable {
     let Some(Uid { uid }) = outline(body) else { return not_a_review(error) };
-    let kind = outline(body).map(|OfKind { kind }| kind.kind.into_owned()).unwrap_or_default();
+    let kind = outline(body).map(|OfKind { kind }| kind.kind).unwrap_or_default();
     let name = outline(body).map(|Named { name }| name).unwrap_or_default();
     // It tells where.
     match serde_json::from_slice::<Value>(body) {
@@ -299,7 +294,7 @@ mod tests {
 
     /// The uid, and what was wrong.
     fn decoded(body: &[u8]) -> Result<String, Undecodable> {
-        decode(body, |request| request.map(|request| request.uid.into_owned()))
+        decode(body, |request| request.map(|request| request.uid.to_owned()))
     }
 
     fn with(pointer: &str, value: Value) -> Vec<u8> {
@@ -313,7 +308,7 @@ mod tests {
         let body = review().to_string().into_bytes();
         decode(&body, |request| {
             let request = request.unwrap();
-            assert_eq!((&*request.uid, &*request.name, &*request.namespace), ("705ab4f5", "c", "ns"));
+            assert_eq!((request.uid, request.name, request.namespace), ("705ab4f5", "c", "ns"));
             assert_eq!(request.target(), Some(Kind::Cluster));
             assert_eq!((request.operation, request.dry_run), (Operation::Create, Some(true)));
             assert_eq!(request.user_info.username, "jane");

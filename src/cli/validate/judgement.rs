@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use kube::Resource;
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
-use multigres_webhooks::defaulting::{self, Skeleton};
+use multigres_webhooks::defaulting;
 use multigres_webhooks::document;
 use multigres_webhooks::json;
 use multigres_webhooks::kind::{ChildKind, Kind};
@@ -228,9 +228,7 @@ fn child<K: Child>(new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
 /// The cluster as the mutating webhook would pass it on.
 fn defaulted(cluster: &Value, old: Option<&Value>) -> Value {
     let old = old.map_or(&Value::Null, |old| &old["spec"]);
-    let defaults = json::of(&cluster["spec"], |new| {
-        json::of(old, |old| defaulting::cluster(&Skeleton::read(Some(new)), &Skeleton::read(Some(old))))
-    });
+    let defaults = json::of(&cluster["spec"], |new| json::of(old, |old| defaulting::cluster(new, old)));
     let mut cluster = cluster.clone();
     // Additions only: there is no object that they do not fit. Were there one, it is judged as it was written.
     let _ = json_patch::patch(&mut cluster, &defaults.patch);

@@ -16,7 +16,7 @@ pub fn mutate(kind: ChildKind, request: &Request<'_>, admission: &Admission) -> 
     if !(Rules::of(kind).are_reached)(request) {
         return validate(kind, request, admission);
     }
-    defaulted(defaulting::child(request.parts()))
+    defaulted(defaulting::child(&request.parts()))
 }
 
 /// Protects what a cluster manages, and holds the rest to its rules.

@@ -4,8 +4,9 @@ use multigres_crds::v1alpha1::MultigresCluster;
 use serde::Deserialize;
 
 use super::{Admission, defaulted, documents, invalid};
-use crate::defaulting::{self, Skeleton};
+use crate::defaulting;
 use crate::document::sound_spec;
+use crate::json::Json;
 use crate::object::Object;
 use crate::report::{Cause, Reason};
 use crate::review::{Operation, Request};
@@ -15,9 +16,9 @@ use crate::verdict::{Denial, RuleGroup, Verdict};
 /// Adds defaults; denies only what the API server would keep from validation, and then with everything that is wrong.
 pub fn mutate(request: &Request<'_>, admission: &Admission) -> Verdict {
     if request.operation == Operation::Create
-        && let Some(spec) = request.object.and_then(sound_spec::<MultigresCluster, Skeleton<'_>>)
+        && let Some(spec) = request.object.and_then(sound_spec::<MultigresCluster>)
     {
-        return defaulted(defaulting::cluster(&spec, &Skeleton::default()));
+        return defaulted(defaulting::cluster(spec, Json::NULL));
     }
     let (new, old) = match documents::<MultigresCluster>(request) {
         Ok(documents) => documents,
@@ -27,8 +28,8 @@ pub fn mutate(request: &Request<'_>, admission: &Admission) -> Verdict {
         let report = validate::cluster(&new, old.as_ref(), &admission.rules());
         return Verdict::judge(RuleGroup::Cluster, report);
     }
-    let (spec, old) = (Skeleton::read(request.parts().spec), Skeleton::read(request.old_parts().spec));
-    defaulted(defaulting::cluster(&spec, &old))
+    let (spec, old) = (request.parts().spec, request.old_parts().spec);
+    defaulted(defaulting::cluster(spec.unwrap_or(Json::NULL), old.unwrap_or(Json::NULL)))
 }
 
 /// Holds the cluster to its rules.

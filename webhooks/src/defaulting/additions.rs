@@ -5,12 +5,12 @@ use json_patch::{AddOperation, Patch, PatchOperation};
 use serde_json::{Map, Value};
 
 use super::Defaults;
-use super::skeleton::Skeleton;
+use crate::json::Json;
 
 /// What is to be added to one part of an object.
 pub struct Additions<'a> {
     root: &'a str,
-    document: &'a Skeleton<'a>,
+    document: Json<'a>,
     /// Absent keys of maps that are there, in the order in which they were first needed.
     added: Vec<(Vec<String>, Value)>,
     fields: usize,
@@ -18,7 +18,7 @@ pub struct Additions<'a> {
 
 impl<'a> Additions<'a> {
     /// Additions below a field of the object, which holds `document`.
-    pub fn new(root: &'a str, document: &'a Skeleton<'a>) -> Self {
+    pub fn new(root: &'a str, document: Json<'a>) -> Self {
         Self { root, document, added: Vec::new(), fields: 0 }
     }
 
@@ -46,8 +46,8 @@ impl<'a> Additions<'a> {
 
     /// The first step of a path that is absent from a map.
     fn absent_at(&self, path: &[&str]) -> Option<usize> {
-        let depth = (0..path.len()).find(|depth| !self.document.has(&path[..=*depth]))?;
-        self.document.is_map(&path[..depth]).then_some(depth)
+        let depth = (0..path.len()).find(|depth| self.document.at(&path[..=*depth]).is_none())?;
+        self.document.at(&path[..depth]).is_some_and(Json::is_map).then_some(depth)
     }
 }
 

@@ -6,8 +6,7 @@ use crate::testing::reviews::edited;
 use crate::testing::{parsed, sample};
 
 fn defaults_of(new: &Value, old: Option<&Value>) -> Defaults {
-    let spec = |cluster: &Value| Skeleton::read(Some(parsed(&cluster["spec"])));
-    cluster(&spec(new), &old.map(spec).unwrap_or_default())
+    cluster(parsed(&new["spec"]), old.map_or(Json::NULL, |old| parsed(&old["spec"])))
 }
 
 fn additions(new: &Value, old: Option<&Value>) -> Value {
@@ -168,6 +167,8 @@ fn a_child_is_labelled_with_its_cluster() {
         ),
         (json!({"labels": {"multigres.com/cluster": "other"}}), json!({"cluster": "c"}), None),
         (json!({"name": "x"}), json!({"cluster": 7}), None),
+        // The label would be refused in place of what was written.
+        (json!({"name": "x"}), json!({"cluster": "prod-"}), None),
         (json!({"name": "x"}), json!(null), None),
     ] {
         let json = json!({"metadata": metadata, "spec": spec});
