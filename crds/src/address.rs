@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 
 use crate::names;
 
-/// One endpoint, in a form that compares: lower-cased, without a trailing dot.
+/// One endpoint, in a form that compares: lower-cased, without a trailing dot, IPv6 addresses as short as can be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     /// DNS name, IPv4 address, or IPv6 address without brackets.
@@ -78,23 +78,21 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, AddressError> {
     if text.contains("://") {
         return Err(AddressError::Scheme(owned()));
     }
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, rest)) if host.parse::<Ipv6Addr>().is_ok() => {
-            (host, rest.strip_prefix(':').ok_or_else(|| AddressError::NoPort(owned()))?)
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host, port) = if let Some((host, rest)) = bracketed {
+        let host: Ipv6Addr = host.parse().map_err(|_| AddressError::Host(owned()))?;
+        (host.to_string(), rest.strip_prefix(':').ok_or_else(|| AddressError::NoPort(owned()))?)
+    } else {
+        let (host, port) = text.rsplit_once(':').ok_or_else(|| AddressError::NoPort(owned()))?;
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if !is_host(host) {
+            return Err(AddressError::Host(owned()));
         }
-        Some(_) => return Err(AddressError::Host(owned())),
-        None => {
-            let (host, port) = text.rsplit_once(':').ok_or_else(|| AddressError::NoPort(owned()))?;
-            let host = host.strip_suffix('.').unwrap_or(host);
-            if !is_host(host) {
-                return Err(AddressError::Host(owned()));
-            }
-            (host, port)
-        }
+        (host.to_ascii_lowercase(), port)
     };
     let digits = port.bytes().all(|c| c.is_ascii_digit());
     match port.parse::<u16>() {
-        Ok(port) if port > 0 && digits => Ok(Endpoint { host: host.to_ascii_lowercase(), port: port.into() }),
+        Ok(port) if port > 0 && digits => Ok(Endpoint { host, port: port.into() }),
         _ => Err(AddressError::Port(owned())),
     }
 }
@@ -144,11 +142,21 @@ impl Endpoint {
 /// `etcd`, `etcd.ns.svc` and `etcd.ns.svc.cluster.local` are all `etcd.ns`.
 fn cut(host: &str, namespace: &str) -> String {
     let labels: Vec<&str> = host.split('.').collect();
-    match labels.iter().position(|label| *label == "svc") {
-        Some(end @ (2 | 3)) => labels[..end].join("."),
-        _ if labels.len() == 1 && !host.contains(':') => format!("{host}.{namespace}"),
+    // A namespace may be called `svc`, too: the last one tells.
+    let end = [3, 2].into_iter().find(|end| labels.get(*end) == Some(&"svc"));
+    match (end, labels.as_slice()) {
+        (Some(end), labels) => labels[..end].join("."),
+        (None, [service]) if !service.contains(':') => format!("{host}.{namespace}"),
+        (None, [pod, service]) if is_member(pod, service) => format!("{host}.{namespace}"),
         _ => host.to_owned(),
     }
+}
+
+/// Whether a name is that of a member of an etcd and its peer Service, rather than of a Service and its namespace.
+fn is_member(pod: &str, service: &str) -> bool {
+    let set = service.strip_suffix("-peer");
+    let ordinal = set.and_then(|set| pod.strip_prefix(set)?.strip_prefix('-'));
+    ordinal.is_some_and(|ordinal| ordinal.parse::<u16>().is_ok())
 }
 
 #[cfg(test)]
@@ -160,7 +168,7 @@ mod tests {
         for (text, canonical) in [
             ("etcd.example.com:2379", vec!["etcd.example.com:2379"]),
             ("ETCD.:2379", vec!["etcd:2379"]),
-            ("10.0.0.1:2379,[fd00::1]:2379", vec!["10.0.0.1:2379", "[fd00::1]:2379"]),
+            ("10.0.0.1:2379,[FD00:0::0:1]:2379", vec!["10.0.0.1:2379", "[fd00::1]:2379"]),
         ] {
             let endpoints: Vec<String> = parse(text).unwrap().iter().map(ToString::to_string).collect();
             assert_eq!(endpoints, canonical);
@@ -183,6 +191,7 @@ mod tests {
             ("[fd00::1]", "no port"),
             ("[etcd]:2379", "valid host"),
             ("a:1,A:1", "twice"),
+            ("[::1]:1,[0:0::1]:1", "twice"),
             ("a:1,", "no port"),
         ] {
             let error = parse(text).unwrap_err().to_string();
@@ -197,6 +206,7 @@ mod tests {
         {
             assert!(is_managed_etcd(&format!("{spelling}:2379"), "c", "n"), "{spelling}");
         }
+        assert!(is_managed_etcd(&managed_etcd("c", "svc"), "c", "svc"));
         for other in
             ["c-etcd-client.m.svc:2379", "c-etcd-client.n.svc:2380", "c-etcd-client.n.svc:2379,b:2379"]
         {
@@ -214,9 +224,18 @@ mod tests {
         );
         assert!(hosts("a:1,").is_empty());
         let managed = managed_members("c", "n", 3);
-        for spelling in ["c-etcd-client", "c-etcd-2.c-etcd-peer.n.svc", "c-etcd-peer.n.svc.k8s.example"] {
+        for spelling in [
+            "c-etcd-client",
+            "c-etcd-2.c-etcd-peer",
+            "c-etcd-2.c-etcd-peer.n.svc",
+            "c-etcd-peer.n.svc.k8s.example",
+        ] {
             assert!(!managed.is_disjoint(&members(&format!("{spelling}:2379"), "n")), "{spelling}");
         }
+        assert_eq!(
+            hosts("c-etcd-2.c-etcd-peer.svc.svc:1,d-etcd-x.c-etcd-peer:1"),
+            ["c-etcd-2.c-etcd-peer.svc:1", "d-etcd-x.c-etcd-peer:1"]
+        );
         assert!(managed.is_disjoint(&members("c-etcd-client.n.svc:2380,c-etcd-client.m.svc:2379", "n")));
     }
 }

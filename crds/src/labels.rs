@@ -5,6 +5,8 @@
 
 use crate::v1alpha1::StringMap;
 
+/// What the operator's own labels, annotations and finalizers start with.
+pub const PREFIX: &str = "multigres.com/";
 /// Name of the cluster.
 pub const CLUSTER: &str = "multigres.com/cluster";
 /// What the object is for, see [`Component`].
@@ -23,10 +25,21 @@ pub const POOL: &str = "multigres.com/pool";
 pub const POOL_TYPE: &str = "multigres.com/pool-type";
 /// On child CRs: `"true"` while the cluster manages it.
 pub const MANAGED: &str = "multigres.com/managed";
+/// What the object is part of the running of.
+pub const APP_NAME: &str = "app.kubernetes.io/name";
+/// The same as [`COMPONENT`], for other tools.
+pub const APP_COMPONENT: &str = "app.kubernetes.io/component";
 /// Who made the object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The same as [`CLUSTER`], for other tools.
+pub const PART_OF: &str = "app.kubernetes.io/part-of";
 /// Value of [`MANAGED_BY`] on everything that the operator makes.
 pub const OPERATOR: &str = "multigres-operator";
+
+/// Whether a label of an object is the operator's to set.
+pub fn is_own(key: &str) -> bool {
+    key.starts_with(PREFIX) || [APP_NAME, APP_COMPONENT, MANAGED_BY, PART_OF].contains(&key)
+}
 
 /// What an object is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,10 +104,10 @@ impl Labels {
     pub fn object(&self) -> StringMap {
         let mut labels = self.identity.clone();
         for (key, value) in [
-            ("app.kubernetes.io/name", "multigres"),
-            ("app.kubernetes.io/component", self.component.as_str()),
+            (APP_NAME, "multigres"),
+            (APP_COMPONENT, self.component.as_str()),
             (MANAGED_BY, OPERATOR),
-            ("app.kubernetes.io/part-of", &self.cluster),
+            (PART_OF, &self.cluster),
         ] {
             labels.insert(key.to_owned(), value.to_owned());
         }
@@ -117,5 +130,18 @@ impl Labels {
         labels.extend(self.object());
         labels.insert("app.kubernetes.io/instance".to_owned(), self.cluster.clone());
         labels
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is not known to be the operator's is not protected.
+    #[test]
+    fn every_label_of_a_child_is_known_to_be_ours() {
+        let labels = Labels::new("c", Component::MultiPooler).with(POOL, "p").child();
+        assert!(labels.len() > 6 && labels.keys().all(|key| is_own(key)), "{labels:?}");
+        assert!(!is_own("app.kubernetes.io/instance") && !is_own("team"));
     }
 }

@@ -8,8 +8,8 @@ mod objects;
 mod pools;
 
 pub use children::{
-    Children, children, children_without_shards, global_members, global_topology, section_is_managed, shards,
-    topology_is_managed,
+    Children, cell_root, children, children_without_shards, global_members, global_topology,
+    section_is_managed, shards, topology_is_managed,
 };
 pub use objects::{Source, each_child, each_object};
 pub use pools::{ContainerRef, MemberRef, Origin, PoolSource, TableGroupSource, key_ranges, table_groups};

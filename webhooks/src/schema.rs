@@ -1,7 +1,7 @@
 //! What the CRDs' own schemas say of an object.
 //!
-//! One schema, read in two ways: [`checked`] finds out whether an object is sound, which is all that a sound one costs; [`violations`] explains to the author of an unsound one what is wrong with it, in the API server's
-//! words.
+//! One schema, read in two ways: [`checked`] finds out whether an object is sound, which is all that a sound one costs;
+//! [`violations`] explains to the author of an unsound one what is wrong with it, in the API server's words.
 
 mod checked;
 mod node;
@@ -76,7 +76,7 @@ impl Schema {
         Self { node: Node::of(&root), root, server: OnceLock::new(), offline: OnceLock::new() }
     }
 
-    /// What is said, where it is what the schema describes and fits the type.
+    /// Deserializes the value, if the schema accepts it.
     pub fn read<'de, T: Deserialize<'de>>(&self, json: Json<'de>, strictness: Strictness) -> Option<T> {
         checked::is_sound(&self.node, json, strictness).then(|| json.read().ok())?
     }
@@ -295,6 +295,15 @@ mod tests {
                 let format = schema.format.as_deref();
                 assert!(matches!(format, None | Some("int32" | "int64" | "date-time")), "{kind}: {format:?}");
                 assert!(schema.required.iter().flatten().count() <= 64, "{kind}");
+                let is_typed = match schema.type_.as_deref() {
+                    Some("object" | "array" | "string" | "integer" | "boolean") => true,
+                    Some(_) => false,
+                    None => {
+                        let of_any = schema.x_kubernetes_preserve_unknown_fields;
+                        schema.x_kubernetes_int_or_string.or(of_any) == Some(true)
+                    }
+                };
+                assert!(is_typed, "{kind}: {:?}", schema.type_);
             });
         }
     }

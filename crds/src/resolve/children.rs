@@ -100,6 +100,11 @@ pub fn global_members(cluster: &MultigresCluster) -> BTreeSet<Endpoint> {
     address::managed_members(&name, &namespace, replicas.unwrap_or(defaults::ETCD_REPLICAS))
 }
 
+/// The root of a cell that has no topology of its own.
+pub fn cell_root(global_root: &str, cell: &str) -> String {
+    format!("{global_root}/{cell}")
+}
+
 pub(super) fn managed(flag: Option<bool>) -> bool {
     flag.unwrap_or(true)
 }
@@ -238,7 +243,7 @@ impl<'a> Resolver<'a> {
                 TopologyReference { address, root_path, tls }
             }
             None => TopologyReference {
-                root_path: format!("{}/{}", self.global_topology.root_path, template.name),
+                root_path: cell_root(&self.global_topology.root_path, &template.name),
                 ..self.global_topology.clone()
             },
         }

@@ -1,64 +1,23 @@
 //! Building blocks that several kinds share.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::Deref;
 
 use k8s_openapi::api::core::v1::{Affinity, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use litemap::LiteMap;
 use schemars::JsonSchema;
-use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::quantity::Quantity;
 
 /// Labels or annotations.
 pub type StringMap = BTreeMap<String, String>;
 
-/// Amounts by the name of what they are of. A large cluster has thousands of such maps, and each holds two or three: in
-/// a sorted list they take a third of the memory of a tree.
-pub type Amounts = LiteMap<ResourceName, Quantity>;
-
-/// The name of a resource, for example `cpu` or `example.com/gpu`. What nearly every container names is not copied.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct ResourceName(Cow<'static, str>);
-
-impl From<&str> for ResourceName {
-    fn from(name: &str) -> Self {
-        Self(match name {
-            "cpu" => "cpu".into(),
-            "memory" => "memory".into(),
-            _ => name.to_owned().into(),
-        })
-    }
-}
-
-impl Deref for ResourceName {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for ResourceName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-        impl Visitor<'_> for Name {
-            type Value = ResourceName;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_str<E: Error>(self, name: &str) -> Result<ResourceName, E> {
-                Ok(name.into())
-            }
-        }
-        deserializer.deserialize_str(Name)
-    }
-}
+/// Amounts by the name of the resource, for example `cpu` or `example.com/gpu`. A large cluster has thousands of such
+/// maps, and each holds two or three: in a sorted list they take a third of the memory of a tree.
+pub type Amounts = LiteMap<SmolStr, Quantity>;
 
 /// CPU and memory of one container, as in a pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,6 +31,13 @@ pub struct ResourceRequirements {
     #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Quantity>", extend("maxProperties" = 32))]
     pub limits: Amounts,
+}
+
+impl ResourceRequirements {
+    /// Whether anything is said of a resource.
+    pub fn names(&self, resource: &str) -> bool {
+        self.requests.contains_key(resource) || self.limits.contains_key(resource)
+    }
 }
 
 /// A volume claim that is made for each pod (or once for a shard's backups).

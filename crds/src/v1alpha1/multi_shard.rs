@@ -70,7 +70,7 @@ pub struct MultiShardSpec {
     pub postgres_exporter: Option<ResolvedContainer>,
     /// The pools of instances.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub pools: Vec<ShardPool>,
     /// What all pods of the cluster have in common.

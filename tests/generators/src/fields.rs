@@ -15,6 +15,12 @@ pub fn object<const N: usize>(fields: [Field; N]) -> Value {
     Value::Object(there.collect::<Map<_, _>>())
 }
 
+/// An object with one more field.
+fn with(mut object: Value, field: &str, value: &Value) -> Value {
+    object[field] = value.clone();
+    object
+}
+
 /// There or not. On the heap, as all of a cluster at once is more than a test's stack holds.
 pub fn maybe<S: Strategy<Value = Value> + 'static>(value: S) -> BoxedStrategy<Option<Value>> {
     option::of(value).boxed()
@@ -44,8 +50,19 @@ pub fn resources() -> impl Strategy<Value = Value> {
     let requests = (maybe(one_of(&["100m", "0.5"])), maybe(one_of(&["128Mi", "1G", "1073741824"])));
     let limits = (maybe(one_of(&["1", "2"])), maybe(one_of(&["2Gi", "2048Mi"])));
     let amounts = |(cpu, memory)| object([("cpu", cpu), ("memory", memory)]);
-    (maybe(requests.prop_map(amounts)), maybe(limits.prop_map(amounts)))
-        .prop_map(|(requests, limits)| object([("requests", requests), ("limits", limits)]))
+    let devices = maybe(one_of(&["1", "2k"]));
+    (maybe(requests.prop_map(amounts)), maybe(limits.prop_map(amounts)), devices).prop_map(
+        |(requests, limits, devices)| {
+            let with_devices = |amounts: Value| match &devices {
+                Some(devices) => with(amounts, "example.com/gpu", devices),
+                None => amounts,
+            };
+            // A request alone is refused, a limit alone is a request as well.
+            let requests =
+                requests.map(|requests| if limits.is_some() { with_devices(requests) } else { requests });
+            object([("requests", requests), ("limits", limits.map(with_devices))])
+        },
+    )
 }
 
 /// A volume claim.

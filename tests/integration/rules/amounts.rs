@@ -243,6 +243,8 @@ pub const CASES: &[Case] = &[
             c["spec"]["admin"]["spec"] = json!({"podLabels": {"team": "a b"}, "placement": placement});
             c["spec"]["imagePullSecrets"] = json!([{"name": "Registry"}]);
             volume(c)["storageClassName"] = json!("Fast");
+            volume(c)["accessModes"] = json!(["ReadWriteOncePod", "ReadWriteOnce"]);
+            c["spec"]["orchestrator"]["spec"]["resources"] = json!({"requests": {"example.com/gpu": 1}});
         },
         &[
             (
@@ -254,11 +256,21 @@ pub const CASES: &[Case] = &[
             ("Invalid", "spec.admin.spec.placement.zone", "is no value of a label"),
             ("Invalid", "spec.admin.spec.podLabels[team]", "is no value of a label"),
             (
+                "Forbidden",
+                "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate.accessModes",
+                "ReadWriteOncePod allows no other mode beside it",
+            ),
+            (
                 "Invalid",
                 "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate.storageClassName",
                 "is no name of an object",
             ),
             ("Invalid", "spec.imagePullSecrets[0].name", "\"Registry\" is no name of an object"),
+            (
+                "Invalid",
+                "spec.orchestrator.spec.resources.requests[example.com/gpu]",
+                "is never overcommitted; write the same limit and request",
+            ),
         ],
     ),
     ("C21", |c| c["spec"]["backup"] = s3(&json!("https://s3.example.com"), "clusters/sound"), &[]),

@@ -1,6 +1,7 @@
 //! Images: what is a reference, and what will not work.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 use super::view::{Database, View};
 use super::{ChildContext, ClusterContext, Field, Fields, Reporter, rule};
@@ -171,6 +172,11 @@ impl<'a> Reference<'a> {
 }
 
 fn is_host_and_port(domain: &str) -> bool {
+    if let Some((address, rest)) = domain.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let is_port = |port: &str| port.parse::<u16>().is_ok();
+        return address.parse::<Ipv6Addr>().is_ok()
+            && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port));
+    }
     let (host, port) = cut(domain, b':').map_or((domain, None), |(host, port)| (host, Some(port)));
     let is_label = |label: &str| {
         begins_and_ends(label, |c| c.is_ascii_alphanumeric())
@@ -228,7 +234,14 @@ mod tests {
     #[test]
     fn references_are_read() {
         let sha = format!("postgres@sha256:{}", "0".repeat(64));
-        for legal in ["postgres", "a/b__c/d---e:v1.2-3", "localhost/a", "ghcr.io:443/a/b:T", sha.as_str()] {
+        for legal in [
+            "postgres",
+            "a/b__c/d---e:v1.2-3",
+            "localhost/a",
+            "ghcr.io:443/a/b:T",
+            "[fd00::1]:5000/a:1",
+            sha.as_str(),
+        ] {
             assert!(Reference::parse(legal).is_some(), "{legal}");
         }
         for illegal in [
@@ -248,6 +261,8 @@ mod tests {
             "a/",
             "a@b/c",
             "a:b/c@d",
+            "[fd00::1]5000/a",
+            "[fd00]:5000/a",
         ] {
             assert!(Reference::parse(illegal).is_none(), "{illegal}");
         }

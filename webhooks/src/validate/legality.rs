@@ -5,7 +5,10 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Toleration;
-use multigres_crds::v1alpha1::{Backup, Placement, ResourceRequirements, StringMap, VolumeClaimTemplate};
+use multigres_crds::quantity::{self, Nanos, Quantity};
+use multigres_crds::v1alpha1::{
+    AccessMode, Backup, Placement, ResourceRequirements, StringMap, VolumeClaimTemplate,
+};
 
 use super::{Reporter, affinity, rule};
 use crate::path::Path;
@@ -24,7 +27,7 @@ rule!(
         placement: check_placement,
         resources: check_resources,
         ranges: check_ranges,
-        claim: check_class,
+        claim: check_claim,
         backup: check_backup,
     }
 );
@@ -79,8 +82,13 @@ fn check_annotations(path: &Path<'_>, annotations: &StringMap, report: &mut Repo
     }
 }
 
-fn check_class(path: &Path<'_>, claim: &VolumeClaimTemplate, report: &mut Reporter<'_>) {
+fn check_claim(path: &Path<'_>, claim: &VolumeClaimTemplate, report: &mut Reporter<'_>) {
     class(path, claim.storage_class_name.as_deref(), report);
+    let modes = &claim.access_modes;
+    if modes.len() > 1 && modes.contains(&AccessMode::ReadWriteOncePod) {
+        let message = "ReadWriteOncePod allows no other mode beside it; keep one";
+        report.error(&path.field("accessModes"), Reason::Forbidden, format!("{modes:?}"), message);
+    }
 }
 
 fn check_placement(path: &Path<'_>, placement: &Placement, report: &mut Reporter<'_>) {
@@ -129,14 +137,46 @@ fn check_toleration(path: &Path<'_>, toleration: &Toleration, report: &mut Repor
 fn check_resources(path: &Path<'_>, resources: &ResourceRequirements, report: &mut Reporter<'_>) {
     for (field, amounts) in [("requests", &resources.requests), ("limits", &resources.limits)] {
         let path = path.field(field);
-        for name in amounts.keys() {
-            let is_standard =
-                matches!(&**name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
-            let is_extended = name.contains('/') && is_key(name);
-            if !is_standard && !is_extended {
-                refuse(&path.key(name), name, "is no resource of a container; write for example cpu", report);
+        for (name, amount) in amounts {
+            let name: &str = name;
+            if matches!(name, "cpu" | "memory" | "ephemeral-storage") {
+                continue;
+            }
+            let path = path.key(name);
+            match unit(name) {
+                None => refuse(&path, name, "is no resource of a container; write for example cpu", report),
+                Some(unit) => whole_and_equal(&path, name, amount, unit, resources, report),
             }
         }
+    }
+}
+
+/// What a resource comes in, where it is one that is given to one container alone.
+fn unit(resource: &str) -> Option<Nanos> {
+    let of_pages = || quantity::parse(resource.strip_prefix("hugepages-")?).filter(|page| page.0 > 0);
+    let one = || (resource.contains('/') && is_key(resource)).then(|| quantity::parse("1"))?;
+    of_pages().or_else(one)
+}
+
+/// Such a resource is neither split nor overcommitted, and huge pages come with other memory or CPU.
+fn whole_and_equal(
+    path: &Path<'_>,
+    name: &str,
+    amount: &Quantity,
+    unit: Nanos,
+    resources: &ResourceRequirements,
+    report: &mut Reporter<'_>,
+) {
+    let (request, limit) = (resources.requests.get(name), resources.limits.get(name));
+    let values = request.map(|request| (request.value(), limit.and_then(Quantity::value)));
+    if amount.value().is_some_and(|amount| amount.0 % unit.0 != 0) {
+        refuse(path, &amount.0, "is not whole; write a multiple of what the resource comes in", report);
+    } else if values.is_some_and(|(request, limit)| request != limit) {
+        let message = format!("{name} is never overcommitted; write the same limit and request");
+        report.error(path, Reason::Invalid, &amount.0, message);
+    } else if name.starts_with("hugepages-") && !["cpu", "memory"].iter().any(|other| resources.names(other))
+    {
+        refuse(path, &amount.0, "is granted only beside cpu or memory; add one of them", report);
     }
 }
 
@@ -165,8 +205,7 @@ fn is_range(text: &str) -> bool {
 
 fn check_backup(path: &Path<'_>, backup: &Backup, report: &mut Reporter<'_>) {
     if let Some(filesystem) = &backup.filesystem {
-        let name = filesystem.volume_claim_template.storage_class_name.as_deref();
-        class(&path.field("filesystem.volumeClaimTemplate"), name, report);
+        check_claim(&path.field("filesystem.volumeClaimTemplate"), &filesystem.volume_claim_template, report);
     }
     if let Some(secret) = backup.s3.as_ref().and_then(|s3| s3.credentials_secret_ref.as_ref()) {
         object_name(&path.field("s3.credentialsSecretRef.name"), &secret.name, report);
@@ -198,7 +237,38 @@ mod tests {
             (admin("podAnnotations", json!({"Example.com/a": "anything at all"})), vec![]),
             (admin("podAnnotations", json!({"/a": ""})), vec![at("podAnnotations[/a]")]),
             (admin("serviceAccountName", json!("Admin")), vec![at("serviceAccountName")]),
-            (admin("resources", json!({"limits": {"example.com/gpu": 1, "hugepages-2Mi": "2Mi"}})), vec![]),
+            (
+                admin(
+                    "resources",
+                    json!({"limits": {"cpu": 1, "example.com/gpu": 1, "hugepages-2Mi": "4Mi"}}),
+                ),
+                vec![],
+            ),
+            (
+                admin(
+                    "resources",
+                    json!({"requests": {"a.b/c": "2"}, "limits": {"a.b/c": 2, "d.e/f": "1k"}}),
+                ),
+                vec![],
+            ),
+            (admin("resources", json!({"requests": {"a.b/c": 1}})), vec![at("resources.requests[a.b/c]")]),
+            (
+                admin("resources", json!({"requests": {"a.b/c": 1}, "limits": {"a.b/c": 2}})),
+                vec![at("resources.requests[a.b/c]"), at("resources.limits[a.b/c]")],
+            ),
+            (admin("resources", json!({"limits": {"a.b/c": "500m"}})), vec![at("resources.limits[a.b/c]")]),
+            (
+                admin("resources", json!({"limits": {"cpu": 1, "hugepages-2Mi": "3Mi"}})),
+                vec![at("resources.limits[hugepages-2Mi]")],
+            ),
+            (
+                admin("resources", json!({"limits": {"hugepages-1Gi": "1Gi"}})),
+                vec![at("resources.limits[hugepages-1Gi]")],
+            ),
+            (
+                admin("resources", json!({"limits": {"cpu": 1, "hugepages-0": 1, "hugepages-x": 1}})),
+                vec![at("resources.limits[hugepages-0]"), at("resources.limits[hugepages-x]")],
+            ),
             (admin("resources", json!({"limits": {"gpu": 1}})), vec![at("resources.limits[gpu]")]),
             (placement("zone", json!("eu/west")), vec![at("placement.zone")]),
             (placement("nodeSelector", json!({"disk": "s s d"})), vec![at("placement.nodeSelector[disk]")]),
@@ -264,6 +334,14 @@ mod tests {
                     ],
                 ),
                 (vec![edit(SHORT, primary, json!(""))], &[]),
+                (
+                    vec![edit(
+                        "/spec",
+                        "/backup",
+                        json!({"filesystem": {"volumeClaimTemplate": {"accessModes": ["ReadWriteOncePod", "ReadWriteMany"]}}}),
+                    )],
+                    &["Forbidden spec.backup.filesystem.volumeClaimTemplate.accessModes"],
+                ),
                 (
                     vec![edit("/spec", "/backup", json!({"s3": credentials}))],
                     &["Invalid spec.backup.s3.credentialsSecretRef.name"],

@@ -15,7 +15,7 @@ use super::view::View;
 use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
 use crate::path::{FieldPath, Path};
 use crate::report::Reason;
-use members::{Identity, Members, identity, is_safe, plan};
+use members::{Identity, Members, identity, is_safe, plan, plan_with_one_primary};
 
 pub(super) use members::QUORUM;
 
@@ -42,6 +42,7 @@ fn majority_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
                 policy,
                 old: Members::of_group(before),
                 new: Members::of_group(group),
+                form: if before.index.is_none() && group.index.is_none() { Form::Short } else { Form::Full },
                 readable: group
                     .pools
                     .iter()
@@ -86,6 +87,7 @@ fn majority_of_shard_stays(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
         policy: before.durability_policy,
         old: Members::of_shard(before),
         new: Members::of_shard(new),
+        form: Form::Full,
         readable: readable
             .map(|pool| Identity { cell: pool.cell.clone(), pool: pool.name.clone() })
             .collect(),
@@ -133,11 +135,20 @@ fn judge(
     report.error(path, Reason::Forbidden, format!("{:?} {:?}", change.old, change.new), message);
 }
 
+/// How pools are written, which decides what may be written on the way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// With a primary in one cell, and names made of cells.
+    Short,
+    Full,
+}
+
 /// What an update makes of a shard.
 struct Change {
     policy: DurabilityPolicy,
     old: Members,
     new: Members,
+    form: Form,
     /// Pools that only read afterwards.
     readable: BTreeSet<Identity>,
 }
@@ -164,23 +175,23 @@ impl Change {
     /// The steps to take instead.
     fn advice(&self) -> String {
         // Within a shard names are unique, so a pool cannot be in two cells even for a while.
-        let is_moved =
-            |new: &&Identity| self.old.pools().keys().any(|old| old.pool == new.pool && old.cell != new.cell);
-        if let Some(moved) = self.new.pools().keys().find(is_moved) {
-            return format!(
-                "a pool cannot move to another cell under its name: give {} in {} a name of its own, and remove the \
-                 old one in later updates",
-                moved.pool, moved.cell
-            );
-        }
-        match plan(self.policy, &self.old, &self.new) {
-            Some(states) => format!("go step by step: {}", self.steps(&states)),
+        let (new, renamed) = self.new.without_names_of(&self.old);
+        let names = renamed.iter().map(|(pool, name)| {
+            format!("{} cannot move to {} under its name, call it {name} there; ", pool.pool, pool.cell)
+        });
+        let names: String = names.collect();
+        let states = match self.form {
+            Form::Short => plan_with_one_primary(self.policy, &self.old, &new),
+            Form::Full => plan(self.policy, &self.old, &new),
+        };
+        match states {
+            Some(states) => format!("{names}go step by step: {}", self.steps(&states, &new)),
             None => format!("keep at least {QUORUM}, and more than half"),
         }
     }
 
-    fn steps(&self, states: &[Members]) -> String {
-        let states = [&self.old].into_iter().chain(states).chain([&self.new]);
+    fn steps(&self, states: &[Members], new: &Members) -> String {
+        let states = [&self.old].into_iter().chain(states).chain([new]);
         let states: Vec<&Members> = states.collect();
         let steps = states.windows(2).filter_map(|pair| match pair {
             [before, after] => Some(self.step(before, after)),
@@ -210,9 +221,10 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::members::tests::any_members;
+    use super::members::tests::{any_entries, any_members};
     use super::*;
     use crate::lookup::Offline;
+    use crate::report::Cause;
     use crate::testing::{Edit, FULL, SHORT, decode, edit, edited, sample, small, volume};
     use crate::validate::testing::{found, update};
 
@@ -225,6 +237,22 @@ mod tests {
             })
             .collect();
         vec![edit(FULL, "/spec/tableGroups/0/shardTemplate/pools", json!(pools))]
+    }
+
+    /// The pools of the short form: cell, instances of the primary pool, instances of the replica pool.
+    fn entries(entries: &[(&str, i32, i32)]) -> Vec<Edit> {
+        let member = |replicas: i32| json!({"replicas": replicas, "dataVolumeClaimTemplate": volume("1Gi")});
+        let entry = |(cell, primary, replica): &(&str, i32, i32)| {
+            let mut entry = json!({"cell": cell});
+            for (role, instances) in [("primary", *primary), ("replica", *replica)] {
+                if instances > 0 {
+                    entry[role] = member(instances);
+                }
+            }
+            entry
+        };
+        let entries: Vec<Value> = entries.iter().map(entry).collect();
+        vec![edit(SHORT, "/spec/pools", json!(entries))]
     }
 
     const LIST: &str = "Forbidden spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools";
@@ -321,22 +349,54 @@ mod tests {
         );
     }
 
-    fn message(old: &[(&str, &str, i32)], new: &[(&str, &str, i32)]) -> String {
-        let (old, new) = (edited(small(), &pools(old)).to_string(), edited(small(), &pools(new)).to_string());
-        let report =
-            crate::validate::cluster(&decode(&new), Some(&decode(&old)), &crate::validate::Context::OFFLINE);
-        report.errors[0].message.rsplit("; go step by step: ").next().unwrap().to_owned()
+    fn errors(old: &str, new: &str) -> Vec<Cause> {
+        crate::validate::cluster(&decode(new), Some(&decode(old)), &crate::validate::Context::OFFLINE).errors
+    }
+
+    /// What is to be done instead of a change.
+    fn advice(old: &[Edit], new: &[Edit]) -> String {
+        let manifest = |edits: &[Edit]| edited(small(), edits).to_string();
+        let causes = errors(&manifest(old), &manifest(new));
+        causes[0].message.split_once("would be lost; ").unwrap().1.to_owned()
     }
 
     #[test]
     fn steps_are_told_with_numbers() {
-        assert_eq!(message(&[("a", "a", 3)], &[("b", "b", 3)]), "add b: 3; wait; a 3 → 1; wait; remove a");
-        assert_eq!(message(&[("a", "a", 6)], &[("a", "a", 2)]), "a 6 → 4; wait; a 4 → 3; wait; a 3 → 2");
+        let full = |old: &[(&str, &str, i32)], new: &[(&str, &str, i32)]| advice(&pools(old), &pools(new));
         assert_eq!(
-            message(&[("p", "a", 3)], &[("p", "b", 3)]).split_once("; ").unwrap().1,
-            "a pool cannot move to another cell under its name: give p in b a name of its own, and remove the old one \
-             in later updates"
+            full(&[("a", "a", 3)], &[("b", "b", 3)]),
+            "go step by step: add b: 3; wait; a 3 → 1; wait; remove a"
         );
+        assert_eq!(
+            full(&[("a", "a", 6)], &[("a", "a", 2)]),
+            "go step by step: a 6 → 4; wait; a 4 → 3; wait; a 3 → 2"
+        );
+        assert_eq!(
+            full(&[("p", "a", 3)], &[("p", "b", 3)]),
+            "p cannot move to b under its name, call it p-b there; go step by step: add p-b: 3; wait; p 3 → 1; wait; \
+             remove p"
+        );
+        assert_eq!(
+            advice(&entries(&[("a", 3, 0)]), &entries(&[("b", 3, 0)])),
+            "go step by step: add b-replica: 3; wait; a-primary 3 → 1; wait; remove a-primary, add b-primary: 3; \
+             wait; b-replica 3 → 1; wait; remove b-replica"
+        );
+    }
+
+    fn every_step_is_admitted(
+        old: &Members,
+        states: &[Members],
+        new: &Members,
+        manifest: impl Fn(&Members) -> String,
+    ) -> Result<(), TestCaseError> {
+        let mut state = manifest(old);
+        for next in states.iter().chain([new]) {
+            let next = manifest(next);
+            let errors = errors(&state, &next);
+            prop_assert!(errors.is_empty(), "{:?}", errors);
+            state = next;
+        }
+        Ok(())
     }
 
     proptest! {
@@ -350,13 +410,23 @@ mod tests {
                 let list: Vec<_> = members.pools().iter().map(|(id, count)| (id.pool.as_str(), id.cell.as_str(), *count)).collect();
                 edited(small(), &pools(&list)).to_string()
             };
-            let mut state = manifest(&old);
-            for next in plan(DurabilityPolicy::AtLeast2, &old, &new).unwrap().iter().chain([&new]) {
-                let next = manifest(next);
-                let report = crate::validate::cluster(&decode(&next), Some(&decode(&state)), &crate::validate::Context::OFFLINE);
-                prop_assert!(report.errors.is_empty(), "{:?}", report.errors);
-                state = next;
-            }
+            let states = plan(DurabilityPolicy::AtLeast2, &old, &new).unwrap();
+            every_step_is_admitted(&old, &states, &new, manifest)?;
+        }
+
+        #[test]
+        fn entries_of_every_step_are_admitted(old in any_entries(), new in any_entries()) {
+            prop_assume!(old.total() >= QUORUM && new.total() >= QUORUM);
+            let manifest = |members: &Members| {
+                let count = |cell: &str, role: &str| {
+                    members.count(&Identity { pool: format!("{cell}-{role}"), cell: cell.to_owned() })
+                };
+                let list = ["a", "b"].map(|cell| (cell, count(cell, "primary"), count(cell, "replica")));
+                let there: Vec<_> = list.into_iter().filter(|(_, primary, replica)| primary + replica > 0).collect();
+                edited(small(), &entries(&there)).to_string()
+            };
+            let states = plan_with_one_primary(DurabilityPolicy::AtLeast2, &old, &new).unwrap();
+            every_step_is_admitted(&old, &states, &new, manifest)?;
         }
     }
 }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use multigres_crds::resolve::{Origin, TableGroupSource};
+use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource};
 use multigres_crds::v1alpha1::{DatabaseImages, DurabilityPolicy, PoolType};
 
 use super::membership::QUORUM;
@@ -13,6 +13,9 @@ use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
 use crate::lookup::Known;
 use crate::path::{FieldPath, Path};
 use crate::report::{Reason, quote};
+
+/// What the schema of a MultiShard bounds.
+const MAX_POOLS: usize = 20;
 
 rule!(
     /// The pools of a shard have different names; cells, databases and table groups do too, by the keys of their lists.
@@ -24,7 +27,9 @@ fn pool_names_differ(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         for group in &database.groups {
             // There are so few that to hash them costs more than to compare each with each.
             for (index, pool) in group.pools.iter().enumerate() {
-                if group.pools[..index].iter().all(|other| other.name != pool.name) {
+                let same = |other: &&PoolSource<'_>| other.name == pool.name;
+                let Some(first) = group.pools[..index].iter().find(same) else { continue };
+                if ![first, pool].iter().all(|pool| cx.new.knows_name(path, database, pool)) {
                     continue;
                 }
                 let name = quote(&pool.name);
@@ -253,11 +258,20 @@ fn shortage<'p>(
 }
 
 rule!(
-    /// The pool in which the primary is preferred has 1 to 10 instances; other bounds are in the schema.
-    C15 since "0.1.0" = cluster: primary_replicas, child: primary_of_shard
+    /// The pool in which the primary is preferred has 1 to 10 instances, and a shard at most 20 pools; other bounds are in the schema.
+    C15 since "0.1.0" = cluster: bounds, child: primary_of_shard
 );
 
-fn primary_replicas(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+fn bounds(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    // An entry of the short form can hold two.
+    cx.new.each_database(|path, database| {
+        let pools: usize =
+            database.groups.iter().filter(|group| group.index.is_none()).map(|group| group.pools.len()).sum();
+        if pools > MAX_POOLS {
+            let message = format!("the entries hold {pools} pools; a shard has at most {MAX_POOLS}");
+            report.error(&path.field("spec.pools"), Reason::TooMany, pools, message);
+        }
+    });
     cx.new.each_pool(|site, pool| {
         if matches!(pool.origin, Origin::Primary { .. }) {
             check_primary(&site.block, pool.member.replicas(), report);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use multigres_crds::address::{self, Endpoint};
-use multigres_crds::resolve::global_members;
+use multigres_crds::resolve::{cell_root, global_members};
 use multigres_crds::v1alpha1::{CellTemplate, TopologyReference};
 
 use super::view::View;
@@ -89,25 +89,28 @@ fn cells_stay(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         };
         let path = path.field("spec.topoServer");
         let known = cx.new.knows(&path) && old.unknown().is_empty();
-        let (new, old) = (own(&cx.new, cell), own(old, before));
-        let same = match (&new, &old) {
-            (None, None) => true,
-            (Some((new, new_root)), Some((old, old_root))) => new_root == old_root && !moves(old, new),
-            _ => false,
-        };
-        if known && !same {
+        if cell.spec.topo_server.is_none() && before.spec.topo_server.is_none() {
+            // Both follow the global one, which other rules hold in place.
+            return;
+        }
+        let ((new, new_root), (old, old_root)) = (topology(&cx.new, cell), topology(old, before));
+        if known && (new_root != old_root || moves(&old, &new)) {
             let message = "the topology of a cell cannot change while pools use the cell: their records are in it; \
                            add another cell and move the pools there";
-            report.error(&path, Reason::Forbidden, format!("{new:?}"), message);
+            report.error(&path, Reason::Forbidden, format!("{new:?} {new_root}"), message);
         }
     });
 }
 
-/// Members and root of a cell's own topology; nothing where it uses the global one.
-fn own<'a>(view: &View<'_>, cell: &'a CellTemplate) -> Option<(BTreeSet<Endpoint>, &'a str)> {
+/// Members and root of the topology that holds a cell's records: the cell's own, or its part of the global one.
+fn topology(view: &View<'_>, cell: &CellTemplate) -> (BTreeSet<Endpoint>, String) {
     let namespace = view.cluster.metadata.namespace.as_deref().unwrap_or_default();
-    let external = cell.spec.topo_server.as_ref()?.external.as_ref()?;
-    Some((address::members(&external.address, namespace), &external.root_path))
+    match cell.spec.topo_server.as_ref().and_then(|topology| topology.external.as_ref()) {
+        Some(own) => (address::members(&own.address, namespace), own.root_path.clone()),
+        None => {
+            (global_members(view.cluster), cell_root(&view.spec().global_topo_server.root_path, &cell.name))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -161,6 +164,9 @@ mod tests {
             &[
                 (vec![], own(0, external("a:1", "/a")), path),
                 (own(0, external("a:1", "/a")), own(0, json!({})), path),
+                // The same, said in full.
+                (vec![], own(0, external("c-etcd-client.ns.svc:2379", "/m/global/a")), &[]),
+                (vec![], own(0, external("c-etcd-client.ns.svc:2379", "/m/global/b")), path),
                 (own(0, external("a:1", "/a")), own(0, external("a.ns:1,b:1", "/a")), &[]),
                 (own(0, external("a:1", "/a")), own(0, external("b:1", "/a")), path),
                 (own(0, external("a:1", "/a")), own(0, external("a:1", "/b")), path),

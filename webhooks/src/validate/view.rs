@@ -164,6 +164,19 @@ impl<'a> View<'a> {
         });
     }
 
+    /// Whether the name of a pool is known, which is made of its cell and type where none is written. `database` is
+    /// where the pool's database is written.
+    pub(super) fn knows_name(&self, path: &Path<'_>, database: &Database<'_>, pool: &PoolSource<'_>) -> bool {
+        self.unknown.is_empty()
+            || database.at_pool(path, pool, |site| {
+                let parts: &[&str] = match pool.origin {
+                    Origin::Pool { .. } => &["name", "cell", "type"],
+                    Origin::Primary { .. } | Origin::Replica { .. } => &["cell"],
+                };
+                parts.iter().all(|part| self.knows(&site.entry.field(part)))
+            })
+    }
+
     /// Names of the databases.
     pub(super) fn database_names(&self) -> BTreeSet<String> {
         self.databases.iter().map(|database| database.template.name.clone()).collect()

@@ -15,6 +15,27 @@ pub struct Identity {
     pub cell: String,
 }
 
+/// Longest name of a pool.
+const MAX_NAME: usize = 50;
+
+impl Identity {
+    /// A pool of the short form.
+    fn of_role(cell: &str, role: &str) -> Self {
+        Self { pool: format!("{cell}-{role}"), cell: cell.to_owned() }
+    }
+
+    fn is_of_role(&self, role: &str) -> bool {
+        *self == Self::of_role(&self.cell, role)
+    }
+
+    /// A name that says where the pool is.
+    fn name_in_cell(&self, number: usize) -> String {
+        let end = if number == 1 { format!("-{}", self.cell) } else { format!("-{}-{number}", self.cell) };
+        let start: String = self.pool.chars().take(MAX_NAME.saturating_sub(end.len())).collect();
+        start + &end
+    }
+}
+
 pub fn identity(pool: &PoolSource<'_>) -> Identity {
     Identity { pool: pool.name.to_string(), cell: pool.cell.to_owned() }
 }
@@ -63,6 +84,41 @@ impl Members {
         self.0.iter().map(|(pool, instances)| (pool.clone(), later.count(pool).min(*instances))).collect()
     }
 
+    /// The same with other names for pools that others had in other cells, and which they are.
+    pub fn without_names_of(&self, others: &Self) -> (Self, Vec<(Identity, String)>) {
+        let is_taken =
+            |pool: &Identity| others.0.keys().any(|other| other.pool == pool.pool && other.cell != pool.cell);
+        let mut renamed = Vec::new();
+        let pools = self.0.iter().map(|(pool, instances)| {
+            if !is_taken(pool) {
+                return (pool.clone(), *instances);
+            }
+            let is_free = |name: &String| {
+                self.0.keys().chain(others.0.keys()).all(|other| other.pool != *name)
+                    && renamed.iter().all(|(_, other)| other != name)
+            };
+            // One more than there are pools cannot all be taken.
+            let numbers = 1..=self.0.len() + others.0.len() + 1;
+            let name = numbers.map(|number| pool.name_in_cell(number)).find(is_free).unwrap_or_default();
+            renamed.push((pool.clone(), name.clone()));
+            (Identity { pool: name, cell: pool.cell.clone() }, *instances)
+        });
+        let pools = pools.collect();
+        (pools, renamed)
+    }
+
+    /// The pool where the primary of the short form is preferred.
+    fn primary(&self) -> Option<&Identity> {
+        self.0.keys().find(|pool| pool.is_of_role("primary"))
+    }
+
+    /// The same with so many instances in a pool.
+    fn with(mut self, pool: Identity, instances: i32) -> Self {
+        self.0.remove(&pool);
+        self.0.extend((instances > 0).then_some((pool, instances)));
+        self
+    }
+
     /// Those of both, of each pool the more.
     fn joined(&self, other: &Self) -> Self {
         let pools = self.0.keys().chain(other.0.keys());
@@ -107,6 +163,28 @@ pub fn plan(policy: DurabilityPolicy, old: &Members, new: &Members) -> Option<Ve
     Some(states)
 }
 
+/// The same where each state is to have one primary pool, as the short form demands: where that goes to another cell,
+/// a replica pool is there before it, and leaves or shrinks after it.
+pub fn plan_with_one_primary(policy: DurabilityPolicy, old: &Members, new: &Members) -> Option<Vec<Members>> {
+    let (Some(from), Some(to)) = (old.primary(), new.primary()) else { return plan(policy, old, new) };
+    if from == to {
+        return plan(policy, old, new);
+    }
+    let beside = Identity::of_role(&to.cell, "replica");
+    let instances = [new.count(to), new.count(&beside), QUORUM].into_iter().max()?;
+    let others = new.clone().with(to.clone(), 0).with(beside, instances);
+    let (before, after) = (others.clone().with(from.clone(), 1), others.with(to.clone(), new.count(to)));
+    if !is_safe(policy, &before, &after) {
+        return None;
+    }
+    let (there, back) = (plan(policy, old, &before)?, plan(policy, &after, new)?);
+    let mut states: Vec<Members> = there.into_iter().chain([before, after]).chain(back).collect();
+    states.dedup();
+    // The ends are known.
+    states.retain(|state| state != old && state != new);
+    Some(states)
+}
+
 /// The state with as many of the unwanted instances gone as may go at once.
 fn shrunk(state: &Members, wanted: &Members) -> Members {
     let total = state.total();
@@ -128,6 +206,16 @@ pub mod tests {
     fn members(pools: &[(&str, &str, i32)]) -> Members {
         let identity = |pool: &str, cell: &str| Identity { pool: pool.to_owned(), cell: cell.to_owned() };
         pools.iter().map(|(pool, cell, instances)| (identity(pool, cell), *instances)).collect()
+    }
+
+    /// Of the short form: one primary pool, and replica pools.
+    pub fn any_entries() -> impl Strategy<Value = Members> {
+        let pools = ("[ab]", 1..10_i32, prop::collection::btree_map("[ab]", 0..12_i32, 0..3));
+        pools.prop_map(|(cell, primary, replicas)| {
+            let replicas =
+                replicas.iter().map(|(cell, instances)| (Identity::of_role(cell, "replica"), *instances));
+            [(Identity::of_role(&cell, "primary"), primary)].into_iter().chain(replicas).collect()
+        })
     }
 
     pub fn any_members() -> impl Strategy<Value = Members> {

@@ -17,6 +17,7 @@ fn entry(index: usize, field: &str, value: Value) -> Edit {
 fn pool_names_differ() {
     let reports = json!({"type": "readOnly", "cell": "a", "name": "reports"});
     let unnamed = json!({"type": "replica", "cell": "a"});
+    let replica = || unnamed.clone();
     create(
         "C05",
         &[
@@ -26,7 +27,7 @@ fn pool_names_differ() {
                 &[&format!("Duplicate {POOLS}[2].name")],
             ),
             (
-                vec![edit(FULL, "/spec/tableGroups/0/shardTemplate/pools/-", unnamed)],
+                vec![edit(FULL, "/spec/tableGroups/0/shardTemplate/pools/-", replica())],
                 &[&format!("Duplicate {POOLS}[2].name")],
             ),
             (
@@ -34,6 +35,9 @@ fn pool_names_differ() {
                 &["Duplicate spec.databases.templates[0].spec.pools[1].cell"],
             ),
             (vec![entry(1, "/cell", json!("a")), entry(0, "/replica", json!(null))], &[]),
+            // What the name would be made of is not known.
+            (vec![full_pool(0, "/type", json!("primary")), full_pool(1, "", replica())], &[]),
+            (vec![full_pool(0, "/cell", json!(7)), full_pool(1, "/cell", json!(null))], &[]),
         ],
     );
 }
@@ -133,6 +137,13 @@ fn enough_instances() {
 fn primary_replicas() {
     let replicas = |replicas: i32| vec![entry(0, "/primary/replicas", json!(replicas))];
     let wrong: &[&str] = &["Invalid spec.databases.templates[0].spec.pools[0].primary.replicas"];
+    // One of them holds two pools.
+    let entries = |entries: usize| {
+        let replica = |entry| json!({"cell": format!("c{entry}"), "replica": {"dataVolumeClaimTemplate": volume("1Gi")}});
+        let mut entries: Vec<Value> = (0..entries).map(replica).collect();
+        entries[0]["primary"] = entries[0]["replica"].clone();
+        json!(entries)
+    };
     create(
         "C15",
         &[
@@ -140,6 +151,11 @@ fn primary_replicas() {
             (replicas(0), wrong),
             (replicas(11), wrong),
             (vec![entry(0, "/replica/replicas", json!(11))], &[]),
+            (vec![edit(SHORT, "/spec/pools", entries(19))], &[]),
+            (
+                vec![edit(SHORT, "/spec/pools", entries(20))],
+                &["TooMany spec.databases.templates[0].spec.pools"],
+            ),
         ],
     );
 }
