@@ -47,7 +47,7 @@ pub struct Trust {
     pub tls: ServerConfig,
     /// The authority of its certificate, PEM.
     pub ca_bundle: String,
-    /// Sees to it that the certificate never runs out.
+    /// Issues the certificate anew, for as long as the authority is valid.
     pub renewal: Renewal,
 }
 
@@ -104,9 +104,10 @@ async fn authority(client: &Client, namespace: &str) -> anyhow::Result<Authority
         }
         tracing::info!("the certificate authority runs out and is replaced");
         let made = Authority::generate(SystemTime::now()).context("certificate authority")?;
-        let patch = Patch::Merge(json!({ "stringData": pem(&made) }));
-        api.patch(AUTHORITY, &PatchParams::default(), &patch).await.with_context(secret)?;
-        return Ok(made);
+        let version = found.resource_version();
+        let patch = json!({ "metadata": { "resourceVersion": version }, "stringData": pem(&made) });
+        let patched = api.patch(AUTHORITY, &PatchParams::default(), &Patch::Merge(patch)).await;
+        return made_or_kept(&api, made, patched).await.with_context(secret);
     }
     let made = Authority::generate(SystemTime::now()).context("certificate authority")?;
     let new = Secret {
@@ -115,13 +116,20 @@ async fn authority(client: &Client, namespace: &str) -> anyhow::Result<Authority
         string_data: Some(pem(&made)),
         ..Secret::default()
     };
-    match api.create(&PostParams::default(), &new).await {
+    let created = api.create(&PostParams::default(), &new).await;
+    made_or_kept(&api, made, created).await.with_context(secret)
+}
+
+/// The authority that was just made, unless another replica was faster.
+async fn made_or_kept(
+    api: &Api<Secret>,
+    made: Authority,
+    written: kube::Result<Secret>,
+) -> anyhow::Result<Authority> {
+    match written {
         Ok(_) => Ok(made),
-        // Another replica was faster.
-        Err(kube::Error::Api(status)) if status.code == 409 => {
-            stored(&api.get(AUTHORITY).await.with_context(secret)?).with_context(secret)
-        }
-        Err(error) => Err(error).with_context(secret),
+        Err(kube::Error::Api(status)) if status.code == 409 => stored(&api.get(AUTHORITY).await?),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::controllers::{Caches, Engine, Seams};
 use crate::election::Election;
 use crate::metrics::Metrics;
 use crate::observe::{Neighbourhood, Scope, StorageClasses};
-use crate::server::{Readiness, Server, ServerArgs, Services};
+use crate::server::{Gate, Readiness, Server, ServerArgs, Services};
 use crate::topology::{self, Topology};
 use crate::{admission, install, signal};
 
@@ -107,6 +107,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let trust = admission::trust(&client, &args.namespace, &args.webhook_names).await?;
     let services = Services { admission: router, tls: trust.tls, readiness: readiness.clone(), metrics };
 
+    // Closed before anybody can ask.
+    let gates = Gates::new(&readiness);
     tokio::spawn(trust.renewal.run());
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     tasks.spawn({
@@ -114,10 +116,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         async move { Ok(server.run(services, shutdown).await?) }
     });
     tasks.spawn({
-        let (client, shutdown) = (client.clone(), shutdown.clone());
+        let (client, classes, shutdown) = (client.clone(), classes.clone(), shutdown.clone());
         async move {
             tokio::select! {
-                prepared = prepare(client, readiness, user, trust.ca_bundle, caches) => prepared,
+                prepared = prepare(client, gates, user, trust.ca_bundle, caches, classes) => prepared,
                 () = shutdown.cancelled() => Ok(()),
             }
         }
@@ -159,24 +161,41 @@ fn scopes(args: &RunArgs) -> Vec<Scope> {
     args.watch_namespaces.iter().cloned().map(Scope::Namespace).collect()
 }
 
+/// What a replica is not ready without.
+struct Gates {
+    identity: Gate,
+    trust: Gate,
+    caches: Gate,
+}
+
+impl Gates {
+    fn new(readiness: &Readiness) -> Self {
+        Self {
+            identity: readiness.gate("identity"),
+            trust: readiness.gate("ca-bundle"),
+            caches: readiness.gate("caches"),
+        }
+    }
+}
+
 /// Opens the gates of readiness, each when what it stands for holds, and from then on keeps the webhooks trusted.
 async fn prepare(
     client: Client,
-    readiness: Readiness,
+    gates: Gates,
     user: String,
     ca_bundle: String,
     caches: Vec<Caches>,
+    classes: Arc<StorageClasses>,
 ) -> anyhow::Result<()> {
-    let (identity, trust, complete) =
-        (readiness.gate("identity"), readiness.gate("ca-bundle"), readiness.gate("caches"));
     check_identity(&client, &user).await?;
-    identity.open();
+    gates.identity.open();
     admission::become_trusted(&client, &ca_bundle).await;
-    trust.open();
+    gates.trust.open();
     for caches in &caches {
         caches.complete.cancelled().await;
     }
-    complete.open();
+    classes.are_complete().await;
+    gates.caches.open();
     tracing::info!("ready");
     admission::stay_trusted(&client, &ca_bundle).await;
     Ok(())

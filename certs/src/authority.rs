@@ -14,8 +14,8 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// How long an authority is valid.
 ///
-/// One year and not ten: replacing it needs nobody, and a replacement that happens every year is one that is known to
-/// work.
+/// One year and not ten: an operator that starts while it runs out replaces it by itself, and a replacement that happens
+/// every year is one that is known to work.
 pub const AUTHORITY_LIFETIME: Duration = DAY.saturating_mul(365);
 
 /// How long a serving certificate is valid.

@@ -13,7 +13,7 @@ use crate::{Credentials, Error};
 
 /// Presents the current certificate to whoever connects.
 ///
-/// Without one, as on a replica that waits for the leader's first, every handshake is refused.
+/// Without one every handshake is refused.
 #[derive(Debug, Default)]
 pub struct Resolver {
     current: ArcSwapOption<CertifiedKey>,

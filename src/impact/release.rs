@@ -55,6 +55,7 @@ fn line(why: &str, kind: ChildKind, names: &[String]) -> Option<String> {
         format!("{why}: {} {}{more} released: not deleted, yours to edit", kind.as_str(), shown.join(", "))
     };
     let fits = |line: &String| line.chars().count() <= Report::MAX_WARNING;
-    let lines = (0..=names.len()).rev().map(with);
-    (!names.is_empty()).then(|| lines.clone().find(fits).unwrap_or_else(|| with(0)))
+    // A name takes a character at least.
+    let mut lines = (0..=names.len().min(Report::MAX_WARNING)).rev().map(with);
+    (!names.is_empty()).then(|| lines.find(fits).unwrap_or_else(|| with(0)))
 }

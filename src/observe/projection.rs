@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use multigres_crds::labels;
 use multigres_crds::quantity::Quantity;
 use multigres_webhooks::lookup::Claim;
 use serde_json::Value;
@@ -83,7 +84,7 @@ impl Observed {
     pub fn project(object: &Value) -> Self {
         let metadata = &object["metadata"];
         let labels = metadata["labels"].as_object().into_iter().flatten();
-        let labels = labels.filter(|(key, _)| key.starts_with("multigres.com/"));
+        let labels = labels.filter(|(key, _)| key.starts_with(labels::PREFIX));
         Self {
             uid: text(&metadata["uid"]),
             owner: controller(metadata),

@@ -10,24 +10,34 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use multigres_webhooks::lookup::{Known, StorageClass};
+use tokio_util::sync::CancellationToken;
 
 use super::watch::WATCH_SECONDS;
 
 /// Marks the class that a claim gets which names none.
 const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 
-/// The classes of volumes, by name. Nothing until the first list is complete.
+/// The classes of volumes, by name.
 #[derive(Debug, Default)]
-pub struct StorageClasses(RwLock<Option<BTreeMap<String, StorageClass>>>);
+pub struct StorageClasses {
+    /// Nothing until the first list is complete.
+    known: RwLock<Option<BTreeMap<String, StorageClass>>>,
+    complete: CancellationToken,
+}
 
 impl StorageClasses {
     /// What is known of them.
     pub fn known(&self) -> Known<Vec<StorageClass>> {
-        let classes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let classes = self.known.read().unwrap_or_else(PoisonError::into_inner);
         classes.as_ref().map_or(Known::NotYet, |classes| Known::Yes(classes.values().cloned().collect()))
     }
 
-    /// Keeps them up to date. Never ends; nothing waits for it, since only warnings depend on it.
+    /// Waits for the first list.
+    pub async fn are_complete(&self) {
+        self.complete.cancelled().await;
+    }
+
+    /// Keeps them up to date. Never ends.
     pub async fn observe(&self, client: Client) {
         let config = watcher::Config::default().timeout(WATCH_SECONDS);
         let mut events = watcher(Api::all(client), config).default_backoff().boxed();
@@ -41,11 +51,14 @@ impl StorageClasses {
     }
 
     fn take(&self, event: Event<Resource>, listed: &mut BTreeMap<String, StorageClass>) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Init => listed.clear(),
             Event::InitApply(class) => drop(listed.insert(class.name_any(), project(&class))),
-            Event::InitDone => *known = Some(std::mem::take(listed)),
+            Event::InitDone => {
+                *known = Some(std::mem::take(listed));
+                self.complete.cancel();
+            }
             Event::Apply(class) => {
                 known.get_or_insert_default().insert(class.name_any(), project(&class));
             }
@@ -64,6 +77,7 @@ fn project(class: &Resource) -> StorageClass {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use serde_json::json;
 
     use super::*;
@@ -82,7 +96,9 @@ mod tests {
         take(Event::Init);
         take(Event::InitApply(class("a", "true")));
         assert_eq!(classes.known(), Known::NotYet);
+        assert!(classes.are_complete().now_or_never().is_none());
         take(Event::InitDone);
+        assert!(classes.are_complete().now_or_never().is_some());
         let a = StorageClass { name: "a".to_owned(), default: true, expandable: true };
         assert_eq!(classes.known(), Known::Yes(vec![a]));
         take(Event::Apply(class("b", "false")));

@@ -103,7 +103,11 @@ fn noted<T: Send + 'static>(
         let event =
             event.inspect_err(|error| tracing::warn!(kind, %error, "watch failed; it is tried again")).ok();
         let told: Vec<Change> = event.iter().flat_map(|event| notes.take(event)).collect();
+        let is_complete = matches!(event, Some(Event::InitDone));
         let kept = event.and_then(&mut keep);
+        if is_complete {
+            notes.objects.mark_complete(&notes.kind);
+        }
         for change in told {
             // The receiver ends only with the process.
             let _ = changes.unbounded_send(change);
@@ -155,7 +159,6 @@ impl Notes {
                     self.objects.keys_of(&self.kind).into_iter().filter(|key| !self.listed.contains(key));
                 let changes = gone.map(|key| self.objects.remove(key)).collect();
                 self.listed.clear();
-                self.objects.mark_complete(&self.kind);
                 changes
             }
         }

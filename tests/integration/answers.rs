@@ -134,6 +134,27 @@ fn warning_text(header: &[u8]) -> String {
     serde_json::from_str(text).unwrap()
 }
 
+/// Reason and field of each cause, as in `Invalid spec.paused`.
+fn outlines(causes: &[Value]) -> Vec<String> {
+    let outline = |cause: &Value| {
+        let reason = cause["reason"].as_str().unwrap();
+        format!("{} {}", reason.strip_prefix("FieldValue").unwrap(), cause["field"].as_str().unwrap())
+    };
+    causes.iter().map(outline).collect()
+}
+
+/// Fails the test unless what was said are exactly these causes.
+#[track_caller]
+pub fn assert_causes(said: &[Value], causes: &[Cause]) {
+    let expected: Vec<String> = causes.iter().map(|(reason, field, _)| format!("{reason} {field}")).collect();
+    assert_eq!(outlines(said), expected, "{said:#?}");
+    for ((_, field, part), cause) in causes.iter().zip(said) {
+        let message = cause["message"].as_str().unwrap();
+        assert!(message.contains(part), "{field}: {message}");
+        assert!(!message.starts_with(field), "kubectl repeats the field: {message}");
+    }
+}
+
 impl Answer {
     pub fn is_allowed(&self) -> bool {
         self.code < 300
@@ -150,14 +171,13 @@ impl Answer {
         self.body["message"].as_str().unwrap_or_default()
     }
 
+    fn all_causes(&self) -> &[Value] {
+        self.body["details"]["causes"].as_array().map_or(&[], Vec::as_slice)
+    }
+
     /// Reason and field of each cause, as in `Invalid spec.paused`.
     pub fn causes(&self) -> Vec<String> {
-        let causes = self.body["details"]["causes"].as_array().map_or(&[][..], Vec::as_slice);
-        let text = |cause: &Value| {
-            let reason = cause["reason"].as_str().unwrap();
-            format!("{} {}", reason.strip_prefix("FieldValue").unwrap(), cause["field"].as_str().unwrap())
-        };
-        causes.iter().map(text).collect()
+        outlines(self.all_causes())
     }
 
     /// Fails the test unless this is an answer of admission that refuses an object for exactly these causes.
@@ -169,18 +189,14 @@ impl Answer {
     /// The same of another kind.
     #[track_caller]
     pub fn assert_invalid_of(&self, kind: &str, causes: &[Cause]) {
-        let expected: Vec<String> =
-            causes.iter().map(|(reason, field, _)| format!("{reason} {field}")).collect();
-        assert_eq!(self.causes(), expected, "{self:#?}");
+        assert_causes(self.all_causes(), causes);
         assert_eq!((self.code, &self.body["reason"]), (422, &json!("Invalid")), "{self:#?}");
         let details = &self.body["details"];
         assert_eq!((&details["group"], &details["kind"]), (&json!("multigres.com"), &json!(kind)));
         assert_ne!(details["name"].as_str().unwrap_or_default(), "", "{self:#?}");
-        for ((_, field, part), cause) in causes.iter().zip(details["causes"].as_array().unwrap()) {
-            let message = cause["message"].as_str().unwrap();
-            assert!(message.contains(part), "{field}: {message}");
-            assert!(!message.starts_with(field), "kubectl repeats the field: {message}");
-            let line = format!("\n{field}: {message}");
+        for cause in self.all_causes() {
+            let line =
+                format!("\n{}: {}", cause["field"].as_str().unwrap(), cause["message"].as_str().unwrap());
             assert!(self.message().contains(&line), "{line:?} is not in {:?}", self.message());
         }
         let (first, count) = (self.message().lines().next().unwrap(), causes.len());

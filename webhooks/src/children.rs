@@ -56,8 +56,8 @@ const NAMED_FIELDS: usize = 5;
 /// # Errors
 /// The denial, with the field of the cluster to change instead.
 pub fn protect(kind: ChildKind, request: &Request<'_>, lookup: &dyn Lookup) -> Result<Vec<String>, Denial> {
-    let old = request.old_object.map(|_| Child::read(request.old_parts())).transpose()?;
-    let new = request.object.map(|_| Child::read(request.parts())).transpose()?;
+    let old = request.old_object.map(|_| Child::read(&request.old_parts())).transpose()?;
+    let new = request.object.map(|_| Child::read(&request.parts())).transpose()?;
     let of = Subject { kind, name: request.subject().name };
 
     if request.sub_resource == "scale" {
@@ -68,7 +68,7 @@ pub fn protect(kind: ChildKind, request: &Request<'_>, lookup: &dyn Lookup) -> R
         of.keeps_cluster_label(old.as_ref(), new)?;
     }
     let Some(old) = old else { return Ok(Vec::new()) };
-    let Some(owner) = old.owner(&request.namespace, lookup) else { return Ok(Vec::new()) };
+    let Some(owner) = old.owner(request.namespace, lookup) else { return Ok(Vec::new()) };
     if let Some(new) = &new {
         of.keeps_managed_label(&owner, new)?;
     }
@@ -119,10 +119,11 @@ impl<'a> Child<'a> {
 
     fn owner(&self, namespace: &str, lookup: &dyn Lookup) -> Option<Owner> {
         let reference = self.controller().filter(|_| self.label(labels::MANAGED) == Some("true"))?;
-        let cluster = lookup.cluster(namespace, &reference.name);
+        // In this order: between the two, the caches may fill.
+        let (synced, cluster) = (lookup.synced(), lookup.cluster(namespace, &reference.name));
         let lives = cluster
             .as_ref()
-            .map_or(!lookup.synced(), |cluster| cluster.metadata.uid.as_deref() == Some(&reference.uid));
+            .map_or(!synced, |cluster| cluster.metadata.uid.as_deref() == Some(&reference.uid));
         lives.then(|| Owner { name: reference.name.clone(), cluster })
     }
 

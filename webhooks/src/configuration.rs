@@ -25,7 +25,7 @@ pub const OPT_OUT_LABEL: &str = "multigres.com/admission";
 /// Value of [`OPT_OUT_LABEL`].
 pub const OPT_OUT: &str = "disabled";
 /// How long the API server waits for an answer.
-pub const TIMEOUT_SECONDS: i32 = 5;
+pub const TIMEOUT_SECONDS: u8 = 5;
 
 /// How the API server reaches this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Entry {
             object_selector: Some(LabelSelector::default()),
             reinvocation_policy: Some("IfNeeded".to_owned()),
             side_effects: "None".to_owned(),
-            timeout_seconds: Some(TIMEOUT_SECONDS),
+            timeout_seconds: Some(TIMEOUT_SECONDS.into()),
         }
     }
 
@@ -147,7 +147,7 @@ impl Entry {
             namespace_selector: Some(namespace_selector()),
             object_selector: Some(LabelSelector::default()),
             side_effects: "None".to_owned(),
-            timeout_seconds: Some(TIMEOUT_SECONDS),
+            timeout_seconds: Some(TIMEOUT_SECONDS.into()),
         }
     }
 
@@ -209,7 +209,7 @@ fn namespace_selector() -> LabelSelector {
 }
 
 fn metadata() -> ObjectMeta {
-    let labels = [("app.kubernetes.io/name", labels::OPERATOR), ("app.kubernetes.io/component", "admission")];
+    let labels = [(labels::APP_NAME, labels::OPERATOR), (labels::APP_COMPONENT, "admission")];
     ObjectMeta {
         name: Some(NAME.to_owned()),
         labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),

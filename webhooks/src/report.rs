@@ -88,12 +88,6 @@ impl Report {
     pub const MAX_WARNING: usize = 120;
     /// How many warnings an answer lists: an API server passes on 4 KiB of them.
     pub const MAX_WARNINGS: usize = 30;
-
-    /// The errors that an answer lists, and the number of those that it leaves out.
-    pub fn listed(&self) -> (&[Cause], usize) {
-        let listed = &self.errors[..self.errors.len().min(Self::MAX_CAUSES)];
-        (listed, self.errors.len() - listed.len())
-    }
 }
 
 /// Longest part of a user's text that a message repeats.

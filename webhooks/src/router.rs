@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admit::{Admission, Answer, NotAReview, Phase, handle, timed_out};
+use crate::configuration::TIMEOUT_SECONDS;
 use crate::conversion;
 use crate::metrics::{Metrics, Observation};
 
@@ -38,12 +39,12 @@ pub const CONVERT_PATH: &str = "/convert";
 
 /// Largest body that is read: an update carries an object of at most 3 MiB twice, and what is around it.
 pub const MAX_BODY_BYTES: usize = 7 << 20;
-/// How long a decision may take: the API server gives up after 5 s, and then says less.
-pub const DECISION_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a request may take as a whole, a slow body included: then the API server gives up.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(TIMEOUT_SECONDS as u64);
+/// How long a decision may take: whoever answers before the API server gives up can say more.
+pub const DECISION_TIMEOUT: Duration = Duration::from_secs(TIMEOUT_SECONDS as u64 - 1);
 /// Largest body that is decided where it was read, in well under a millisecond.
 const SMALL_BODY_BYTES: usize = 16 << 10;
-/// How long a request may take as a whole, a slow body included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the router's handlers share.
 pub struct AppState {
@@ -53,10 +54,10 @@ pub struct AppState {
     pub metrics: Arc<dyn Metrics>,
     /// How long the decision on a large review may take; [`DECISION_TIMEOUT`] but in tests.
     pub decision_timeout: Duration,
-    /// Reviews that are larger than this are large, in bytes.
+    /// Largest body of a review that is decided where it was read, in bytes.
     pub small_body: usize,
-    /// What it takes to decide on a large one.
-    pub turns: Arc<Semaphore>,
+    /// A permit for each larger review that may be decided on at the same time.
+    pub large_reviews: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -68,7 +69,7 @@ impl AppState {
             metrics: Arc::new(()),
             decision_timeout: DECISION_TIMEOUT,
             small_body: SMALL_BODY_BYTES,
-            turns: Arc::new(Semaphore::new(cores)),
+            large_reviews: Arc::new(Semaphore::new(cores)),
         }
     }
 }
@@ -131,10 +132,10 @@ fn decide_here(phase: Phase, admission: &Admission, body: &[u8]) -> Decision {
 
 async fn decide_elsewhere(phase: Phase, state: &Arc<AppState>, body: Bytes) -> Decision {
     let decision = async {
-        let turn = state.turns.clone().acquire_owned().await;
+        let permit = state.large_reviews.clone().acquire_owned().await;
         let (state, body) = (state.clone(), body.clone());
-        // The turn ends with the decision, also where nobody waits for it any more.
-        let decide = move || (decide_here(phase, &state.admission, &body), turn).0;
+        // It is given back after the decision, also where nobody waits for that any more.
+        let decide = move || (decide_here(phase, &state.admission, &body), permit).0;
         spawn_blocking(decide).await.ok().flatten()
     };
     match timeout(state.decision_timeout, decision).await {

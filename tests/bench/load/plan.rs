@@ -17,8 +17,9 @@ pub struct Plan {
     volume: usize,
     most_requests: usize,
     connections: &'static [usize],
-    /// Bytes that are under way at a time at most. So many of the largest reviews at once that they would wait longer
-    /// than API servers do are refused, as they should be, and tell nothing of what one costs.
+    /// Bytes that are under way at a time at most, unless there is one connection. So many of the largest reviews at
+    /// once that they would wait longer than API servers do are refused, as they should be, and tell nothing of what
+    /// one costs.
     most_at_once: usize,
 }
 
@@ -72,8 +73,9 @@ impl Plan {
             let served = Served::start()?;
             for subject in subjects.iter().filter(|subject| subject.name.contains(only)) {
                 for phase in [Phase::Mutate, Phase::Validate] {
-                    let fits =
-                        |connections: &&usize| **connections * subject.body(phase).len() <= self.most_at_once;
+                    let fits = |connections: &&usize| {
+                        **connections == 1 || **connections * subject.body(phase).len() <= self.most_at_once
+                    };
                     for &connections in self.connections.iter().filter(fits) {
                         let measuring = self.measure_one(&served, subject, phase, connections);
                         let measured = clients.block_on(measuring)?;

@@ -2,25 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::object::Metadata;
+use multigres_crds::labels;
 
-/// What the operator's own labels, annotations and finalizers start with.
-const OWN_PREFIX: &str = "multigres.com/";
-/// Labels that are the operator's without it.
-const RECOMMENDED_LABELS: [&str; 4] = [
-    "app.kubernetes.io/name",
-    "app.kubernetes.io/component",
-    "app.kubernetes.io/managed-by",
-    "app.kubernetes.io/part-of",
-];
+use crate::object::Metadata;
 
 /// The fields of the operator's that an update changes.
 pub fn changed(old: &Metadata, new: &Metadata) -> Vec<String> {
-    let mut fields = changed_keys("metadata.labels", old.labels.as_ref(), new.labels.as_ref(), |key| {
-        is_own(key) || RECOMMENDED_LABELS.contains(&key)
-    });
+    let (old_labels, new_labels) = (old.labels.as_ref(), new.labels.as_ref());
+    let mut fields = changed_keys("metadata.labels", old_labels, new_labels, labels::is_own);
     let (old_annotations, new_annotations) = (old.annotations.as_ref(), new.annotations.as_ref());
-    fields.extend(changed_keys("metadata.annotations", old_annotations, new_annotations, is_own));
+    fields.extend(changed_keys("metadata.annotations", old_annotations, new_annotations, has_own_prefix));
     if !own_finalizers(old).eq(own_finalizers(new)) {
         fields.push("metadata.finalizers".to_owned());
     }
@@ -41,11 +32,11 @@ fn changed_keys(field: &str, old: Option<&Map>, new: Option<&Map>, is_own: fn(&s
 }
 
 fn own_finalizers(of: &Metadata) -> impl Iterator<Item = &String> {
-    of.finalizers.iter().flatten().filter(|name| is_own(name))
+    of.finalizers.iter().flatten().filter(|name| has_own_prefix(name))
 }
 
-fn is_own(key: &str) -> bool {
-    key.starts_with(OWN_PREFIX)
+fn has_own_prefix(key: &str) -> bool {
+    key.starts_with(labels::PREFIX)
 }
 
 #[cfg(test)]
