@@ -1,6 +1,6 @@
 //! What may be given to the command, and what cannot be used.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::command::{BINARY, Directory, PROPOSAL, Said, broken};
 
@@ -18,7 +18,15 @@ fn the_sample_is_valid_and_warned_about() {
     assert_eq!((said.code, &json[0]["valid"]), (Some(0), &true.into()));
     assert!(!json[0]["warnings"].as_array().unwrap().is_empty());
     let strict = directory.validate(&["-f", "a.yaml", "-o", "json", "--strict"]);
-    assert_eq!((strict.code, &report(&strict)[0]["valid"]), (Some(1), &false.into()));
+    let strictly = report(&strict);
+    assert_eq!((strict.code, &strictly[0]["valid"]), (Some(1), &false.into()));
+    assert_eq!(strictly[0]["warnings"], json!([]));
+    let mut errors = json[0]["warnings"].clone();
+    for error in errors.as_array_mut().unwrap() {
+        error["field"] = "".into();
+        error["reason"] = "Notice".into();
+    }
+    assert_eq!(strictly[0]["errors"], errors, "as the other outputs have it");
 }
 
 #[test]
@@ -29,6 +37,121 @@ fn a_change_is_checked_against_what_was() {
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.out.starts_with("error[U01]: spec.globalTopoServer.rootPath: "), "{}", said.out);
     assert_eq!(directory.validate(&["-f", "new"]).code, Some(0));
+}
+
+/// As where each Kubernetes cluster has its directory, and in each of them is a database of the same name.
+#[test]
+fn of_several_that_were_that_of_the_same_file_counts() {
+    let other = PROPOSAL.replace("/multigres/global", "/multigres/other");
+    let directory = Directory::with(&[]);
+    for (file, text) in [("dev", PROPOSAL), ("prod", &*other)] {
+        for side in ["new", "old"] {
+            directory.write(&format!("{side}/{file}/db.yaml"), text);
+        }
+    }
+    let directories = &["-f", "new", "--old", "old"][..];
+    let files = &["-f", "new/dev/db.yaml", "new/prod/db.yaml"];
+    let files = &[&files[..], &["--old", "old/dev/db.yaml", "--old", "old/prod/db.yaml"]].concat()[..];
+    for args in [directories, files] {
+        let said = directory.validate(args);
+        assert_eq!(said.code, Some(0), "{args:?}: {said:?}");
+        assert_eq!(said.out, "2 manifests checked: no errors, no warnings\n", "{args:?}");
+    }
+    directory.write("new/dev/db.yaml", &other);
+    for args in [directories, files] {
+        let said = directory.validate(&[args, &["-o", "github"]].concat());
+        let errors: Vec<&str> = said.out.lines().filter(|line| line.starts_with("::error ")).collect();
+        assert_eq!((said.code, errors.len()), (Some(1), 1), "{args:?}: {said:?}");
+        assert!(errors[0].starts_with("::error file=new/dev/db.yaml,"), "{errors:?}");
+        assert!(errors[0].contains(",title=U01::"), "{errors:?}");
+    }
+}
+
+/// As in the first pull request that adds the directory.
+#[test]
+fn what_was_not_there_is_new() {
+    let directory = Directory::with(&[("new/a.yaml", PROPOSAL), ("old/README.md", "#")]);
+    let alone = directory.validate(&["-f", "new"]);
+    for (old, message) in [
+        ("missing", "No such file or directory (os error 2)\n--> missing\n"),
+        ("old", "no YAML files\n--> old\n"),
+    ] {
+        let said = directory.validate(&["-f", "new", "--old", old]);
+        assert_eq!((said.code, &said.out), (Some(0), &alone.out), "{said:?}");
+        assert_eq!(said.err, format!("warning[Unusable]: {message}\n"));
+    }
+    directory.write("new/a.yaml", CONFIG);
+    let strict = directory.validate(&["-f", "new", "--old", "missing", "--strict", "--allow-empty"]);
+    assert_eq!(strict.code, Some(0), "{strict:?}");
+}
+
+/// The rest is compared all the same, and the exit status is of what there is now.
+#[test]
+fn what_was_and_cannot_be_used_is_told() {
+    let moved = PROPOSAL.replace("/multigres/global", "/multigres/other");
+    let directory =
+        Directory::with(&[("new/a.yaml", PROPOSAL), ("old/a.yaml", PROPOSAL), ("old/b.yaml", "a: [\n")]);
+    let args = ["-f", "new", "--old", "old"];
+    for (new, code) in [(PROPOSAL, 0), (&*moved, 1)] {
+        directory.write("new/a.yaml", new);
+        let said = directory.validate(&args);
+        assert_eq!((said.code, said.out.contains("error[U01]")), (Some(code), code == 1), "{said:?}");
+        assert!(
+            said.err.starts_with("warning[Unusable]: not YAML: unclosed bracket '['\n --> old/b.yaml:1:4\n"),
+            "{said:?}"
+        );
+        assert!(!said.out.contains("Unusable") && !said.out.contains("not usable"), "{said:?}");
+        for output in ["json", "sarif", "github"] {
+            let other = directory.validate(&[&args[..], &["-o", output]].concat());
+            assert_eq!((other.code, &other.err), (Some(code), &said.err), "{output}");
+        }
+    }
+    directory.write("new/b.yaml", "a: [\n");
+    assert_eq!(directory.validate(&args).code, Some(2));
+    directory.write("new/b.yaml", CONFIG);
+    directory.write("new/a.yaml", CONFIG);
+    for (strict, code) in [(&["--allow-empty"][..], 0), (&["--allow-empty", "--strict"], 1)] {
+        assert_eq!(directory.validate(&[&args[..], strict].concat()).code, Some(code), "{strict:?}");
+    }
+}
+
+#[test]
+fn standard_input_is_one_thing() {
+    let directory = Directory::with(&[("a.yaml", PROPOSAL)]);
+    let said = directory.run(BINARY, &["validate", "-f", "a.yaml", "-", "--old", "-"], PROPOSAL);
+    assert_eq!((said.code, said.out.as_str()), (Some(2), ""));
+    assert!(said.err.starts_with("error: standard input cannot be both "), "{said:?}");
+}
+
+/// A deletion of what is protected from it, as far as a directory tells of one.
+#[test]
+fn what_is_protected_is_not_gone() {
+    let protected = PROPOSAL.replacen("\nspec:\n", "\nspec:\n  deletionProtection: true\n", 1);
+    let other = |text: &str| text.replacen("name: example-multigres-cluster", "name: other", 1);
+    let directory = Directory::with(&[("old/a.yaml", PROPOSAL), ("old/b.yaml", &other(&protected))]);
+    directory.write("new/a.yaml", PROPOSAL);
+    let said = directory.validate(&["-f", "new", "--old", "old", "-o", "json"]);
+    let json = report(&said);
+    assert_eq!((said.code, json.as_array().unwrap().len()), (Some(1), 2), "{said:?}");
+    assert_eq!((&json[1]["file"], &json[1]["name"]), (&"old/b.yaml".into(), &"other".into()));
+    let error = &json[1]["errors"][0];
+    assert_eq!((&error["rule"], &error["field"]), (&"U12".into(), &"spec.deletionProtection".into()));
+    assert_eq!(
+        error["line"],
+        other(&protected).lines().position(|line| line.contains("Protection")).unwrap() + 1
+    );
+    for args in [["-f", "new/a.yaml", "--old", "old"], ["-f", "new", "--old", "old/b.yaml"]] {
+        assert_eq!(directory.validate(&args).code, Some(0), "{args:?}: not all of a directory");
+    }
+    for (file, text) in [("old/b.yaml", other(PROPOSAL)), ("new/c.yaml", other(&protected))] {
+        directory.write("old/b.yaml", other(&protected));
+        directory.write(file, text);
+        let said = directory.validate(&["-f", "new", "--old", "old"]);
+        assert_eq!(said.code, Some(0), "{file}: {said:?}");
+    }
+    directory.write("new/c.yaml", "a: [\n");
+    let said = directory.validate(&["-f", "new", "--old", "old"]);
+    assert_eq!((said.code, said.out.contains("U12")), (Some(2), false), "it may be in the file");
 }
 
 #[test]
@@ -92,7 +215,10 @@ fn that_there_is_nothing_to_check_is_said() {
     for output in ["human", "json", "sarif", "github"] {
         let said = directory.validate(&["-f", "a.yaml", "-o", output]);
         assert_eq!((said.code, said.err.as_str()), (Some(0), told), "{output}");
-        assert_eq!(directory.validate(&["-f", "a.yaml", "-o", output, "--strict"]).code, Some(1));
+        let strict = ["-f", "a.yaml", "-o", output, "--strict"];
+        assert_eq!(directory.validate(&strict).code, Some(1));
+        let allowed = directory.validate(&[&strict[..], &["--allow-empty"]].concat());
+        assert_eq!((allowed.code, allowed.err.as_str()), (Some(0), told), "{output}");
     }
     assert_eq!(report(&directory.validate(&["-f", "a.yaml", "-o", "json"])), serde_json::json!([]));
 }
@@ -123,9 +249,6 @@ fn input_that_cannot_be_used_is_told_apart() {
         let place = place.map_or_else(String::new, |(line, column)| format!(":{line}:{column}\n"));
         assert!(said.err.contains(&format!("error[Unusable]: {message}\n")), "{}", said.err);
         assert!(said.err.contains(&format!("--> bad.yaml{place}")), "{}", said.err);
-        let old = directory.validate(&["-f", "good.yaml", "--old", "bad.yaml"]);
-        assert_eq!((old.code, old.out.as_str()), (Some(2), ""));
-        assert!(old.err.starts_with("error: bad.yaml:"), "{}", old.err);
     }
 }
 
@@ -140,6 +263,25 @@ fn a_kind_that_there_is_not_is_no_other_kind() {
         let json = report(&said);
         assert_eq!((said.code, &json[0]["errors"][0]["field"]), (Some(1), &field.into()), "{said:?}");
         assert_eq!(json[0]["errors"][0]["reason"], "FieldValueNotSupported");
+    }
+}
+
+/// Not to be taken for checked.
+#[test]
+fn a_kind_of_another_group_is_told_of() {
+    for version in ["multigers.com/v1alpha1", "v1alpha1", "multigres.com"] {
+        let mistyped = PROPOSAL.replacen("multigres.com/v1alpha1", version, 1);
+        let directory = Directory::with(&[("a.yaml", &mistyped), ("b.yaml", PROPOSAL)]);
+        let said = directory.validate(&["-f", "a.yaml", "b.yaml"]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let told =
+            "warning[Skipped]: is skipped; did you mean \"multigres.com/v1alpha1\"?\n --> a.yaml:1:13\n";
+        assert!(said.out.starts_with(told), "{}", said.out);
+        assert!(said.out.ends_with("; 1 document of other kinds skipped\n"), "{}", said.out);
+        assert!(said.out.contains("\n1 manifest checked: "), "{}", said.out);
+        let strict = directory.validate(&["-f", "a.yaml", "--strict", "--allow-empty", "-o", "json"]);
+        let json = report(&strict);
+        assert_eq!((strict.code, &json[0]["errors"][0]["rule"]), (Some(1), &"Skipped".into()), "{strict:?}");
     }
 }
 
@@ -170,3 +312,4 @@ fn render_takes_the_same() {
         assert!(said.err.starts_with(message), "{said:?}");
     }
 }
+

@@ -158,6 +158,24 @@ fn pipelines_tell_sound_manifests_from_others() {
     }
 }
 
+/// A pull request may be the first to have a manifest.
+#[test]
+fn a_change_may_begin_with_nothing() {
+    let block = blocks("yaml").into_iter().find(|block| block.starts_with("name: changes\n")).unwrap();
+    let mut all = Vec::new();
+    scripts(&serde_saphyr::from_str(block).unwrap(), &mut all);
+    let [script] = &all[..] else { panic!("{all:?}") };
+    for (manifest, code) in [(PROPOSAL, 0), (&*broken(), 1)] {
+        let repository = Repository::new();
+        repository.works("git rm -q -r clusters && git commit -q -m none && git push -q origin change:main");
+        repository.change(manifest);
+        let said = repository.run(script);
+        assert_eq!(said.code, Some(code), "{said:?}");
+        assert!(said.err.contains("--> ../before/clusters\n"), "{said:?}");
+        assert!(said.out.contains("::warning file=clusters/prod.yaml,"), "{said:?}");
+    }
+}
+
 /// What is uploaded is there, whether or not the step fails.
 #[test]
 fn what_is_uploaded_is_what_was_found() {
