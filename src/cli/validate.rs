@@ -3,6 +3,7 @@
 mod github;
 mod human;
 mod judgement;
+mod metadata;
 mod rules;
 mod sarif;
 

@@ -154,6 +154,85 @@ fn what_is_protected_is_not_gone() {
     assert_eq!((said.code, said.out.contains("U12")), (Some(2), false), "it may be in the file");
 }
 
+/// Nobody but the API server would tell.
+#[test]
+fn metadata_has_no_unknown_fields() {
+    let with = |fields: &str| PROPOSAL.replacen("metadata:\n", &format!("metadata:\n{fields}"), 1);
+    let known = "  labels: {a: b}\n  annotations: {a: b}\n  finalizers: [a/b]\n  ownerReferences: []\n  uid: a\n  \
+                 generation: 1\n  creationTimestamp: 2025-10-08T12:00:00Z\n  resourceVersion: \"1\"\n  managedFields: []\n";
+    let directory = Directory::with(&[("a.yaml", &with(known)), ("b.yaml", &with("  lables: {x: y}\n"))]);
+    assert_eq!(directory.validate(&["-f", "a.yaml"]).code, Some(0));
+    let said = directory.validate(&["-f", "b.yaml", "-o", "json"]);
+    let errors = json!([{
+        "field": "metadata.lables", "reason": "FieldValueInvalid", "message": "unknown field", "line": 4, "column": 3,
+    }]);
+    assert_eq!((said.code, &report(&said)[0]["errors"]), (Some(1), &errors), "{said:?}");
+    let kept = directory.validate(&["-f", "b.yaml", "--old", "b.yaml"]);
+    assert_eq!(kept.code, Some(0), "{kept:?}");
+    assert!(kept.out.starts_with("warning[Notice]: metadata.lables: unknown field\n"), "{kept:?}");
+    let added = directory.validate(&["-f", "b.yaml", "--old", "a.yaml"]);
+    assert_eq!(added.code, Some(1), "{added:?}");
+}
+
+/// One of the kinds that the proposal's cluster is made into.
+fn child(directory: &Directory, kind: &str) -> Value {
+    let rendered = directory.run(BINARY, &["render", "-f", "-"], PROPOSAL);
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered.out).unwrap();
+    objects.into_iter().find(|object| object["kind"] == kind).unwrap()
+}
+
+#[test]
+fn who_controls_a_child_is_the_operators_to_say() {
+    let directory = Directory::with(&[]);
+    let sound = child(&directory, "MultiCell");
+    let owner = |kind: &str, controller: bool| {
+        let version = if kind == "MultigresCluster" { "multigres.com/v1alpha1" } else { "v1" };
+        let name = &sound["spec"]["cluster"];
+        json!([{"apiVersion": version, "kind": kind, "name": name, "uid": "a", "controller": controller}])
+    };
+    let edited = |pointer: &str, value: Value| {
+        let mut child = sound.clone();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        child.pointer_mut(parent).unwrap()[name.replace("~1", "/")] = value;
+        child
+    };
+    for (name, object) in [
+        ("sound", sound.clone()),
+        ("labelled", edited("/metadata/labels/multigres.com~1cluster", json!("another"))),
+        ("owned", edited("/metadata/ownerReferences", owner("MultigresCluster", true))),
+        ("dependent", edited("/metadata/ownerReferences", owner("MultigresCluster", false))),
+        ("others", edited("/metadata/ownerReferences", owner("ConfigMap", true))),
+    ] {
+        directory.write(&format!("{name}.json"), object.to_string());
+    }
+    let errors = |args: &[&str]| {
+        let said = directory.validate(&[args, &["-o", "json"]].concat());
+        let errors = report(&said)[0]["errors"].as_array().unwrap().clone();
+        assert_eq!(said.code, Some(i32::from(!errors.is_empty())), "{said:?}");
+        let text = |error: &Value, of: &str| error[of].as_str().unwrap_or_default().to_owned();
+        errors
+            .iter()
+            .map(|error| format!("{} {}", text(error, "rule"), text(error, "field")))
+            .collect::<Vec<_>>()
+    };
+    let label = ["K02 metadata.labels[multigres.com/cluster]"];
+    let reference = ["K02 metadata.ownerReferences"];
+    assert_eq!(errors(&["-f", "labelled.json"]), label);
+    assert_eq!(errors(&["-f", "labelled.json", "--old", "sound.json"]), label);
+    assert_eq!(errors(&["-f", "owned.json"]), reference);
+    assert_eq!(errors(&["-f", "owned.json", "--old", "sound.json"]), reference);
+    assert_eq!(errors(&["-f", "sound.json", "--old", "owned.json"]), reference);
+    for args in [
+        &["-f", "sound.json"][..],
+        &["-f", "dependent.json"],
+        &["-f", "others.json"],
+        &["-f", "owned.json", "--old", "owned.json"],
+        &["-f", "labelled.json", "--old", "labelled.json"],
+    ] {
+        assert!(errors(args).is_empty(), "{args:?}");
+    }
+}
+
 #[test]
 fn consequences_are_told() {
     let grown = PROPOSAL.replacen("storage: \"100Gi\"", "storage: \"200Gi\"", 1);

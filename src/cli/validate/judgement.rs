@@ -16,7 +16,7 @@ use multigres_webhooks::validate::{self, Child};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::rules;
+use super::{metadata, rules};
 use crate::build::Environment;
 use crate::cli::documents::{Document, File, Unusable};
 use crate::impact::Workloads;
@@ -256,14 +256,16 @@ fn unsupported<'n>(field: &str, value: &Value, supported: impl Iterator<Item = &
 }
 
 fn report_of(kind: Kind, new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
-    match kind {
+    let mut report = match kind {
         Kind::Cluster => cluster(new, old),
         Kind::Child(ChildKind::TopoServer) => child::<TopoServer>(new, old),
         Kind::Child(ChildKind::MultiAdmin) => child::<MultiAdmin>(new, old),
         Kind::Child(ChildKind::MultiOrch) => child::<MultiOrch>(new, old),
         Kind::Child(ChildKind::MultiCell) => child::<MultiCell>(new, old),
         Kind::Child(ChildKind::MultiShard) => child::<MultiShard>(new, old),
-    }
+    }?;
+    metadata::judge(&mut report, kind, new, old);
+    Ok(report)
 }
 
 fn cluster(new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
