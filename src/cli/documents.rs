@@ -90,11 +90,6 @@ pub struct Input {
 }
 
 impl Document {
-    /// Whether it is of one of the API's kinds.
-    pub fn is_of_kind(&self, kind: &str) -> bool {
-        self.is_of_api() && self.object["kind"] == kind
-    }
-
     /// Whether it is of the API.
     pub fn is_of_api(&self) -> bool {
         let version = self.object["apiVersion"].as_str();
@@ -134,9 +129,9 @@ impl Input {
     ///
     /// # Errors
     /// Everything that cannot.
-    pub fn usable(self) -> anyhow::Result<Vec<Document>> {
+    pub fn usable(&self) -> anyhow::Result<&[Document]> {
         if self.unusable.is_empty() {
-            return Ok(self.documents);
+            return Ok(&self.documents);
         }
         let reasons: Vec<String> = self.unusable.iter().map(ToString::to_string).collect();
         bail!(reasons.join("\nerror: "))

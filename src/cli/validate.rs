@@ -18,6 +18,8 @@ use super::documents::{self, Input};
 use super::{Exit, UNUSABLE};
 use judgement::{Judgement, judge};
 
+pub use judgement::kind;
+
 /// Check manifests by the rules of admission, without a cluster
 ///
 /// Exits with 0 where all are valid, with 1 where one is not, and with 2 where input cannot be used.
@@ -77,6 +79,13 @@ pub fn run(args: &Args) -> Exit {
     print(&review, args.output, io::stdout().lock())?;
     human::print_unusable(&review, &mut anstream::stderr().lock())?;
     Ok(review.exit_code(args.strict && !args.allow_empty))
+}
+
+/// Tells what is wrong with manifests before they are used, and whether anything is.
+pub fn tell_errors(input: &Input, out: &mut impl Write) -> io::Result<bool> {
+    let review = Review::of(input, &Input::default(), false);
+    human::print_errors(&review, out)?;
+    Ok(!review.is_valid())
 }
 
 fn print(review: &Review, output: Output, mut out: StdoutLock<'static>) -> anyhow::Result<()> {

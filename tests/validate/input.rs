@@ -361,6 +361,8 @@ fn a_kind_of_another_group_is_told_of() {
         let strict = directory.validate(&["-f", "a.yaml", "--strict", "--allow-empty", "-o", "json"]);
         let json = report(&strict);
         assert_eq!((strict.code, &json[0]["errors"][0]["rule"]), (Some(1), &"Skipped".into()), "{strict:?}");
+        let rendered = directory.run(BINARY, &["render", "-f", "a.yaml", "b.yaml"], "");
+        assert_eq!((rendered.code, rendered.err.starts_with(told)), (Some(0), true), "{rendered:?}");
     }
 }
 
@@ -383,7 +385,7 @@ fn render_takes_the_same() {
     assert!(rendered.out.contains("kind: StatefulSet"));
     for (args, message) in [
         (["render", "-f", "missing.yaml"], "error: missing.yaml: No such file or directory"),
-        (["render", "-f", "c.yaml"], "error: no MultigresCluster found"),
+        (["render", "-f", "c.yaml"], "error: nothing to render, since there is no manifest of multigres.com"),
         (["render", "-f", "bad.yaml"], "error: bad.yaml:1:4: not YAML: unclosed bracket '['"),
     ] {
         let said = directory.run(BINARY, &args, "");
@@ -392,3 +394,58 @@ fn render_takes_the_same() {
     }
 }
 
+/// Nothing is made of it, and the errors are those of `validate`.
+#[test]
+fn what_would_be_refused_is_not_rendered() {
+    let text = |from: &str, to: &str| PROPOSAL.replacen(from, to, 1);
+    let owned = "metadata:\n  ownerReferences:\n  - {apiVersion: multigres.com/v1alpha1, kind: MultigresCluster, name: a, uid: b, controller: true}\n";
+    for (manifest, told) in [
+        (broken(), "error[FieldValueNotSupported]: spec.globalTopoServer.managedSpec.replicas: "),
+        (
+            "apiVersion: multigres.com/v1alpha1\nkind: MultigresCluster\nmetadata: x\n".to_owned(),
+            "error[FieldValue",
+        ),
+        (
+            text("multigres.com/v1alpha1", "multigres.com/v1beta1"),
+            "error[FieldValueNotSupported]: apiVersion: ",
+        ),
+        (text("kind: MultigresCluster", "kind: MultigresClutser"), "error[FieldValueNotSupported]: kind: "),
+        (
+            text("kind: MultigresCluster", "kind: MultiCell").replacen("metadata:\n", owned, 1),
+            "error[K02]: metadata.ownerReferences: ",
+        ),
+    ] {
+        let directory = Directory::with(&[("bad.yaml", &manifest), ("good.yaml", PROPOSAL)]);
+        let said = directory.run(BINARY, &["render", "-f", "bad.yaml", "good.yaml"], "");
+        assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:?}");
+        assert!(said.err.starts_with(told), "{}", said.err);
+        assert!(!said.err.contains("warning["), "{}", said.err);
+        let validated = directory.validate(&["-f", "bad.yaml"]);
+        assert!(validated.out.starts_with(said.err.trim_end()), "{}\n{}", said.err, validated.out);
+    }
+    let directory = Directory::with(&[("a.yaml", &text("  name: ", "  generateName: "))]);
+    let said = directory.run(BINARY, &["render", "-f", "a.yaml"], "");
+    assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{said:?}");
+    assert!(said.err.starts_with("error: a.yaml: a cluster without a name"), "{said:?}");
+}
+
+/// What a child becomes is the same, whether a cluster made it or somebody wrote it.
+#[test]
+fn what_stands_alone_is_rendered_too() {
+    let directory = Directory::with(&[]);
+    let all: Vec<Value> =
+        serde_saphyr::from_multiple(&directory.run(BINARY, &["render", "-f", "-"], PROPOSAL).out).unwrap();
+    for kind in ["TopoServer", "MultiAdmin", "MultiOrch", "MultiCell", "MultiShard"] {
+        let index = all.iter().position(|object| object["kind"] == kind).unwrap();
+        let mut child = all[index].clone();
+        let is_built = |object: &&Value| object["apiVersion"] != "multigres.com/v1alpha1";
+        let built: Vec<Value> = all[index + 1..].iter().take_while(is_built).cloned().collect();
+        assert!(!built.is_empty(), "{kind}");
+        let namespace = child["metadata"].as_object_mut().unwrap().remove("namespace").unwrap();
+        directory.write("child.json", child.to_string());
+        let args = ["render", "-f", "child.json", "--namespace", namespace.as_str().unwrap()];
+        let said = directory.run(BINARY, &args, "");
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{said:?}");
+        assert_eq!(serde_saphyr::from_multiple::<Value>(&said.out).unwrap(), built, "{kind}");
+    }
+}

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use annotate_snippets::{AnnotationKind, Group, Level as Title, Origin, Renderer, Snippet};
 
 use super::judgement::{Finding, Judgement, Level};
-use super::Review;
+use super::{Review, rules};
 use crate::cli::documents::File;
 
 /// Everything that was found, and a summary.
@@ -20,6 +20,14 @@ pub fn print_unusable(review: &Review, out: &mut impl Write) -> io::Result<()> {
     let unusable = review.judgements.iter().filter(|judgement| judgement.is_unusable());
     print_findings(unusable.chain(&review.before).flat_map(with_file), out)?;
     if review.is_idle() { writeln!(out, "warning: {}", summary(review)) } else { Ok(()) }
+}
+
+/// What keeps manifests from being used for something else, and what of them will not be.
+pub fn print_errors(review: &Review, out: &mut impl Write) -> io::Result<()> {
+    let findings = review.judgements.iter().flat_map(with_file);
+    let is_in_the_way =
+        |(finding, _): &(Finding<'_>, _)| finding.level == Level::Error || finding.id == rules::SKIPPED;
+    print_findings(findings.filter(is_in_the_way), out)
 }
 
 fn with_file(judgement: &Judgement) -> impl Iterator<Item = (Finding<'_>, &File)> {

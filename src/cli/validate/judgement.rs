@@ -239,7 +239,7 @@ fn kinds() -> impl Iterator<Item = Kind> {
 }
 
 /// The kind of a document of the API.
-fn kind(object: &Value) -> Result<Kind, Cause> {
+pub fn kind(object: &Value) -> Result<Kind, Cause> {
     let version = MultigresCluster::api_version(&());
     if object["apiVersion"] != *version {
         return Err(unsupported("apiVersion", &object["apiVersion"], std::iter::once(&*version)));
