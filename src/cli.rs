@@ -29,7 +29,7 @@ enum Command {
     Manifests(install::ManifestsArgs),
     /// Check manifests by the rules of admission, without a cluster
     Validate(validate::Args),
-    /// Print what the operator makes of a cluster
+    /// Print what the operator makes of a cluster, or of what stands alone
     Render(render::Args),
 }
 

@@ -27,14 +27,34 @@ pub struct File {
     pub name: String,
     /// Its text.
     pub text: String,
+    /// Its path within the directory that was given; nothing where it was given itself.
+    pub within: Option<PathBuf>,
 }
 
 impl File {
-    /// A file that is known by name only.
-    fn unread(path: &Path) -> Self {
-        let path = path.strip_prefix(".").ok().filter(|path| *path != Path::new("")).unwrap_or(path);
-        Self { name: path.display().to_string(), text: String::new() }
+    /// A file that is known by name only, and what was given for it to be found.
+    fn unread(path: &Path, given: &Path) -> Self {
+        let name = below(path, Path::new(".")).unwrap_or(path).display().to_string();
+        Self { name, text: String::new(), within: below(path, given).map(Path::to_owned) }
     }
+
+    /// How likely it is that two files are one at two times: certain where both have the same path within what was
+    /// given, and else the more, the more steps their paths end in alike.
+    pub fn likeness(&self, other: &Self) -> impl Ord + use<> {
+        let (own, others) = (Path::new(&self.name).components(), Path::new(&other.name).components());
+        let alike = own.rev().zip(others.rev()).take_while(|(one, another)| one == another).count();
+        (self.is_at_place_of(other), alike)
+    }
+
+    /// Whether both have the same path in the directories that were given.
+    pub fn is_at_place_of(&self, other: &Self) -> bool {
+        self.within.is_some() && self.within == other.within
+    }
+}
+
+/// The rest of a path below a directory.
+fn below<'p>(path: &'p Path, directory: &Path) -> Option<&'p Path> {
+    path.strip_prefix(directory).ok().filter(|rest| *rest != Path::new(""))
 }
 
 /// One document of a file.
@@ -56,6 +76,8 @@ pub struct Unusable {
     pub message: String,
     /// Where, as far as that is known.
     pub span: Option<Span>,
+    /// Whether there is no such file at all.
+    pub absent: bool,
 }
 
 /// Everything that was read.
@@ -68,11 +90,6 @@ pub struct Input {
 }
 
 impl Document {
-    /// Whether it is of one of the API's kinds.
-    pub fn is_of_kind(&self, kind: &str) -> bool {
-        self.is_of_api() && self.object["kind"] == kind
-    }
-
     /// Whether it is of the API.
     pub fn is_of_api(&self) -> bool {
         let version = self.object["apiVersion"].as_str();
@@ -112,16 +129,15 @@ impl Input {
     ///
     /// # Errors
     /// Everything that cannot.
-    pub fn usable(self) -> anyhow::Result<Vec<Document>> {
+    pub fn usable(&self) -> anyhow::Result<&[Document]> {
         if self.unusable.is_empty() {
-            return Ok(self.documents);
+            return Ok(&self.documents);
         }
         let reasons: Vec<String> = self.unusable.iter().map(ToString::to_string).collect();
         bail!(reasons.join("\nerror: "))
     }
 
-    fn read(&mut self, path: &Path) {
-        let file = File::unread(path);
+    fn read(&mut self, path: &Path, file: File) {
         match content(path).map(String::from_utf8) {
             Ok(Ok(text)) => {
                 let text = text.strip_prefix(BYTE_ORDER_MARK).map(str::to_owned).unwrap_or(text);
@@ -132,12 +148,17 @@ impl Input {
                 let span = Span::at(error.utf8_error().valid_up_to(), &text);
                 self.refuse(File { text, ..file }, "not UTF-8".to_owned(), Some(span));
             }
-            Err(error) => self.refuse(file, error.to_string(), None),
+            Err(error) => self.miss(file, &error),
         }
     }
 
     fn refuse(&mut self, file: File, message: String, span: Option<Span>) {
-        self.unusable.push(Unusable { file: Rc::new(file), message, span });
+        self.unusable.push(Unusable { file: Rc::new(file), message, span, absent: false });
+    }
+
+    fn miss(&mut self, file: File, error: &io::Error) {
+        let absent = error.kind() == io::ErrorKind::NotFound;
+        self.unusable.push(Unusable { file: Rc::new(file), message: error.to_string(), span: None, absent });
     }
 
     fn add(&mut self, file: File) {
@@ -171,35 +192,52 @@ impl Input {
 /// named twice is read once.
 pub fn read(paths: &[PathBuf]) -> Input {
     let (mut input, mut seen) = (Input::default(), HashSet::new());
-    for path in paths {
-        match files(path) {
-            Ok(files) => {
-                let is_first =
-                    |file: &&PathBuf| seen.insert(fs::canonicalize(file).unwrap_or_else(|_| (*file).clone()));
-                files.iter().filter(is_first).for_each(|file| input.read(file));
+    for given in paths {
+        for (path, found) in files(given) {
+            let file = File::unread(&path, given);
+            match found {
+                Err(error) => input.miss(file, &error),
+                Ok(()) if seen.insert(fs::canonicalize(&path).unwrap_or_else(|_| path.clone())) => {
+                    input.read(&path, file);
+                }
+                Ok(()) => {}
             }
-            Err(error) => input.refuse(File::unread(path), error.to_string(), None),
         }
     }
     input
 }
 
+/// Whether a path stands for standard input.
+pub fn is_standard_input(path: &Path) -> bool {
+    path == Path::new(STANDARD_INPUT)
+}
+
+/// A file to read, or why what is in a directory cannot be told.
+type Found = (PathBuf, io::Result<()>);
+
 /// The file, or the files of a directory: those of its subdirectories too, those that begin with a dot not.
-fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+fn files(path: &Path) -> Vec<Found> {
     if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        return vec![(path.to_owned(), Ok(()))];
     }
-    let mut files = Vec::new();
-    descend(path, &mut files)?;
-    if files.is_empty() {
-        return Err(io::Error::other("no YAML files"));
+    let mut found = Vec::new();
+    descend(path, &mut found);
+    if found.is_empty() {
+        found.push((path.to_owned(), Err(io::Error::new(io::ErrorKind::NotFound, "no YAML files"))));
     }
-    files.sort();
-    Ok(files)
+    found.sort_by(|(one, _), (another, _)| one.cmp(another));
+    found
+}
+
+/// A directory that cannot be read keeps nobody from those beside it.
+fn descend(directory: &Path, found: &mut Vec<Found>) {
+    if let Err(error) = list(directory, found) {
+        found.push((directory.to_owned(), Err(error)));
+    }
 }
 
 /// Links to directories are not followed: they may lead in a circle.
-fn descend(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+fn list(directory: &Path, found: &mut Vec<Found>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
@@ -207,17 +245,17 @@ fn descend(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
             continue;
         }
         if entry.file_type()?.is_dir() {
-            descend(&path, files)?;
+            descend(&path, found);
         } else if path.extension().is_some_and(|ending| MANIFESTS.iter().any(|manifest| ending == *manifest))
         {
-            files.push(path);
+            found.push((path, Ok(())));
         }
     }
     Ok(())
 }
 
 fn content(path: &Path) -> io::Result<Vec<u8>> {
-    if path != Path::new(STANDARD_INPUT) {
+    if !is_standard_input(path) {
         return fs::read(path);
     }
     let mut bytes = Vec::new();

@@ -3,6 +3,7 @@
 mod github;
 mod human;
 mod judgement;
+mod metadata;
 mod rules;
 mod sarif;
 
@@ -10,11 +11,14 @@ use std::io::{self, StdoutLock, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::ValueEnum;
 
-use super::documents::{self, Document, Input};
+use super::documents::{self, Input};
 use super::{Exit, UNUSABLE};
 use judgement::{Judgement, judge};
+
+pub use judgement::kind;
 
 /// Check manifests by the rules of admission, without a cluster
 ///
@@ -24,7 +28,7 @@ pub struct Args {
     /// Manifests to check; `-` for standard input, a directory for all YAML files in it. Other kinds are skipped
     #[arg(short, long = "filename", value_name = "FILE", num_args = 1.., required = true)]
     files: Vec<PathBuf>,
-    /// The manifests as they were before: checks the change too, and tells its consequences
+    /// The manifests as they were before, if there were any: checks the change too, and tells its consequences
     #[arg(long, value_name = "FILE")]
     old: Vec<PathBuf>,
     /// How to print
@@ -33,6 +37,9 @@ pub struct Args {
     /// Warnings are errors; so is it that there is nothing to check
     #[arg(long)]
     strict: bool,
+    /// That there is nothing to check is no error even so, as where only files are given that change
+    #[arg(long)]
+    allow_empty: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -52,6 +59,8 @@ enum Output {
 struct Review {
     /// Of each manifest, and of each file that cannot be used.
     judgements: Vec<Judgement>,
+    /// Of each file that cannot be used as it was before.
+    before: Vec<Judgement>,
     /// How many manifests were checked.
     checked: usize,
     /// How many documents are of other kinds.
@@ -62,11 +71,21 @@ struct Review {
 
 /// Checks every document.
 pub fn run(args: &Args) -> Exit {
-    let old = documents::read(&args.old).usable()?;
-    let review = Review::of(documents::read(&args.files), &old, args.strict);
+    let are_read = |paths: &[PathBuf]| paths.iter().any(|path| documents::is_standard_input(path));
+    if are_read(&args.files) && are_read(&args.old) {
+        bail!("standard input cannot be both what is and what was: give a file to -f or to --old");
+    }
+    let review = Review::of(&documents::read(&args.files), &documents::read(&args.old), args.strict);
     print(&review, args.output, io::stdout().lock())?;
     human::print_unusable(&review, &mut anstream::stderr().lock())?;
-    Ok(review.exit_code(args.strict))
+    Ok(review.exit_code(args.strict && !args.allow_empty))
+}
+
+/// Tells what is wrong with manifests before they are used, and whether anything is.
+pub fn tell_errors(input: &Input, out: &mut impl Write) -> io::Result<bool> {
+    let review = Review::of(input, &Input::default(), false);
+    human::print_errors(&review, out)?;
+    Ok(!review.is_valid())
 }
 
 fn print(review: &Review, output: Output, mut out: StdoutLock<'static>) -> anyhow::Result<()> {
@@ -80,29 +99,43 @@ fn print(review: &Review, output: Output, mut out: StdoutLock<'static>) -> anyho
 }
 
 impl Review {
-    fn of(input: Input, old: &[Document], strict: bool) -> Self {
+    fn of(input: &Input, old: &Input, strict: bool) -> Self {
         let Input { documents, unusable } = input;
         let mut review = Self { unusable: unusable.len(), ..Self::default() };
         for (index, document) in documents.iter().enumerate() {
-            match judge(document, &documents[..index], old, strict) {
-                Some(judgement) => review.judgements.push(judgement),
-                None => review.skipped += 1,
-            }
+            let judgement = judge(document, &documents[..index], &old.documents);
+            let count = if judgement.is_some() { &mut review.checked } else { &mut review.skipped };
+            *count += 1;
+            review.judgements.extend(judgement.or_else(|| judgement::skipped(document)));
         }
-        review.checked = review.judgements.len();
-        review.judgements.extend(unusable.into_iter().map(Judgement::unusable));
+        if unusable.is_empty() {
+            review.judgements.extend(judgement::deleted(documents, &old.documents));
+        }
+        review.judgements.extend(unusable.iter().map(Judgement::unusable));
+        review.before = old.unusable.iter().map(Judgement::unusable_before).collect();
+        if strict {
+            review.judgements = review.judgements.into_iter().map(Judgement::strict).collect();
+            // What was not there cannot have been wrong.
+            let is_wrong = old.unusable.iter().map(|unusable| !unusable.absent);
+            let before = review.before.into_iter().zip(is_wrong);
+            review.before = before.map(|(one, wrong)| if wrong { one.strict() } else { one }).collect();
+        }
         review
     }
 
     /// Whether there was nothing to check.
     fn is_idle(&self) -> bool {
-        self.judgements.is_empty()
+        self.checked == 0 && self.unusable == 0
     }
 
-    fn exit_code(&self, strict: bool) -> ExitCode {
+    fn is_valid(&self) -> bool {
+        self.judgements.iter().chain(&self.before).all(|judgement| judgement.valid)
+    }
+
+    fn exit_code(&self, fails_idle: bool) -> ExitCode {
         if self.unusable > 0 {
             ExitCode::from(UNUSABLE)
-        } else if self.judgements.iter().all(|judgement| judgement.valid) && !(strict && self.is_idle()) {
+        } else if self.is_valid() && !(fails_idle && self.is_idle()) {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE

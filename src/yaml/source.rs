@@ -77,8 +77,22 @@ pub fn read(text: &str) -> Result<Vec<Node>, Unreadable> {
 }
 
 /// As kubectl, whose YAML is of version 1.1.
+///
+/// A text is in memory already, so that there may be as much of anything as there is text. What aliases make of it is
+/// limited all the same, by how much they repeat and not by how many there are.
 fn options() -> Options {
-    serde_saphyr::options! { legacy_octal_numbers: true }
+    serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        budget: serde_saphyr::budget! {
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_documents: usize::MAX,
+            max_anchors: usize::MAX,
+            max_aliases: usize::MAX,
+            max_merge_keys: usize::MAX,
+            enforce_alias_anchor_ratio: false,
+        },
+    }
 }
 
 impl Span {

@@ -104,6 +104,24 @@ fn the_hook_lets_sound_manifests_pass_and_no_others() {
     repository.works("git reset -q --hard && git rm -q clusters/prod.yaml && git commit -q -m removed");
 }
 
+/// The files that `validate` reads of a directory, wherever in it, and no others.
+#[test]
+fn the_hook_is_for_manifests() {
+    let repository = Repository::new();
+    repository.install_hook();
+    for file in ["README.md", ".sops.yaml", "a/.b/c.yaml"] {
+        repository.0.write(&format!("repository/clusters/{file}"), "a: [");
+        repository.works("git add . && git commit -q -m other");
+    }
+    for ending in ["yaml", "yml", "json"] {
+        repository.0.write(&format!("repository/clusters/a/b c.{ending}"), "a: [");
+        let refused = repository.run("git add . && git commit -q -m broken");
+        assert_eq!(refused.code, Some(1), "{ending}: {refused:?}");
+        assert!(refused.err.contains(&format!("--> clusters/a/b c.{ending}:1:4")), "{refused:?}");
+        repository.works("git reset -q --hard && git clean -qfd");
+    }
+}
+
 #[test]
 fn the_hook_refuses_what_cannot_be_read() {
     let repository = Repository::new();
@@ -158,6 +176,24 @@ fn pipelines_tell_sound_manifests_from_others() {
     }
 }
 
+/// A pull request may be the first to have a manifest.
+#[test]
+fn a_change_may_begin_with_nothing() {
+    let block = blocks("yaml").into_iter().find(|block| block.starts_with("name: changes\n")).unwrap();
+    let mut all = Vec::new();
+    scripts(&serde_saphyr::from_str(block).unwrap(), &mut all);
+    let [script] = &all[..] else { panic!("{all:?}") };
+    for (manifest, code) in [(PROPOSAL, 0), (&*broken(), 1)] {
+        let repository = Repository::new();
+        repository.works("git rm -q -r clusters && git commit -q -m none && git push -q origin change:main");
+        repository.change(manifest);
+        let said = repository.run(script);
+        assert_eq!(said.code, Some(code), "{said:?}");
+        assert!(said.err.contains("--> ../before/clusters\n"), "{said:?}");
+        assert!(said.out.contains("::warning file=clusters/prod.yaml,"), "{said:?}");
+    }
+}
+
 /// What is uploaded is there, whether or not the step fails.
 #[test]
 fn what_is_uploaded_is_what_was_found() {
@@ -200,5 +236,11 @@ fn the_hook_of_pre_commit() {
         repository.change(manifest);
         let said = repository.run(&format!("{entry} {} clusters/prod.yaml other/prod.yaml", args.join(" ")));
         assert_eq!(said.code, Some(code), "{args:?}: {said:?}");
+    }
+    // It is given what is committed, and that need not be of this API.
+    for args in [&defaults, &strict] {
+        let repository = Repository::new();
+        repository.change("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
+        repository.works(&format!("{entry} {} clusters/prod.yaml", args.join(" ")));
     }
 }

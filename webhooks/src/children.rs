@@ -63,9 +63,8 @@ pub fn protect(kind: ChildKind, request: &Request<'_>, lookup: &dyn Lookup) -> R
     if request.sub_resource == "scale" {
         return Err(of.forbids_scale());
     }
-    if let Some(new) = &new {
-        of.keeps_controller(old.as_ref(), new)?;
-        of.keeps_cluster_label(old.as_ref(), new)?;
+    if let Some(cause) = new.as_ref().and_then(|new| new.claims(old.as_ref()).next()) {
+        return Err(of.forbid(cause));
     }
     let Some(old) = old else { return Ok(Vec::new()) };
     let Some(owner) = old.owner(request.namespace, lookup) else { return Ok(Vec::new()) };
@@ -77,6 +76,14 @@ pub fn protect(kind: ChildKind, request: &Request<'_>, lookup: &dyn Lookup) -> R
         Some(denial) => Err(denial),
         None => Ok(Vec::new()),
     }
+}
+
+/// What a child says of the cluster that controls it, as an update of `old` where there is one, though that is the
+/// operator's to say. No cluster is needed to tell.
+pub fn claims(new: &Object<'_>, old: Option<&Object<'_>>) -> Vec<Cause> {
+    // Of metadata that cannot be read others tell.
+    let (Ok(new), Ok(old)) = (Child::read(new), old.map(Child::read).transpose()) else { return Vec::new() };
+    new.claims(old.as_ref()).collect()
 }
 
 /// A child, as far as protection reads it.
@@ -140,6 +147,37 @@ impl<'a> Child<'a> {
         let spec: Spec = self.spec?.read().ok()?;
         Some(spec.cluster)
     }
+
+    fn claims(&self, old: Option<&Self>) -> impl Iterator<Item = Cause> {
+        [self.claimed_controller(old), self.claimed_cluster(old)].into_iter().flatten()
+    }
+
+    /// Only the operator decides what a cluster controls. Other owner references are other tools' business.
+    fn claimed_controller(&self, old: Option<&Self>) -> Option<Cause> {
+        let (old, new) = (old.and_then(Self::controller), self.controller());
+        if old == new {
+            return None;
+        }
+        let cluster = new.or(old).map_or("", |reference| &reference.name);
+        Some(reserved(
+            "metadata.ownerReferences".to_owned(),
+            format!(
+                "only the operator may set, change or remove the controller reference to MultigresCluster {cluster:?}; \
+                 to release or adopt, change `managed` of its section there"
+            ),
+        ))
+    }
+
+    /// Objects are looked up by this label, so it never says anything else than the spec.
+    fn claimed_cluster(&self, old: Option<&Self>) -> Option<Cause> {
+        let (label, cluster) = (self.label(labels::CLUSTER)?, self.cluster()?);
+        let is_old = old.is_some_and(|old| old.label(labels::CLUSTER) == Some(label));
+        (label != cluster && !is_old).then(|| {
+            let message =
+                format!("must be {cluster:?}, as spec.cluster; change it, or leave it out to have it set");
+            reserved(format!("metadata.labels[{}]", labels::CLUSTER), message)
+        })
+    }
 }
 
 impl Owner {
@@ -153,45 +191,18 @@ impl Owner {
 }
 
 impl Subject {
-    /// Only the operator decides what a cluster controls. Other owner references are other tools' business.
-    fn keeps_controller(&self, old: Option<&Child<'_>>, new: &Child<'_>) -> Result<(), Denial> {
-        let (old, new) = (old.and_then(Child::controller), new.controller());
-        if old == new {
-            return Ok(());
-        }
-        let cluster = new.or(old).map_or("", |reference| &reference.name);
-        Err(self.forbid("metadata.ownerReferences", &format!(
-            "only the operator may set, change or remove the controller reference to MultigresCluster {cluster:?}; \
-             to release or adopt, change `managed` of its section there"
-        )))
-    }
-
-    /// Objects are looked up by this label, so it never says anything else than the spec.
-    fn keeps_cluster_label(&self, old: Option<&Child<'_>>, new: &Child<'_>) -> Result<(), Denial> {
-        let label = new.label(labels::CLUSTER);
-        let (Some(label), Some(cluster)) = (label, new.cluster()) else { return Ok(()) };
-        let is_old = old.is_some_and(|old| old.label(labels::CLUSTER) == Some(label));
-        if label == cluster || is_old {
-            return Ok(());
-        }
-        Err(self.forbid(
-            &format!("metadata.labels[{}]", labels::CLUSTER),
-            &format!("must be {cluster:?}, as spec.cluster; change it, or leave it out to have it set"),
-        ))
-    }
-
     fn keeps_managed_label(&self, owner: &Owner, new: &Child<'_>) -> Result<(), Denial> {
         if new.label(labels::MANAGED) == Some("true") {
             return Ok(());
         }
-        Err(self.forbid(
-            &format!("metadata.labels[{}]", labels::MANAGED),
-            &format!(
+        Err(self.forbid(reserved(
+            format!("metadata.labels[{}]", labels::MANAGED),
+            format!(
                 "is the operator's while MultigresCluster {:?} manages this; to release it, set `managed` of its section \
                  to false there",
                 owner.name
             ),
-        ))
+        )))
     }
 
     /// The denial of an edit of what the owner manages; nothing where nothing of it is edited.
@@ -228,9 +239,9 @@ impl Subject {
         Denial::Forbidden { message, causes }
     }
 
-    fn forbid(&self, field: &str, why: &str) -> Denial {
-        let message = format!("{} {:?}: {field}: {why}", self.kind.as_str(), self.name);
-        Denial::Forbidden { message, causes: vec![forbidden(field.to_owned(), why.to_owned())] }
+    fn forbid(&self, cause: Cause) -> Denial {
+        let message = format!("{} {:?}: {cause}", self.kind.as_str(), self.name);
+        Denial::Forbidden { message, causes: vec![cause] }
     }
 
     /// A scale tells nothing of what it scales, not even whether a cluster manages it.
@@ -272,6 +283,11 @@ fn instead(edits: &[Edit]) -> Option<String> {
         [] => format!("{} is set by the operator alone", first.field),
         sources => format!("change {} there", enumerate(sources)),
     })
+}
+
+/// What is the operator's to say.
+fn reserved(field: String, message: String) -> Cause {
+    Cause { rule: Some(K02.id), ..forbidden(field, message) }
 }
 
 fn forbidden(field: String, message: String) -> Cause {

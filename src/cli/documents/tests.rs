@@ -36,6 +36,47 @@ fn directories_are_read_in_order() {
     assert!(input.unusable.is_empty(), "{input:?}");
 }
 
+/// The path to the one that cannot be read is longer than a path may be.
+#[test]
+fn a_directory_that_cannot_be_read_keeps_nobody_from_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let deep = ["d".repeat(250).as_str(); 9].iter().collect::<PathBuf>();
+    for half in ["a", "b"] {
+        fs::create_dir_all(path(half).join(&deep)).unwrap();
+    }
+    fs::rename(path("b"), path("a").join(&deep).join("b")).unwrap();
+    for file in ["a/a.yaml", "c.yaml"] {
+        fs::write(path(file), named(file)).unwrap();
+    }
+    let input = read(&[directory.path().to_owned()]);
+    assert_eq!(names(&input), ["a/a.yaml", "c.yaml"]);
+    let [Unusable { message, absent: false, .. }] = &input.unusable[..] else {
+        panic!("{:?}", input.unusable)
+    };
+    assert_eq!(message, "File name too long (os error 36)");
+}
+
+#[test]
+fn a_file_is_at_its_place_in_what_was_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for file in ["old/a/db.yaml", "old/b/a/db.yaml", "new/a/db.yaml"] {
+        fs::create_dir_all(path(file).parent().unwrap()).unwrap();
+        fs::write(path(file), named("db")).unwrap();
+    }
+    let file = |given: &str, index: usize| Rc::clone(&read(&[path(given)]).documents[index].file);
+    let new = file("new", 0);
+    assert!(new.is_at_place_of(&file("old", 0)) && !new.is_at_place_of(&file("old", 1)));
+    assert!(new.likeness(&file("old", 0)) > new.likeness(&file("old", 1)));
+    let new = file("new/a/db.yaml", 0);
+    assert!(!new.is_at_place_of(&file("old/a/db.yaml", 0)), "there is no place in a file");
+    assert!(new.likeness(&file("old/a/db.yaml", 0)) == new.likeness(&file("old", 1)));
+    assert!(
+        new.likeness(&file("old/a/db.yaml", 0)) > new.likeness(&File::unread(Path::new("-"), Path::new("-")))
+    );
+}
+
 #[test]
 fn lists_are_what_they_list() {
     let file = tempfile::NamedTempFile::new().unwrap();

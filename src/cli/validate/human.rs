@@ -4,32 +4,44 @@ use std::io::{self, Write};
 
 use annotate_snippets::{AnnotationKind, Group, Level as Title, Origin, Renderer, Snippet};
 
-use super::Review;
 use super::judgement::{Finding, Judgement, Level};
+use super::{Review, rules};
 use crate::cli::documents::File;
 
 /// Everything that was found, and a summary.
 pub fn print(review: &Review, out: &mut impl Write) -> io::Result<()> {
-    print_findings(review.judgements.iter().filter(|judgement| !judgement.is_unusable()), out)?;
+    let checked = review.judgements.iter().filter(|judgement| !judgement.is_unusable());
+    print_findings(checked.flat_map(with_file), out)?;
     if review.is_idle() { Ok(()) } else { writeln!(out, "{}", summary(review)) }
 }
 
 /// What keeps input from being used, which nobody is to overlook in whatever else is printed.
 pub fn print_unusable(review: &Review, out: &mut impl Write) -> io::Result<()> {
-    print_findings(review.judgements.iter().filter(|judgement| judgement.is_unusable()), out)?;
+    let unusable = review.judgements.iter().filter(|judgement| judgement.is_unusable());
+    print_findings(unusable.chain(&review.before).flat_map(with_file), out)?;
     if review.is_idle() { writeln!(out, "warning: {}", summary(review)) } else { Ok(()) }
+}
+
+/// What keeps manifests from being used for something else, and what of them will not be.
+pub fn print_errors(review: &Review, out: &mut impl Write) -> io::Result<()> {
+    let findings = review.judgements.iter().flat_map(with_file);
+    let is_in_the_way =
+        |(finding, _): &(Finding<'_>, _)| finding.level == Level::Error || finding.id == rules::SKIPPED;
+    print_findings(findings.filter(is_in_the_way), out)
+}
+
+fn with_file(judgement: &Judgement) -> impl Iterator<Item = (Finding<'_>, &File)> {
+    judgement.findings().map(|finding| (finding, &*judgement.file))
 }
 
 /// In colours, which the stream takes out where they do not belong.
 fn print_findings<'j>(
-    judgements: impl Iterator<Item = &'j Judgement>,
+    findings: impl Iterator<Item = (Finding<'j>, &'j File)>,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let renderer = Renderer::styled();
-    for judgement in judgements {
-        for finding in judgement.findings() {
-            writeln!(out, "{}\n", renderer.render(&[group(&finding, &judgement.file)]))?;
-        }
+    for (finding, file) in findings {
+        writeln!(out, "{}\n", renderer.render(&[group(&finding, file)]))?;
     }
     Ok(())
 }

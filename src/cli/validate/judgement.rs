@@ -16,7 +16,7 @@ use multigres_webhooks::validate::{self, Child};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::rules;
+use super::{metadata, rules};
 use crate::build::Environment;
 use crate::cli::documents::{Document, File, Unusable};
 use crate::impact::Workloads;
@@ -33,9 +33,6 @@ pub struct Judgement {
     pub valid: bool,
     pub errors: Vec<Problem>,
     pub warnings: Vec<Warning>,
-    /// Whether warnings are errors.
-    #[serde(skip)]
-    strict: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,7 +52,7 @@ pub struct Warning {
     rule: Option<&'static str>,
     message: String,
     #[serde(flatten)]
-    span: Span,
+    span: Option<Span>,
 }
 
 /// An error or a warning, as all that print them see it.
@@ -104,19 +101,39 @@ impl Level {
 }
 
 impl Judgement {
-    /// What is said of a file that cannot be used.
-    pub fn unusable(Unusable { file, message, span }: Unusable) -> Self {
-        let error = Problem { field: String::new(), reason: rules::UNUSABLE, rule: None, message, span };
+    /// Of an object, as it is named.
+    fn new(file: &Rc<File>, object: &Value, errors: Vec<Problem>, warnings: Vec<Warning>) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Self {
-            file,
-            kind: String::new(),
-            namespace: String::new(),
-            name: String::new(),
-            valid: false,
-            errors: vec![error],
-            warnings: Vec::new(),
-            strict: false,
+            file: Rc::clone(file),
+            kind: text(&object["kind"]),
+            namespace: text(&object["metadata"]["namespace"]),
+            name: text(&object["metadata"]["name"]),
+            valid: errors.is_empty(),
+            errors,
+            warnings,
         }
+    }
+
+    /// What is said of a file that cannot be used.
+    pub fn unusable(Unusable { file, message, span, .. }: &Unusable) -> Self {
+        let (message, span) = (message.clone(), span.clone());
+        let error = Problem { field: String::new(), reason: rules::UNUSABLE, rule: None, message, span };
+        Self::new(file, &Value::Null, vec![error], Vec::new())
+    }
+
+    /// The same of a file as it was, without which the rest can be judged.
+    pub fn unusable_before(Unusable { file, message, span, .. }: &Unusable) -> Self {
+        let warning = Warning { rule: Some(rules::UNUSABLE), message: message.clone(), span: span.clone() };
+        Self::new(file, &Value::Null, Vec::new(), vec![warning])
+    }
+
+    /// The same where warnings are errors.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.errors.extend(self.warnings.drain(..).map(Problem::from));
+        self.valid = self.errors.is_empty();
+        self
     }
 
     /// Whether it is of a file that cannot be used.
@@ -132,30 +149,34 @@ impl Judgement {
             message: Message { field, text: message },
             span: span.as_ref(),
         });
-        let level = if self.strict { Level::Error } else { Level::Warning };
-        let warnings = self.warnings.iter().map(move |Warning { rule, message, span }| Finding {
-            level,
+        let warnings = self.warnings.iter().map(|Warning { rule, message, span }| Finding {
+            level: Level::Warning,
             id: rule.unwrap_or(rules::NOTICE),
             message: Message { field: "", text: message },
-            span: Some(span),
+            span: span.as_ref(),
         });
         errors.chain(warnings)
     }
 }
 
+impl From<Warning> for Problem {
+    fn from(Warning { rule, message, span }: Warning) -> Self {
+        Self { field: String::new(), reason: rules::NOTICE, rule, message, span }
+    }
+}
+
 /// Judges a document of the API's kinds. What stands `before` it in the input may be the same object once more; what
 /// is `old` may be the same object as it was.
-pub fn judge(document: &Document, before: &[Document], old: &[Document], strict: bool) -> Option<Judgement> {
+pub fn judge(document: &Document, before: &[Document], old: &[Document]) -> Option<Judgement> {
     if !document.is_of_api() {
         return None;
     }
     let new = &document.object;
-    let identity = identity(new);
-    let is_same = |other: &&Document| {
-        identity.is_some() && other.is_of_api() && self::identity(&other.object) == identity
-    };
+    let is_same = |other: &&Document| is_same(document, other);
+    // There may be an object of that name for each of several Kubernetes clusters.
+    let old = old.iter().filter(is_same).max_by_key(|old| old.file.likeness(&document.file));
     let report = kind(new)
-        .and_then(|kind| report_of(kind, new, old.iter().rfind(is_same).map(|old| &old.object)))
+        .and_then(|kind| report_of(kind, new, old.map(|old| &old.object)))
         .unwrap_or_else(|cause| Report { errors: vec![cause], warnings: Vec::new() });
     let errors: Vec<Problem> = report.errors.into_iter().map(|cause| problem(cause, document)).collect();
     let mut warnings: Vec<Warning> =
@@ -163,17 +184,48 @@ pub fn judge(document: &Document, before: &[Document], old: &[Document], strict:
     // In another file it may well be the same object of another cluster.
     let in_same_file = |other: &&Document| Rc::ptr_eq(&other.file, &document.file) && is_same(other);
     warnings.extend(before.iter().rfind(in_same_file).map(|first| repeated(first, document)));
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    Some(Judgement {
-        file: Rc::clone(&document.file),
-        kind: text(&new["kind"]),
-        namespace: text(&new["metadata"]["namespace"]),
-        name: text(&new["metadata"]["name"]),
-        valid: errors.is_empty() && (warnings.is_empty() || !strict),
-        errors,
-        warnings,
-        strict,
+    Some(Judgement::new(&document.file, new, errors, warnings))
+}
+
+/// What is said of a document that is skipped, where it is of another group by mistake.
+pub fn skipped(document: &Document) -> Option<Judgement> {
+    let Document { file, object, .. } = document;
+    kinds().find(|kind| object["kind"] == kind.as_str())?;
+    let message = format!("is skipped; did you mean {:?}?", MultigresCluster::api_version(&()));
+    let span = Some(document.locate("apiVersion"));
+    let warning = Warning { rule: Some(rules::SKIPPED), message, span };
+    Some(Judgement::new(file, object, Vec::new(), vec![warning]))
+}
+
+/// The clusters that were protected from deletion, and are gone. That they are is known of a directory that is given
+/// as it was and as it is, of which two files at the same place are the sign.
+pub fn deleted<'d>(new: &'d [Document], old: &'d [Document]) -> impl Iterator<Item = Judgement> + 'd {
+    let is_at_place = |old: &Document| new.iter().any(|new| new.file.is_at_place_of(&old.file));
+    let known: &[Document] = if old.iter().any(is_at_place) { old } else { &[] };
+    let is_gone = |old: &&Document| {
+        let is_protected = old.object["spec"]["deletionProtection"] == true && old.file.within.is_some();
+        is_protected && is_cluster(old) && !new.iter().any(|new| is_same(new, old))
+    };
+    known.iter().filter(is_gone).map(|old| {
+        let field = "spec.deletionProtection";
+        let cause = Cause {
+            rule: Some(rules::PROTECTED),
+            ..Cause::new(Reason::Forbidden, field, "is true, and the cluster is gone: set it to false first")
+        };
+        Judgement::new(&old.file, &old.object, vec![problem(cause, old)], Vec::new())
     })
+}
+
+fn is_cluster(document: &Document) -> bool {
+    document.is_of_api() && document.object["kind"] == Kind::Cluster.as_str()
+}
+
+fn is_same(one: &Document, another: &Document) -> bool {
+    let identity = identity(&one.object);
+    one.is_of_api()
+        && another.is_of_api()
+        && identity.is_some()
+        && identity == self::identity(&another.object)
 }
 
 /// What makes two documents the same object; nothing, where it is yet to be named.
@@ -182,15 +234,18 @@ fn identity(object: &Value) -> Option<[&Value; 3]> {
     name.is_string().then(|| [&object["kind"], &object["metadata"]["namespace"], name])
 }
 
+fn kinds() -> impl Iterator<Item = Kind> {
+    std::iter::once(Kind::Cluster).chain(ChildKind::ALL.map(Kind::Child))
+}
+
 /// The kind of a document of the API.
-fn kind(object: &Value) -> Result<Kind, Cause> {
+pub fn kind(object: &Value) -> Result<Kind, Cause> {
     let version = MultigresCluster::api_version(&());
     if object["apiVersion"] != *version {
         return Err(unsupported("apiVersion", &object["apiVersion"], std::iter::once(&*version)));
     }
-    let all = || std::iter::once(Kind::Cluster).chain(ChildKind::ALL.map(Kind::Child));
-    let kind = all().find(|kind| object["kind"] == kind.as_str());
-    kind.ok_or_else(|| unsupported("kind", &object["kind"], all().map(Kind::as_str)))
+    let kind = kinds().find(|kind| object["kind"] == kind.as_str());
+    kind.ok_or_else(|| unsupported("kind", &object["kind"], kinds().map(Kind::as_str)))
 }
 
 fn unsupported<'n>(field: &str, value: &Value, supported: impl Iterator<Item = &'n str>) -> Cause {
@@ -201,14 +256,16 @@ fn unsupported<'n>(field: &str, value: &Value, supported: impl Iterator<Item = &
 }
 
 fn report_of(kind: Kind, new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
-    match kind {
+    let mut report = match kind {
         Kind::Cluster => cluster(new, old),
         Kind::Child(ChildKind::TopoServer) => child::<TopoServer>(new, old),
         Kind::Child(ChildKind::MultiAdmin) => child::<MultiAdmin>(new, old),
         Kind::Child(ChildKind::MultiOrch) => child::<MultiOrch>(new, old),
         Kind::Child(ChildKind::MultiCell) => child::<MultiCell>(new, old),
         Kind::Child(ChildKind::MultiShard) => child::<MultiShard>(new, old),
-    }
+    }?;
+    metadata::judge(&mut report, kind, new, old);
+    Ok(report)
 }
 
 fn cluster(new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
@@ -244,7 +301,7 @@ fn problem(Cause { reason, field, message, rule }: Cause, document: &Document) -
 /// which has a name.
 fn located(report::Warning { rule, message }: report::Warning, document: &Document) -> Warning {
     let field = message.split_whitespace().find_map(|word| field_of(word, document));
-    Warning { rule, span: document.locate(field.as_deref().unwrap_or("metadata.name")), message }
+    Warning { rule, span: Some(document.locate(field.as_deref().unwrap_or("metadata.name"))), message }
 }
 
 fn field_of(word: &str, document: &Document) -> Option<String> {
@@ -257,5 +314,5 @@ fn field_of(word: &str, document: &Document) -> Option<String> {
 fn repeated(first: &Document, document: &Document) -> Warning {
     let message =
         format!("is the same object as that of line {}, and takes its place", first.locate("").line);
-    Warning { rule: Some(rules::REPEATED), message, span: document.locate("metadata.name") }
+    Warning { rule: Some(rules::REPEATED), message, span: Some(document.locate("metadata.name")) }
 }

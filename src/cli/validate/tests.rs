@@ -10,7 +10,7 @@ use crate::yaml;
 fn reviewed(text: &str, strict: bool) -> Review {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(&file, text).unwrap();
-    Review::of(documents::read(&[file.path().to_owned()]), &[], strict)
+    Review::of(&documents::read(&[file.path().to_owned()]), &Input::default(), strict)
 }
 
 fn written(cluster: &Value, as_json: bool) -> String {

@@ -149,6 +149,35 @@ fn what_is_no_yaml_is_told_with_its_place() {
     }
 }
 
+/// However many there are: what is limited is what aliases make of a text.
+#[test]
+fn long_texts_are_read() {
+    let aliases = "- *volume\n".repeat(150);
+    let shared = format!("volume: &volume {{size: 1Gi}}\nvolumes:\n{aliases}");
+    let stream = format!("{shared}---\n").repeat(3);
+    let documents = read(&stream).unwrap();
+    let last = documents[2].follow(&FieldPath::parse("volumes[149].size"));
+    assert_eq!((documents.len(), last.node().unwrap().value()), (3, json!("1Gi")));
+
+    let many = format!("[{}]\n---\n", "1, ".repeat(240)).repeat(1100);
+    let documents = read(&many).unwrap();
+    assert_eq!((documents.len(), documents[1099].items().unwrap().len()), (1100, 240));
+}
+
+#[test]
+fn what_aliases_make_of_a_text_is_limited() {
+    let line =
+        |level: u32| format!("l{level}: &l{level} [{}]\n", vec![format!("*l{}", level - 1); 10].join(", "));
+    let bomb = |levels| format!("l0: &l0 lol\n{}", (1..levels).map(line).collect::<String>());
+    assert!(read(&bomb(3)).is_ok());
+    let wide = |aliases: usize| format!("a: &a [{}]\nb: [{}]\n", "1, ".repeat(1000), "*a, ".repeat(aliases));
+    assert!(read(&wide(200)).is_ok());
+    for (text, limit) in [(bomb(10), "RecordedAnchorEvents"), (wide(2000), "replay")] {
+        let Unreadable { message, .. } = read(&text).unwrap_err();
+        assert!(message.contains(limit), "{message}");
+    }
+}
+
 #[test]
 fn bytes_have_lines_and_columns() {
     const TEXT: &str = "é\n\n ab\n";
