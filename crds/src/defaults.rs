@@ -2,7 +2,8 @@
 
 use crate::quantity::Quantity;
 use crate::v1alpha1::{
-    AccessMode, Amounts, ResourceRequirements, VolumeClaimTemplate, VolumeRequests, VolumeResources,
+    AccessMode, AccessModes, Amounts, ResourceRequirements, VolumeClaimTemplate, VolumeRequests,
+    VolumeResources,
 };
 
 /// Image of etcd.
@@ -76,7 +77,7 @@ fn requests(cpu: &str, memory: &str) -> ResourceRequirements {
 
 fn volume(mode: AccessMode, storage: &str) -> VolumeClaimTemplate {
     VolumeClaimTemplate {
-        access_modes: vec![mode],
+        access_modes: AccessModes::from_iter([mode]),
         storage_class_name: None,
         resources: VolumeResources { requests: VolumeRequests { storage: Some(storage.into()) } },
     }

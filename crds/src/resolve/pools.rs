@@ -1,6 +1,6 @@
 //! The two ways to write a database's pools, read as one.
 
-use std::borrow::Cow;
+use smol_str::SmolStr;
 
 use crate::defaults;
 use crate::v1alpha1::{
@@ -23,8 +23,8 @@ pub struct TableGroupSource<'a> {
 /// A pool, whichever form it was written in.
 #[derive(Clone, Debug)]
 pub struct PoolSource<'a> {
-    /// Resolved name.
-    pub name: Cow<'a, str>,
+    /// Resolved name. Nearly all are short enough to be kept in place.
+    pub name: SmolStr,
     /// The cell that it runs in.
     pub cell: &'a str,
     /// What it is for.
@@ -192,7 +192,7 @@ fn short_form(entry: usize, pools: &crate::v1alpha1::CellPools) -> impl Iterator
     let replica = pools.replica.as_ref().map(MemberRef::from);
     let replica = replica.map(|replica| replica.inheriting(primary.unwrap_or_default()));
     let pool = move |role: &str, member, origin| PoolSource {
-        name: [&pools.cell, "-", role].concat().into(),
+        name: SmolStr::from_iter([&*pools.cell, "-", role]),
         cell: &pools.cell,
         type_: PoolType::Replica,
         member,

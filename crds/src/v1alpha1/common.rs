@@ -8,6 +8,7 @@ use kube::KubeSchema;
 use litemap::LiteMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::quantity::Quantity;
@@ -40,14 +41,17 @@ impl ResourceRequirements {
     }
 }
 
+/// How a volume may be mounted, in place: there are no more ways.
+pub type AccessModes = SmallVec<[AccessMode; 4]>;
+
 /// A volume claim that is made for each pod (or once for a shard's backups).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeClaimTemplate {
     /// How the volume may be mounted, for example `ReadWriteOnce`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4))]
-    pub access_modes: Vec<AccessMode>,
+    #[serde(default, skip_serializing_if = "SmallVec::is_empty")]
+    #[schemars(with = "Vec<AccessMode>", length(max = 4))]
+    pub access_modes: AccessModes,
     /// The storage class; the cluster's default class when absent. Cannot be changed later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]

@@ -1,10 +1,9 @@
 //! The databases of a cluster, as a user writes them: in a short form by cell, or by table group and shard.
 
-use std::borrow::Cow;
-
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::common::*;
 
@@ -112,8 +111,8 @@ pub struct PostgresExporter {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CellPools {
     /// The cell that the pools run in.
-    #[schemars(length(max = 63))]
-    pub cell: String,
+    #[schemars(with = "String", length(max = 63))]
+    pub cell: SmolStr,
     /// The pool in which the primary is preferred; in exactly one entry of a database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary: Option<Member>,
@@ -232,8 +231,8 @@ pub struct Pool {
     #[serde(rename = "type")]
     pub type_: PoolType,
     /// The cell that the pool runs in.
-    #[schemars(length(max = 63))]
-    pub cell: String,
+    #[schemars(with = "String", length(max = 63))]
+    pub cell: SmolStr,
     /// Number of instances in each shard. 1 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
@@ -269,8 +268,8 @@ pub struct Pool {
 
 impl Pool {
     /// The pool's name, or what stands for it when it has none.
-    pub fn resolved_name(&self) -> Cow<'_, str> {
-        let default = || [&self.cell, "-", self.type_.as_str()].concat().into();
-        self.name.as_deref().map_or_else(default, Cow::Borrowed)
+    pub fn resolved_name(&self) -> SmolStr {
+        let default = || SmolStr::from_iter([&*self.cell, "-", self.type_.as_str()]);
+        self.name.as_deref().map_or_else(default, SmolStr::from)
     }
 }
