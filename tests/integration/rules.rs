@@ -5,6 +5,7 @@ mod amounts;
 pub mod children;
 mod documentation;
 mod naming;
+mod offline;
 mod shards;
 mod sharing;
 mod update;
