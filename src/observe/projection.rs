@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use multigres_crds::labels;
 use multigres_crds::quantity::Quantity;
 use multigres_webhooks::lookup::Claim;
 use serde_json::Value;
@@ -126,6 +127,8 @@ fn claim(object: &Value) -> Claim {
     let modes = spec["accessModes"].as_array().into_iter().flatten();
     Claim {
         name: text(&object["metadata"]["name"]),
+        created: object["metadata"]["creationTimestamp"].as_str().and_then(|time| time.parse().ok()),
+        pool: object["metadata"]["labels"][labels::POOL].as_str().map(str::to_owned),
         bound: status["phase"] == "Bound",
         capacity: status["capacity"]["storage"].as_str().map(Quantity::from),
         storage_class: spec["storageClassName"].as_str().map(str::to_owned),
