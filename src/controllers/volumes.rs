@@ -4,6 +4,7 @@
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use multigres_crds::labels;
@@ -101,6 +102,39 @@ pub fn growing(shard: &MultiShard, cx: &Context) -> Option<(Reason, String)> {
             (Reason::AwaitingVolumeGrowth, format!("volume {} has {} of {}", key.name, capacity.0, wanted.0))
         })
     })
+}
+
+/// Whether whatever holds data of a shard was made for it, so that it cannot be that of an earlier one. What a bucket
+/// holds is not seen.
+pub fn are_new(shard: &MultiShard, cx: &Context, manifests: &[Manifest]) -> bool {
+    let made = shard.creation_timestamp().map(|time| time.0);
+    shard.spec.backup.filesystem.is_some()
+        && made.is_some_and(|made| are_all_since(made, &expected_claims(manifests), &of_shard(shard, cx)))
+}
+
+/// Whether all these claims are seen, and they and the others that are seen were made since. One that is not seen may
+/// be there without the labels that it should have.
+fn are_all_since(time: Timestamp, expected: &[String], seen: &[(ObjectKey, Observed)]) -> bool {
+    let created = |claim: &Observed| claim.claim.as_ref()?.created;
+    expected.iter().all(|name| seen.iter().any(|(key, _)| key.name == *name))
+        && seen.iter().all(|(_, claim)| created(claim).is_some_and(|created| created >= time))
+}
+
+/// Names of the claims that objects come to have.
+fn expected_claims(manifests: &[Manifest]) -> Vec<String> {
+    let mut names = Vec::new();
+    for manifest in manifests {
+        match manifest.resource.kind.as_str() {
+            "PersistentVolumeClaim" => names.push(manifest.name.clone()),
+            "StatefulSet" => {
+                let pods = manifest.body["spec"]["replicas"].as_u64().unwrap_or(1);
+                let prefixes = templates(manifest).into_iter().map(|template| prefix(manifest, &template));
+                names.extend(prefixes.flat_map(|prefix| (0..pods).map(move |pod| format!("{prefix}{pod}"))));
+            }
+            _ => {}
+        }
+    }
+    names
 }
 
 /// The claims of a shard, as far as they are labelled as such.
@@ -285,5 +319,38 @@ mod tests {
         // The order of modes is no difference.
         let modes = |modes: &[&str]| claim("data", "10Gi", None, modes);
         assert!(change(&modes(&["a", "b"]), modes(&["b", "a"])).is_none());
+    }
+
+    #[test]
+    fn what_is_older_than_its_shard_may_have_data() {
+        let template = claim("data", "10Gi", None, &["ReadWriteOnce"]);
+        let manifests = [
+            manifest::<StatefulSet>(set(&[template])),
+            manifest::<PersistentVolumeClaim>(claim("backup", "10Gi", None, &["ReadWriteMany"])),
+        ];
+        let expected = expected_claims(&manifests);
+        assert_eq!(expected, ["data-set-0", "data-set-1", "backup"]);
+        let seen = |name: &str, created: Option<&str>| {
+            let mut claim = claim(name, "10Gi", None, &[]);
+            claim["metadata"]["creationTimestamp"] = json!(created);
+            (ObjectKey::new("PersistentVolumeClaim", "ns", name), Observed::project(&claim))
+        };
+        let made: Timestamp = "2026-01-01T00:00:10Z".parse().unwrap();
+        let (before, since) = ("2026-01-01T00:00:09Z", "2026-01-01T00:00:10Z");
+        let are_new = |changed: (ObjectKey, Observed)| {
+            let mut claims: Vec<_> = expected.iter().map(|name| seen(name, Some(since))).collect();
+            claims.retain(|(key, _)| *key != changed.0);
+            claims.push(changed);
+            are_all_since(made, &expected, &claims)
+        };
+        assert!(are_new(seen("backup", Some(since))));
+        assert!(!are_new(seen("backup", Some(before))));
+        assert!(!are_new(seen("data-set-1", Some(before))));
+        assert!(!are_new(seen("data-set-1", None)));
+        // One that is left over from more instances counts as well.
+        assert!(are_new(seen("data-set-2", Some(since))) && !are_new(seen("data-set-2", Some(before))));
+        // What is not seen may be somebody's.
+        let all_but_one: Vec<_> = expected[1..].iter().map(|name| seen(name, Some(since))).collect();
+        assert!(!are_all_since(made, &expected, &all_but_one));
     }
 }

@@ -94,7 +94,9 @@ fn retained_data(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         }
         differences.extend(claims.iter().find_map(|claim| difference(volume.claim, claim)));
     });
-    differences.into_iter().for_each(|difference| report.warn(difference));
+    for difference in differences {
+        report.warn(difference);
+    }
 }
 
 /// What a volume that is there will never be, though it is asked for.
