@@ -9,6 +9,7 @@ mod cluster;
 mod context;
 mod engine;
 mod failover;
+mod initialized;
 mod records;
 mod rollout;
 mod secrets;

@@ -333,7 +333,8 @@ async fn a_pooler_that_does_not_answer_is_named_and_kept_while_nobody_leads() ->
     let server = Server::start().await?;
     let (access, shard) = (server.access(), shard());
     Client.ensure_cell(&access, &cell(&server.address)).await?;
-    assert_eq!(Client.roles(&access, &shard).await.serving_writes, Truth::False, "none is registered");
+    let roles = Client.roles(&access, &shard).await;
+    assert_eq!((roles.serving_writes, roles.initialized), (Truth::False, Truth::False), "none is registered");
 
     let root = format!("{ROOT}/zone1");
     let [ours, other] = [0, 1].map(|ordinal| pooler_id(&shard, "zone1", "main", ordinal));
@@ -342,6 +343,7 @@ async fn a_pooler_that_does_not_answer_is_named_and_kept_while_nobody_leads() ->
     server.put(&format!("{root}/poolers/locks/1"), b"not a record".to_vec()).await;
     let roles = Client.roles(&access, &shard).await;
     assert_eq!((roles.primary, roles.serving_writes), (None, Truth::Unknown));
+    assert_eq!(roles.initialized, Truth::Unknown, "one that does not answer may have data");
     assert_eq!(roles.unseen, ["pooler localhost"]);
     assert_eq!(roles.members["localhost"].id, ours);
 

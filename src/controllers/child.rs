@@ -98,6 +98,8 @@ pub trait Child:
 pub struct Sight {
     /// The roles in a shard.
     pub roles: crate::topology::Roles,
+    /// Whether a shard ever had data.
+    pub initialized: multigres_crds::v1alpha1::Truth,
     /// Whether a cell's own topology server answers.
     pub topology: Option<multigres_crds::v1alpha1::Truth>,
     /// What is wrong that applying does not show.

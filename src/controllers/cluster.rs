@@ -1,5 +1,6 @@
 //! Clusters: resolved into children, which are made, put back, released or deleted; their word becomes the cluster's.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::api::ApiResource;
@@ -183,14 +184,21 @@ async fn view(
         },
         expected_cells: children.cells.iter().map(|cell| cell.spec.cell.clone()).collect(),
         expected_databases: expected_databases(children),
+        initialized_databases: initialized_databases(cluster),
         missing: missing.map(|key| ChildReference { kind: key.kind, name: key.name }).collect(),
         troubles: troubles.to_vec(),
         paused: paused(cluster),
     }
 }
 
-fn expected_databases(children: &Children) -> std::collections::BTreeMap<String, i32> {
-    let mut databases = std::collections::BTreeMap::new();
+/// The databases of which the status says already that they were initialised.
+fn initialized_databases(cluster: &MultigresCluster) -> BTreeSet<String> {
+    let said = cluster.status.iter().flat_map(|status| &status.databases);
+    said.filter(|(_, database)| database.initialized == Truth::True).map(|(name, _)| name.clone()).collect()
+}
+
+fn expected_databases(children: &Children) -> BTreeMap<String, i32> {
+    let mut databases = BTreeMap::new();
     for shard in &children.shards {
         let instances: i32 = shard.spec.pools.iter().map(|pool| pool.replicas).sum();
         *databases.entry(shard.spec.database.clone()).or_default() += instances;

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::failover::Failovers;
+use super::initialized::Initialized;
 use super::rollout::Ended;
 use super::stalled::Stalls;
 use crate::apply::{Applier, ApplyError, Outcome, OwnerReference};
@@ -58,6 +59,8 @@ pub struct Context {
     pub statuses: Statuses,
     /// What clusters were said to be stalled by.
     pub stalls: Stalls,
+    /// Shards that were seen to have data.
+    pub initialized: Initialized,
     /// Pods that the operator has just ended.
     pub ended: Ended,
     /// Who leads the shards.
@@ -114,6 +117,7 @@ impl Context {
         self.failures.reset(uid);
         self.statuses.forget(uid);
         self.stalls.forget(uid);
+        self.initialized.forget(uid);
     }
 
     /// An object as the caches have it. Of what was just changed they may have a workload's account of the time before.

@@ -25,6 +25,7 @@ use super::child::{self, watched_kinds};
 use super::cluster;
 use super::context::{Context, Error, Failures, Statuses, Stores};
 use super::failover::{self, Failovers};
+use super::initialized::Initialized;
 use super::rollout::Ended;
 use super::stalled::Stalls;
 use super::wake::{Waker, Wakers, wakers};
@@ -143,6 +144,7 @@ impl Engine {
             failures: Failures::default(),
             statuses: Statuses::default(),
             stalls: Stalls::default(),
+            initialized: Initialized::default(),
             ended: Ended::default(),
             failovers: Failovers::new(wakers.shards.clone()),
         };

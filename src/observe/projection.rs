@@ -127,6 +127,8 @@ fn claim(object: &Value) -> Claim {
     let modes = spec["accessModes"].as_array().into_iter().flatten();
     Claim {
         name: text(&object["metadata"]["name"]),
+        created: object["metadata"]["creationTimestamp"].as_str().and_then(|time| time.parse().ok()),
+        pool: object["metadata"]["labels"][labels::POOL].as_str().map(str::to_owned),
         bound: status["phase"] == "Bound",
         capacity: status["capacity"]["storage"].as_str().map(Quantity::from),
         storage_class: spec["storageClassName"].as_str().map(str::to_owned),
@@ -219,5 +221,20 @@ mod tests {
             { "kind": "A", "name": "a", "uid": "1" }, { "kind": "B", "name": "b", "uid": "2", "controller": true },
         ]}}));
         assert_eq!(observed.owner, Some(Owner { kind: "B".into(), name: "b".into(), uid: "2".into() }));
+    }
+
+    #[test]
+    fn a_claim_is_known_by_its_age_and_its_pool() {
+        let claim = |labels: Value| {
+            let metadata =
+                json!({ "name": "c", "creationTimestamp": "2026-01-02T03:04:05Z", "labels": labels });
+            let object = json!({ "kind": "PersistentVolumeClaim", "metadata": metadata });
+            *Observed::project(&object).claim.unwrap()
+        };
+        let of_pool = claim(json!({ labels::DATABASE: "app", labels::POOL: "p" }));
+        assert_eq!(of_pool.pool.as_deref(), Some("p"));
+        assert_eq!(of_pool.created, "2026-01-02T03:04:05Z".parse().ok());
+        assert!(of_pool.created.is_some());
+        assert_eq!(claim(json!({ labels::DATABASE: "app" })).pool, None);
     }
 }

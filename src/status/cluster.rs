@@ -1,6 +1,6 @@
 //! The status of a cluster, from that of its children.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use multigres_crds::v1alpha1::*;
@@ -29,6 +29,8 @@ pub struct ClusterView {
     pub expected_cells: Vec<String>,
     /// Names of the databases in the spec, and the instances that each is to have.
     pub expected_databases: BTreeMap<String, i32>,
+    /// Names of the databases that were said to be initialised.
+    pub initialized_databases: BTreeSet<String>,
     /// Children that should exist and do not.
     pub missing: Vec<ChildReference>,
     /// What went wrong.
@@ -168,10 +170,22 @@ fn databases(view: &ClusterView) -> BTreeMap<String, DatabaseStatus> {
             desired_instances: *desired_instances,
             ready_instances: ready,
             serving_writes: if shards.is_empty() { Truth::False } else { serving },
+            initialized: initialized(view, name, &shards),
         };
         (name.clone(), status)
     });
     expected.collect()
+}
+
+/// Whether a database ever had data. What is said of an older spec holds as well: it is about the past. A shard that is
+/// not there says nothing.
+fn initialized(view: &ClusterView, database: &str, shards: &[&MultiShard]) -> Truth {
+    let is_missing = shards.is_empty() || view.missing.iter().any(|child| child.kind == "MultiShard");
+    let missing = is_missing.then_some(Truth::Unknown);
+    let before = view.initialized_databases.contains(database).then_some(Truth::True);
+    let said =
+        |shard: &&MultiShard| shard.status.as_ref().map_or(Truth::Unknown, |status| status.initialized);
+    Truth::any(shards.iter().map(said).chain(missing).chain(before))
 }
 
 /// Whether everything that was asked for serves. What was asked for with no pods at all is not waited for.
@@ -370,6 +384,40 @@ mod tests {
         view.shards[0].metadata.generation = Some(2);
         assert_eq!(said(&view, "Available"), (Truth::Unknown, "Unknown"));
         assert_eq!(said(&view, "Progressing"), (Truth::True, "Reconciling"));
+    }
+
+    #[test]
+    fn a_database_that_was_initialised_once_always_was() {
+        fn of(change: impl FnOnce(&mut ClusterView)) -> Truth {
+            let mut view = view(Truth::True);
+            view.shards.push(view.shards[0].clone());
+            for shard in &mut view.shards {
+                shard.status.as_mut().unwrap().initialized = Truth::False;
+            }
+            change(&mut view);
+            cluster_status(&view).0.databases["users_db"].initialized
+        }
+        fn status(view: &mut ClusterView) -> &mut MultiShardStatus {
+            view.shards[1].status.as_mut().unwrap()
+        }
+        let missing = || vec![ChildReference { kind: "MultiShard".to_owned(), ..ChildReference::default() }];
+        assert_eq!(of(|_| ()), Truth::False);
+        assert_eq!(of(|view| status(view).initialized = Truth::Unknown), Truth::Unknown);
+        assert_eq!(of(|view| status(view).initialized = Truth::True), Truth::True);
+        assert_eq!(of(|view| view.shards[1].status = None), Truth::Unknown);
+        assert_eq!(of(|view| view.shards.clear()), Truth::Unknown);
+        assert_eq!(of(|view| view.missing = missing()), Truth::Unknown);
+        // What its shards know no more, the cluster still knows, and says again.
+        let before = |view: &mut ClusterView| {
+            view.initialized_databases.insert("users_db".to_owned());
+        };
+        assert_eq!(of(before), Truth::True);
+        let other = |view: &mut ClusterView| {
+            view.initialized_databases.insert("other".to_owned());
+        };
+        assert_eq!(of(other), Truth::False);
+        // It is about the past, whatever the spec is now.
+        assert_eq!(of(|view| view.shards[1].metadata.generation = Some(2)), Truth::False);
     }
 
     #[test]

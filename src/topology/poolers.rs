@@ -67,6 +67,9 @@ pub struct PoolerStatus {
     /// How it follows its primary, where it does.
     #[prost(message, optional, tag = "3")]
     pub replication_status: Option<ReplicationStatus>,
+    /// Whether it has data, of its own making or restored.
+    #[prost(bool, tag = "4")]
+    pub is_initialized: bool,
     /// What it is.
     #[prost(enumeration = "PostgresStatus", tag = "7")]
     pub postgres_status: i32,

@@ -19,6 +19,8 @@ pub struct Roles {
     /// Whether that primary serves writes, and somebody acknowledges them. Where none was seen: false if every pooler
     /// was seen and none could, else unknown.
     pub serving_writes: Truth,
+    /// Whether the shard has data: false only where no pooler was ever registered, since then nothing has run.
+    pub initialized: Truth,
     /// The poolers that are registered, by pod.
     pub members: BTreeMap<String, Member>,
     /// What should have been asked and did not answer: topologies, cells, poolers. Sorted.
@@ -100,6 +102,13 @@ impl Sighting {
         self.answer.as_ref()?.consensus_status.as_ref()?.current_position.as_ref()?.rule.as_ref()
     }
 
+    /// Whether its PostgreSQL has data. It may be down, and yet its pooler know.
+    fn has_data(&self) -> bool {
+        self.rule().is_some()
+            || self.serves_writes()
+            || self.status().is_some_and(|status| status.is_initialized)
+    }
+
     fn leads_by_its_own_word(&self) -> bool {
         self.rule().is_some_and(|rule| rule.leader_id.is_some() && rule.leader_id == self.record.id)
     }
@@ -148,8 +157,20 @@ pub fn roles(
     Roles {
         primary: leader.map(|leader| leader.record.pod().to_owned()),
         serving_writes,
+        initialized: initialized(sightings, &unseen),
         members: members(sightings, leader),
         unseen,
+    }
+}
+
+/// Whether a shard has data, from what is seen at the moment. What has run and is gone leaves its record.
+fn initialized(sightings: &[Sighting], unseen: &[String]) -> Truth {
+    if sightings.iter().any(Sighting::has_data) {
+        Truth::True
+    } else if sightings.is_empty() && unseen.is_empty() {
+        Truth::False
+    } else {
+        Truth::Unknown
     }
 }
 

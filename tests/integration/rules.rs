@@ -14,10 +14,11 @@ mod warnings;
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use testbed::Options;
 
 use crate::answers::Cause;
-use crate::installation::{Installation, Namespace};
-use crate::samples::{SMALL, converged};
+use crate::installation::{Installation, NAMESPACE, Namespace};
+use crate::samples::{SMALL, condition, converged};
 
 /// A sound cluster with a database of each form. It is paused, so that storing it makes nothing.
 const SOUND: &str = "
@@ -239,4 +240,133 @@ async fn a_growth_that_failed_can_be_taken_back() {
     let refused = apply(&namespace, "1Gi").await.unwrap_err();
     assert!(refused.contains("\"1Gi\" is less than the \"4Gi\" of now"), "{refused}");
     apply(&namespace, "2Gi").await.unwrap();
+}
+
+/// [`SMALL`] after an edit of what is in it.
+fn small(edit: impl FnOnce(&mut Value)) -> String {
+    let mut cluster = serde_saphyr::from_str(SMALL).unwrap();
+    edit(&mut cluster);
+    cluster.to_string()
+}
+
+/// What is promised of backup volumes is what becomes of them, as of the others.
+#[tokio::test]
+async fn the_volume_of_backups_grows_and_a_failed_growth_can_be_taken_back() {
+    let namespace = Installation::shared().await.namespace("rules-backups").await;
+    let of = |storage: &str| {
+        small(|cluster| {
+            let claim =
+                json!({"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": storage}}});
+            cluster["spec"]["backup"] = json!({"filesystem": {"volumeClaimTemplate": claim}});
+        })
+    };
+    let pods = async || namespace.must(&["get", "pods", "-o", "jsonpath={.items[*].metadata.uid}"]).await;
+    namespace.apply(&of("10Gi")).await.unwrap();
+    converged(&namespace, "small").await;
+    let before = pods().await;
+    let said = namespace.apply(&of("20Gi")).await.unwrap();
+    assert!(said.contains("app/0-inf backups: volume grows 10Gi → 20Gi online, no restart"), "{said}");
+    let has = |claim: &Value, storage: &str| {
+        let sizes = ["/spec/resources/requests/storage", "/status/capacity/storage"];
+        sizes.iter().all(|size| claim.pointer(size) == Some(&storage.into()))
+    };
+    let claim = "small-app-default-0-inf-backup";
+    namespace.until("pvc", claim, "grown", |claim| has(claim, "20Gi")).await;
+    converged(&namespace, "small").await;
+    let shard = namespace.get("multishard", "small-app-default-0-inf").await.unwrap();
+    assert_eq!((condition(&shard, "ImmutableField"), pods().await), (None, before));
+
+    // While the cluster is paused nobody grows any, as if it had failed.
+    namespace.clusters().merge("small", json!({"spec": {"paused": true}})).await.allowed();
+    namespace.apply(&of("40Gi")).await.unwrap();
+    let refused = namespace.apply(&of("10Gi")).await.unwrap_err();
+    assert!(refused.contains("\"10Gi\" is less than the \"40Gi\" of now"), "{refused}");
+    namespace.apply(&of("20Gi")).await.unwrap();
+}
+
+/// U06 is about claims: where none was made, the next one is made as the spec then asks for.
+#[tokio::test]
+async fn what_was_never_made_can_be_made_otherwise() {
+    let namespace = Installation::shared().await.namespace("rules-unmade").await;
+    let of = |class: &str, replicas: i32| {
+        small(|cluster| {
+            let pools = &mut cluster["spec"]["databases"]["templates"][0]["spec"]["pools"][0];
+            pools["primary"]["replicas"] = json!(2);
+            let mut claim = pools["primary"]["dataVolumeClaimTemplate"].clone();
+            claim["storageClassName"] = json!(class);
+            pools["replica"] = json!({"replicas": replicas, "dataVolumeClaimTemplate": claim});
+        })
+    };
+    namespace.apply(&of("standard", 0)).await.unwrap();
+    converged(&namespace, "small").await;
+    namespace.apply(&of("limited", 0)).await.unwrap();
+    let set = "small-app-default-0-inf-a-replica-pg";
+    let class = "/spec/volumeClaimTemplates/0/spec/storageClassName";
+    let is_made_anew = |set: &Value| set.pointer(class) == Some(&"limited".into());
+    namespace.until("statefulset", set, "made anew", is_made_anew).await;
+    namespace.apply(&of("limited", 1)).await.unwrap();
+    let claim = format!("data-{set}-0");
+    namespace
+        .until("pvc", &claim, "of the class", |claim| claim["spec"]["storageClassName"] == "limited")
+        .await;
+    let known = || async { namespace.apply(&of("standard", 1)).await.err() };
+    let refused = crate::installation::eventually("admission knows of the claim", known).await.unwrap();
+    assert!(refused.contains("cannot change from \"limited\" to \"standard\""), "{refused}");
+}
+
+/// Has another replica lead, which does nothing: what this test says of clusters stays.
+async fn lead_in_name(installation: &Installation, term: usize) {
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "multigres-operator", "namespace": NAMESPACE},
+        "spec": {"holderIdentity": "nobody", "leaseTransitions": term},
+    });
+    let kubectl = installation.control_plane.kubectl();
+    let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    kubectl.must_with_stdin(apply, &lease.to_string()).await.unwrap();
+}
+
+/// U07 asks whether there ever was data, of the status.
+#[tokio::test]
+async fn the_major_version_changes_where_no_shard_was_ever_initialized() {
+    let options = Options { controllers: false, ..Options::default() };
+    let installation = Installation::start(options).await.unwrap();
+    installation.end_operator().await.unwrap();
+    lead_in_name(&installation, 0).await;
+    installation.start_operator().await.unwrap();
+    let namespace = installation.namespace("rules-major").await;
+    let clusters = namespace.clusters();
+    let of_major = |name: &str, major: &str| {
+        let mut cluster = sound_as(name);
+        cluster["spec"]["databases"]["images"] = json!({"postgres": format!("example.com/postgres:{major}")});
+        cluster
+    };
+    let both = |initialized: &str| {
+        let said = json!({"initialized": initialized});
+        json!({"short": said, "full": said})
+    };
+    for (term, (databases, is_allowed)) in [
+        (both("False"), true),
+        (both("True"), false),
+        (both("Unknown"), false),
+        (json!({"short": {"initialized": "False"}}), false),
+        (json!({}), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // A leader that does not renew its lease is taken for dead.
+        lead_in_name(&installation, term + 1).await;
+        let name = format!("major-{term}");
+        clusters.create(&of_major(&name, "16")).await.allowed();
+        let status = json!({"status": {"databases": databases}});
+        clusters.merge_subresource("status", &name, status).await.allowed();
+        let answer = clusters.update_spec(&name, &of_major(&name, "17")["spec"]).await;
+        if is_allowed {
+            answer.allowed();
+        } else {
+            let message = "is PostgreSQL 17, which cannot read the data of 16";
+            answer.assert_invalid(&[("Forbidden", "spec.databases.images.postgres", message)]);
+        }
+    }
 }

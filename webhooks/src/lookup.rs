@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::jiff::Timestamp;
 use multigres_crds::quantity::Quantity;
 use multigres_crds::v1alpha1::{AccessMode, MultigresCluster, StringMap};
 use serde_json::Value;
@@ -25,6 +26,10 @@ pub enum Known<T> {
 pub struct Claim {
     /// Name of the claim.
     pub name: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// The pool whose instance it is of; nothing where it is for backups, or of etcd.
+    pub pool: Option<String>,
     /// Whether a volume is bound to it.
     pub bound: bool,
     /// Size of the volume.

@@ -28,6 +28,15 @@ impl Truth {
         }
     }
 
+    /// True where one is true, else unknown where one is unknown. False of nothing.
+    pub fn any(truths: impl IntoIterator<Item = Self>) -> Self {
+        truths.into_iter().fold(Self::False, |any, truth| match (any, truth) {
+            (Self::True, _) | (_, Self::True) => Self::True,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::False, Self::False) => Self::False,
+        })
+    }
+
     /// False where one is false, else unknown where one is unknown. True of nothing.
     pub fn all(truths: impl IntoIterator<Item = Self>) -> Self {
         truths.into_iter().fold(Self::True, |all, truth| match (all, truth) {
@@ -123,6 +132,10 @@ pub struct DatabaseStatus {
     /// `True` only when a primary that serves was seen in every shard.
     #[serde(default)]
     pub serving_writes: Truth,
+    /// Whether a shard ever had data: `True` for good once it was seen that one was initialised, `False` only while it
+    /// is known that none ever was. While it is `False`, the major version of PostgreSQL can be changed.
+    #[serde(default)]
+    pub initialized: Truth,
 }
 
 /// The admin server.
@@ -303,6 +316,10 @@ pub struct MultiShardStatus {
     /// `True` only when a primary that serves was seen.
     #[serde(default)]
     pub serving_writes: Truth,
+    /// Whether the shard ever had data: `True` for good once it was seen that it was initialised, `False` only while it
+    /// is known that it never was. While it is `False`, the major version of PostgreSQL can be changed.
+    #[serde(default)]
+    pub initialized: Truth,
     /// The pod of the primary, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary: Option<String>,

@@ -15,7 +15,7 @@ use crate::controllers::child::{Child, Said, Sight};
 use crate::controllers::context::Context;
 use crate::controllers::records::RecordOf;
 use crate::controllers::rollout::{self, Course};
-use crate::controllers::{failover, secrets, topology, volumes};
+use crate::controllers::{failover, initialized, secrets, topology, volumes};
 use crate::reason::Reason;
 use crate::status::{Fact, Gate, Survey, Trouble};
 use crate::topology::{Access, Error, Roles};
@@ -75,6 +75,7 @@ impl Child for MultiShard {
             let is_passing = troubles.is_empty() && is_passing(&serving, &following, &expected, &roles);
             let interval = if course.awaits().is_some() || is_passing { LOOK_SOON } else { LOOK_AGAIN };
             Sight {
+                initialized: initialized::of(self, cx, &roles, &expected, &course.manifests),
                 troubles,
                 gates: vec![serving, following],
                 awaits,
@@ -105,6 +106,7 @@ impl Child for MultiShard {
             desired_instances: survey.desired(),
             ready_instances: survey.ready(),
             serving_writes: sight.roles.serving_writes,
+            initialized: sight.initialized,
             primary: sight.roles.primary.clone(),
             pools: self.spec.pools.iter().map(pool).collect(),
             rollout: survey.rollout(waiting_for),

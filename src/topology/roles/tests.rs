@@ -24,6 +24,7 @@ fn says(name: &str, leader: &str, term: i64, subterm: i64) -> Sighting {
     let streaming = ReplicationStatus { wal_receiver_status: "streaming".to_owned() };
     let status = PoolerStatus {
         replication_status: (!leads).then_some(streaming),
+        is_initialized: true,
         postgres_status: if leads { PostgresStatus::Primary } else { PostgresStatus::Standby }.into(),
         postgres_ready: true,
     };
@@ -123,6 +124,31 @@ fn who_leads_and_whether_writes_are_served() {
         let roles = roles(&sightings, [], AtLeast2);
         assert_eq!((roles.primary.as_deref(), roles.serving_writes), (primary, serving), "{case}");
     }
+}
+
+#[test]
+fn a_shard_has_data_once_anybody_has_some() {
+    let without_data =
+        |name| without_rule(with_status(says(name, "a", 3, 1), |status| status.is_initialized = false));
+    // Neither by the rule nor by what it serves.
+    let says_so =
+        |name| without_rule(with_status(says(name, "a", 3, 1), |status| status.postgres_ready = false));
+    let only_leads = || with_status(says("a", "a", 3, 1), |status| status.is_initialized = false);
+    for (case, sightings, unseen, expected) in [
+        ("nobody has ever registered", vec![], &[][..], False),
+        ("nobody was asked", vec![], &["topology etcd:2379"], Unknown),
+        ("one says so", vec![without_data("b"), says_so("c")], &[], True),
+        ("one says so, the topology of another cell is down", vec![says_so("b")], &["cell b"], True),
+        ("a leader is seen", vec![only_leads()], &[], True),
+        ("a primary serves", vec![without_data("a")], &[], True),
+        ("all are being made", vec![without_data("b"), without_data("c")], &[], Unknown),
+        ("one does not answer", vec![silent("b", PoolerType::Replica)], &[], Unknown),
+        ("one has ended", vec![silent("b", PoolerType::Drained)], &[], Unknown),
+    ] {
+        let unseen = unseen.iter().map(|unseen| (*unseen).to_owned());
+        assert_eq!(roles(&sightings, unseen, AtLeast2).initialized, expected, "{case}");
+    }
+    assert_eq!(Roles::default().initialized, Unknown, "without a topology client");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
+use multigres_crds::labels::POOL;
 use multigres_crds::resolve;
 use multigres_crds::v1alpha1::{AccessMode, MultigresCluster, StringMap};
 use multigres_operator::build::{Environment, render};
@@ -90,10 +91,12 @@ impl Lookup for OneCluster {
         let name = labels.values().cloned().collect::<Vec<_>>().join("-");
         let claim = Claim {
             name,
+            pool: labels.get(POOL).cloned(),
             bound: true,
             capacity: Some("1Gi".into()),
             storage_class: Some("standard".to_owned()),
             access_modes: vec![AccessMode::ReadWriteOnce],
+            ..Claim::default()
         };
         Known::Yes(vec![claim])
     }

@@ -241,12 +241,13 @@ pub const CASES: &[Stored] = &[
     ),
 ];
 
-/// A volume claim of the first database of a cluster, as if it had been made.
+/// A volume claim of the first pool of a cluster, as if it had been made.
 fn claim(cluster: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {"name": cluster, "labels": {
             "multigres.com/cluster": cluster, "multigres.com/component": "multipooler", "multigres.com/database": "short",
+            "multigres.com/tablegroup": "default", "multigres.com/shard": "0-inf", "multigres.com/pool": "zone-a-primary",
         }},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
     })
@@ -259,13 +260,9 @@ pub async fn settle_volumes(namespace: &Namespace<'_>, clusters: impl Iterator<I
     for name in clusters.chain([LAST.to_owned()]) {
         namespace.with_input(&["create", "-f", "-"], &claim(&name).to_string()).await.unwrap();
     }
-    let of_major = |major: &str| {
-        let mut cluster = sound_as(LAST);
-        cluster["spec"]["databases"]["images"] = json!({"postgres": format!("postgres:{major}")});
-        cluster
-    };
-    namespace.clusters().create(&of_major("16")).await.allowed();
-    let (clusters, other) = (namespace.clusters().dry_run(), of_major("17"));
+    namespace.clusters().create(&sound_as(LAST)).await.allowed();
+    let other = edited(sound_as(LAST), |c| volume(c)["storageClassName"] = json!("fast"));
+    let clusters = namespace.clusters().dry_run();
     let is_known =
         || async { (!clusters.update_spec(LAST, &other["spec"]).await.is_allowed()).then_some(()) };
     crate::installation::eventually("admission knows of the volumes", is_known).await.unwrap();

@@ -32,6 +32,10 @@ kubectl describe multigrescluster NAME                     # conditions, childre
 where a primary takes writes and an instance that counts acknowledges them. Who leads and who follows is asked of the
 poolers every ten seconds, every second while it is about to change, and at once when a pod changes.
 
+`initialized` of a database is `True` for good once a pooler was seen to have data. It is `False` only while no pooler
+has ever registered, every volume of a shard, that for backups included, is seen and is no older than the shard, and
+backups are on such a volume: then there is nothing that another major version of PostgreSQL could not read.
+
 What keeps a cluster from being made is an Event too, once; so is what the operator does: `Created`, `DriftReverted`,
 `FailoverTriggered`, `PodEvicted`, `PodDeleted`, `ScaledDown`, `PoolerRemoved`, `TopologyRecordWritten`, `Deleted`,
 `Resumed`.

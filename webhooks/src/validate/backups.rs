@@ -4,6 +4,7 @@ use multigres_crds::address;
 use multigres_crds::v1alpha1::{Backup, DurabilityPolicy, S3Backup};
 
 use super::view::View;
+use super::volumes::manages_databases;
 use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
 use crate::path::{FieldPath, Path};
 use crate::report::{Reason, quote};
@@ -73,7 +74,8 @@ rule!(
 );
 
 fn bootstrap_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
-    let Some(old) = &cx.old else { return };
+    let managed = manages_databases(&cx.new);
+    let Some(old) = cx.old.as_ref().filter(|old| managed && manages_databases(old)) else { return };
     cx.new.each_kept_database(old, |path, database, before| {
         let (new, before) = (&database.template.spec, &before.template.spec);
         let spec = path.field("spec");
@@ -208,6 +210,7 @@ mod tests {
     #[test]
     fn bootstrap_stays() {
         let policy = |policy: &str| vec![edit(SHORT, "/spec/durabilityPolicy", json!(policy))];
+        let unmanaged = || vec![edit("/spec/databases", "/managed", json!(false))];
         let path = "spec.databases.templates[0].spec";
         let volume = || json!({"filesystem": {"volumeClaimTemplate": volume("10Gi")}});
         update(
@@ -233,6 +236,18 @@ mod tests {
                 // Written in another place, it is the same.
                 (shared(s3("keyPrefix", json!("a"))), own(s3("keyPrefix", json!("a"))), &[]),
                 (own(json!({"s3": 1})), own(s3("keyPrefix", json!("a"))), &[]),
+                // Of templates that are ignored nothing was bootstrapped.
+                (unmanaged(), policy("MULTI_CELL_AT_LEAST_2"), &[]),
+                (unmanaged(), shared(s3("keyPrefix", json!("a"))), &[]),
+                (vec![], [unmanaged(), policy("MULTI_CELL_AT_LEAST_2")].concat(), &[]),
+                (
+                    unmanaged(),
+                    vec![
+                        edit("/spec/databases", "/managed", json!(true)),
+                        edit(SHORT, "/spec/durabilityPolicy", json!("MULTI_CELL_AT_LEAST_2")),
+                    ],
+                    &[],
+                ),
             ],
         );
     }

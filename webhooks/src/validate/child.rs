@@ -2,7 +2,7 @@
 
 use multigres_crds::v1alpha1::{
     MultiAdmin, MultiAdminSpec, MultiCell, MultiCellSpec, MultiOrch, MultiOrchSpec, MultiShard,
-    MultiShardSpec, PodSettings, TopoServer, TopoServerSpec, TopologyReference,
+    MultiShardSpec, PodSettings, TopoServer, TopoServerSpec, TopologyReference, Truth,
 };
 
 use crate::document::Document;
@@ -23,6 +23,11 @@ pub enum ChildSpec<'a> {
 pub trait Child: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned {
     /// The spec.
     fn as_spec(&self) -> ChildSpec<'_>;
+
+    /// Whether it ever had data of a database.
+    fn initialized(&self) -> Truth {
+        Truth::Unknown
+    }
 }
 
 macro_rules! child {
@@ -34,7 +39,17 @@ macro_rules! child {
         })+
     };
 }
-child!(TopoServer, MultiAdmin, MultiOrch, MultiCell, MultiShard);
+child!(TopoServer, MultiAdmin, MultiOrch, MultiCell);
+
+impl Child for MultiShard {
+    fn as_spec(&self) -> ChildSpec<'_> {
+        ChildSpec::MultiShard(&self.spec)
+    }
+
+    fn initialized(&self) -> Truth {
+        self.status.as_ref().map_or(Truth::Unknown, |status| status.initialized)
+    }
+}
 
 impl<'a> ChildSpec<'a> {
     /// The cluster that it belongs to.
@@ -78,13 +93,16 @@ pub struct ChildView<'a> {
     pub spec: ChildSpec<'a>,
     /// The namespace that it is in.
     pub namespace: &'a str,
+    /// Whether it ever had data of a database.
+    pub initialized: Truth,
     unknown: &'a PathSet,
 }
 
 impl<'a> ChildView<'a> {
     pub(super) fn of<T: Child>(document: &'a Document<'_, T>) -> Self {
         let namespace = document.object.meta().namespace.as_deref().unwrap_or_default();
-        Self { spec: document.object.as_spec(), namespace, unknown: document.unknown() }
+        let (spec, initialized) = (document.object.as_spec(), document.object.initialized());
+        Self { spec, namespace, initialized, unknown: document.unknown() }
     }
 
     /// Whether what a rule reads at a path is known, all of it.

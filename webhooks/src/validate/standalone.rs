@@ -163,25 +163,19 @@ mod tests {
 
     use super::super::{Child, Context, child};
     use super::*;
-    use crate::document::Document;
     use crate::kind::ChildKind;
-    use crate::schema::Strictness;
     use crate::testing::reviews::{self, children};
-    use crate::testing::{Edit, edit, edited, parsed, volume};
-    use crate::validate::testing::Children;
+    use crate::testing::{Edit, edit, edited, volume};
+    use crate::validate::testing::{Children, decode_child};
 
     /// The first child of a kind that the sample is made into.
     fn sample(kind: ChildKind) -> Value {
         children(kind, &reviews::cluster()).remove(0)
     }
 
-    fn decode<T: Child>(text: &str) -> Document<'static, T> {
-        Document::decode(parsed(text), Strictness::Server).unwrap()
-    }
-
     fn judged<T: Child>(new: &Value, old: Option<&Value>) -> Vec<String> {
         let (new, old) = (new.to_string(), old.map(Value::to_string));
-        let (new, old) = (decode::<T>(&new), old.as_deref().map(decode));
+        let (new, old) = (decode_child::<T>(&new), old.as_deref().map(decode_child));
         let report = child(&new, old.as_ref(), &Context::OFFLINE);
         let cause = |cause: crate::report::Cause| {
             format!("{} {}", &cause.reason.as_str()["FieldValue".len()..], cause.field)
@@ -358,8 +352,8 @@ mod tests {
             let cx = Context { lookup: there, ..Context::OFFLINE };
             let text = sample(of).to_string();
             let report = match of {
-                ChildKind::MultiShard => super::super::child(&decode::<MultiShard>(&text), None, &cx),
-                _ => super::super::child(&decode::<MultiOrch>(&text), None, &cx),
+                ChildKind::MultiShard => super::super::child(&decode_child::<MultiShard>(&text), None, &cx),
+                _ => super::super::child(&decode_child::<MultiOrch>(&text), None, &cx),
             };
             let messages = report.warnings.into_iter().map(|warning| warning.message);
             messages.filter(|message| message.contains("no MultiCell")).collect::<Vec<_>>()
@@ -382,8 +376,8 @@ mod tests {
             let cx = Context { lookup: there, ..Context::OFFLINE };
             let text = of.to_string();
             let report = match of["kind"].as_str().unwrap() {
-                "MultiAdmin" => super::super::child(&decode::<MultiAdmin>(&text), None, &cx),
-                "MultiCell" => super::super::child(&decode::<MultiCell>(&text), None, &cx),
+                "MultiAdmin" => super::super::child(&decode_child::<MultiAdmin>(&text), None, &cx),
+                "MultiCell" => super::super::child(&decode_child::<MultiCell>(&text), None, &cx),
                 _ => super::super::cluster(&crate::testing::decode(&text), None, &cx),
             };
             report

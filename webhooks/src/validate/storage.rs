@@ -1,13 +1,13 @@
 //! What volumes will meet in the cluster that they are made in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use multigres_crds::labels;
 use multigres_crds::v1alpha1::{AccessMode, StringMap, VolumeClaimTemplate};
 
 use super::text::count;
 use super::view::View;
-use super::volumes::{Volume, Volumes, each_kept_volume};
+use super::volumes::{Volume, Volumes, each_kept_volume, manages_databases, manages_topology};
 use super::{ClusterContext, Reporter, rule};
 use crate::lookup::{Claim, Known, StorageClass};
 use crate::report::quote;
@@ -52,7 +52,7 @@ fn classes(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// A cluster or a database of the name of an earlier one finds its volumes, and their data.
+    /// A cluster or a database of the name of an earlier one finds its volumes, and their data; so does its etcd.
     W14 since "0.1.0" = cluster: retained_data
 );
 
@@ -67,27 +67,36 @@ fn retained_data(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         Known::Yes(claims) if !claims.is_empty() => {}
         _ => return,
     }
-    let before = cx.old.as_ref().map(View::database_names).unwrap_or_default();
-    for name in cx.new.database_names().difference(&before) {
-        let labels = labels_of(&[(labels::CLUSTER, cluster), (labels::DATABASE, name)]);
-        if let Known::Yes(claims) = cx.lookup.claims(namespace, &labels)
-            && let Some(first) = claims.iter().map(|claim| claim.name.as_str()).min()
-        {
+    let mut tell = |what: &str, claims: &[Claim]| {
+        if let Some(first) = claims.iter().map(|claim| claim.name.as_str()).min() {
             let volumes = count(i64::try_from(claims.len()).unwrap_or(i64::MAX), "volume");
-            report.warn(format!(
-                "database {name} finds data of an earlier one and uses it: {volumes}, {first} first"
-            ));
+            report.warn(format!("{what} finds data of an earlier one and uses it: {volumes}, {first} first"));
+        }
+    };
+    let before = cx.old.as_ref().map(View::database_names).unwrap_or_default();
+    let names = if manages_databases(&cx.new) { cx.new.database_names() } else { BTreeSet::new() };
+    for name in names.difference(&before) {
+        let labels = labels_of(&[(labels::CLUSTER, cluster), (labels::DATABASE, name)]);
+        if let Known::Yes(claims) = cx.lookup.claims(namespace, &labels) {
+            tell(&format!("database {name}"), &claims);
         }
     }
+    let had_etcd = cx.old.as_ref().is_some_and(manages_topology);
+    let mut differences = Vec::new();
     cx.new.each_volume(&mut |_, volume| {
-        if volume.database().is_some_and(|database| !before.contains(database))
-            && let Some(labels) = volume.labels(cluster)
-            && let Known::Yes(claims) = cx.lookup.claims(namespace, &labels)
-            && let Some(difference) = claims.iter().find_map(|claim| difference(volume.claim, claim))
-        {
-            report.warn(difference);
+        let is_kept = volume.database().map_or(had_etcd, |database| before.contains(database));
+        if is_kept {
+            return;
         }
+        let Known::Yes(claims) = volume.claims(cx.lookup, namespace, cluster) else { return };
+        if volume.database().is_none() {
+            tell("etcd", &claims);
+        }
+        differences.extend(claims.iter().find_map(|claim| difference(volume.claim, claim)));
     });
+    for difference in differences {
+        report.warn(difference);
+    }
 }
 
 /// What a volume that is there will never be, though it is asked for.
@@ -110,6 +119,9 @@ rule!(
 );
 
 fn unshared_backups(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    if !manages_databases(&cx.new) {
+        return;
+    }
     for database in &cx.new.databases {
         let backup = database.template.spec.backup.as_ref().or(cx.new.spec().backup.as_ref());
         let Some(filesystem) = backup.and_then(|backup| backup.filesystem.as_ref()) else { continue };
@@ -192,17 +204,37 @@ mod tests {
         assert_eq!(found("W13", &grown, Some(&small()), &known(true, false)), [fixed, fixed]);
         assert!(found("W13", &grown, Some(&small()), &known(true, true)).is_empty());
         assert!(found("W13", &small(), Some(&small()), &known(true, false)).is_empty());
+        // No pod waits for what is not made.
+        let unmanaged =
+            |cluster: Value| edited(cluster, &[edit("/spec/databases", "/managed", json!(false))]);
+        assert_eq!(
+            found("W13", &unmanaged(small()), None, &known(false, true)),
+            ["there is no default StorageClass: pods wait for it (1 volume template)"]
+        );
+        assert!(found("W13", &unmanaged(grown), Some(&unmanaged(small())), &known(true, false)).is_empty());
     }
 
     #[test]
     fn retained_data() {
         let claim = |name: &str| Claim { name: name.to_owned(), ..Claim::default() };
         let claims = Claims(Known::Yes(vec![claim("b"), claim("a")]));
-        let of = |name: &str| {
-            format!("database {name} finds data of an earlier one and uses it: 2 volumes, a first")
-        };
-        assert_eq!(found("W14", &small(), None, &claims), [of("full"), of("short")]);
+        let told_of =
+            |what: &str| format!("{what} finds data of an earlier one and uses it: 2 volumes, a first");
+        let of = |name: &str| told_of(&format!("database {name}"));
+        assert_eq!(found("W14", &small(), None, &claims), [of("full"), of("short"), told_of("etcd")]);
         assert!(found("W14", &small(), Some(&small()), &claims).is_empty());
+        // What is not made uses nothing.
+        let unmanaged = |mut edits: Vec<Edit>| {
+            edits.push(edit("/spec/databases", "/managed", json!(false)));
+            edited(small(), &edits)
+        };
+        assert_eq!(found("W14", &unmanaged(vec![]), None, &claims), [told_of("etcd")]);
+        let external = || vec![edit("/spec/globalTopoServer", "/external", json!({"address": "e:1"}))];
+        assert!(found("W14", &unmanaged(external()), None, &claims).is_empty());
+        assert_eq!(
+            found("W14", &unmanaged(vec![]), Some(&unmanaged(external())), &claims),
+            [told_of("etcd")]
+        );
         let before = edited(small(), &[edit("", SHORT, json!(null))]);
         assert_eq!(found("W14", &small(), Some(&before), &claims), [of("short")]);
         // What is there is not made anew as it is asked for.
@@ -214,14 +246,19 @@ mod tests {
             };
             Claims(Known::Yes(vec![claim]))
         };
-        let told = |cluster: &Value, claims: &Claims| found("W14", cluster, None, claims).split_off(2);
+        let told = |cluster: &Value, claims: &Claims| found("W14", cluster, None, claims).split_off(3);
         assert!(told(&small(), &there("10Gi", "any")).is_empty());
+        // Of etcd, four pools of each form's two, and the backups of both.
+        let larger = "volume v has 20Gi and stays so large, not 10Gi";
+        assert_eq!(told(&small(), &there("20Gi", "any")), [larger; 8]);
+        // Of a claim for an instance nothing is said as if it were one for backups.
+        let mut of_pool = there("20Gi", "any");
+        if let Claims(Known::Yes(claims)) = &mut of_pool {
+            claims[0].pool = Some("p".to_owned());
+        }
+        assert_eq!(told(&small(), &of_pool), [larger; 6]);
         assert_eq!(
-            told(&small(), &there("20Gi", "any"))[0],
-            "volume v has 20Gi and stays so large, not 10Gi"
-        );
-        assert_eq!(
-            told(&of_class(json!("fast"), "30Gi"), &there("20Gi", "slow"))[0],
+            told(&of_class(json!("fast"), "30Gi"), &there("20Gi", "slow"))[1],
             "volume v is of class \"slow\" and stays so, not \"fast\""
         );
         assert!(found("W14", &small(), None, &Claims(Known::Yes(vec![]))).is_empty());
@@ -251,6 +288,11 @@ mod tests {
                     ],
                 ),
                 (alone(backup("ReadWriteOnce")), &[]),
+                (
+                    [backup("ReadWriteOnce"), vec![edit("/spec/databases", "/managed", json!(false))]]
+                        .concat(),
+                    &[],
+                ),
             ],
         );
     }

@@ -1,16 +1,19 @@
 //! Tables of examples for single rules.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use multigres_crds::labels;
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use serde_json::Value;
 
-use super::{RULES, Rule, WARNINGS, of_cluster};
+use super::{Child, RULES, Rule, WARNINGS, of_cluster};
+use crate::document::Document;
 use crate::kind::ChildKind;
 use crate::lookup::{Claim, Existing, Known, Lookup, Offline};
-use crate::testing::{Edit, decode, edited, small};
+use crate::schema::Strictness;
+use crate::testing::{Edit, decode, edited, parsed, small};
 
 fn rule(id: &str) -> &'static Rule {
     RULES.iter().chain(WARNINGS).find(|rule| rule.id == id).unwrap()
@@ -43,6 +46,11 @@ pub fn update(id: &str, table: &[(Vec<Edit>, Vec<Edit>, &[&str])]) {
         assert_eq!(found(id, &new, Some(&old), &Offline), *expected, "{id} {before:?} {edits:?}");
         assert!(found(id, &old, Some(&old), &Offline).is_empty(), "{id} {before:?}: nothing changed");
     }
+}
+
+/// A child as it is decoded.
+pub fn decode_child<T: Child>(child: impl Display) -> Document<'static, T> {
+    Document::decode(parsed(child), Strictness::Server).unwrap()
 }
 
 /// Children that are there, and no others.

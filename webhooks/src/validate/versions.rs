@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use multigres_crds::defaults;
-use multigres_crds::labels::{self, Component, Labels};
 use multigres_crds::resolve::PoolSource;
-use multigres_crds::v1alpha1::{DatabaseImages, Member, ShardPool};
+use multigres_crds::v1alpha1::{DatabaseImages, Member, ShardPool, Truth};
 
 use super::images::Reference;
 use super::view::{DATABASES, Database, View};
+use super::volumes::{knows_name, manages_databases};
 use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
-use crate::lookup::{Known, Lookup};
 use crate::path::{FieldPath, Path};
 use crate::report::{Reason, quote, shorten};
 
@@ -23,15 +22,19 @@ rule!(
 );
 
 fn major_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
-    let Some(old) = &cx.old else { return };
-    let namespace = cx.new.cluster.metadata.namespace.as_deref().unwrap_or_default();
-    let cluster = cx.new.cluster.metadata.name.as_deref().unwrap_or_default();
+    let managed = manages_databases(&cx.new);
+    let Some(old) = cx.old.as_ref().filter(|old| managed && manages_databases(old)) else { return };
     let mut told = BTreeSet::new();
-    cx.new.each_kept_database(old, |_, database, before| {
-        let has_data = || may_have_data(cx.lookup, namespace, cluster, &database.template.name);
+    cx.new.each_kept_database(old, |path, database, before| {
+        if !may_have_data(old, &database.template.name) {
+            return;
+        }
         for (group, pool) in
             database.groups.iter().flat_map(|group| group.pools.iter().map(move |pool| (group, pool)))
         {
+            if !knows_name(&cx.new, path, database, pool) {
+                continue;
+            }
             let same = |before: &&PoolSource<'_>| before.name == pool.name;
             let was = before.group(group.name).and_then(|group| group.pools.iter().find(same));
             let Some(was) = was.map(|pool| image(old, before, pool)) else { continue };
@@ -40,7 +43,7 @@ fn major_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
                 continue;
             }
             let written = image_path(database, pool);
-            if told.insert((is, was, written.to_string())) && has_data() && old.unknown().is_empty() {
+            if told.insert((is, was, written.to_string())) && old.unknown().is_empty() {
                 compare(written, was, is, report);
             }
         }
@@ -73,10 +76,11 @@ fn of(images: Option<&DatabaseImages>) -> Option<&String> {
     images.and_then(|images| images.postgres.as_ref())
 }
 
-/// Whether some instance may have been initialised: only where it is known that there is no volume, there is no data.
-fn may_have_data(lookup: &dyn Lookup, namespace: &str, cluster: &str, database: &str) -> bool {
-    let labels = Labels::new(cluster, Component::MultiPooler).with(labels::DATABASE, database).selector();
-    lookup.claims(namespace, &labels) != Known::Yes(Vec::new())
+/// Whether a shard may have been initialised: none was where the status says so, and nowhere else. Volumes do not tell:
+/// they come before the data, and backups outlive them.
+fn may_have_data(old: &View<'_>, database: &str) -> bool {
+    let said = old.cluster.status.as_ref().and_then(|status| status.databases.get(database));
+    said.is_none_or(|status| status.initialized != Truth::False)
 }
 
 fn compare(path: FieldPath, was: &str, is: &str, report: &mut Reporter<'_>) {
@@ -102,12 +106,14 @@ fn compare(path: FieldPath, was: &str, is: &str, report: &mut Reporter<'_>) {
 fn major_of_shard_stays(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
     let (ChildSpec::MultiShard(new), Some(old)) = (cx.new.spec, &cx.old) else { return };
     let ChildSpec::MultiShard(before) = old.spec else { return };
+    if old.initialized == Truth::False {
+        return;
+    }
     let list = Path::new("spec.pools");
-    let has_data = || may_have_data(cx.lookup, cx.new.namespace, &new.cluster, &new.database);
     for (index, pool) in new.pools.iter().enumerate() {
         let same = |before: &&ShardPool| before.name == pool.name;
         let Some(before) = before.pools.iter().find(same) else { continue };
-        if pool.postgres.image != before.postgres.image && has_data() {
+        if pool.postgres.image != before.postgres.image {
             let path = FieldPath::from(&list.item(index, &pool.name).field("postgres.image"));
             compare(path, &before.postgres.image, &pool.postgres.image, report);
         }
@@ -116,12 +122,12 @@ fn major_of_shard_stays(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use multigres_crds::v1alpha1::MultiShard;
+    use serde_json::{Value, json};
 
-    use super::*;
-    use crate::lookup::Claim;
-    use crate::testing::{Edit, FULL, SHORT, edit, edited, small};
-    use crate::validate::testing::{Claims, found, update};
+    use crate::lookup::Offline;
+    use crate::testing::{Edit, FULL, SHORT, edit, edited, sample, small, volume};
+    use crate::validate::testing::{decode_child, found, update};
 
     fn shared(image: &str) -> Vec<Edit> {
         vec![edit("/spec/databases", "/images", json!({"postgres": image}))]
@@ -189,13 +195,134 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_volume_there_is_no_data() {
-        let old = edited(small(), &shared("postgres:16"));
-        let new = edited(small(), &shared("postgres:17"));
-        for (claims, allowed) in
-            [(Known::Yes(vec![]), true), (Known::Yes(vec![Claim::default()]), false), (Known::NotYet, false)]
-        {
-            assert_eq!(found("U07", &new, Some(&old), &Claims(claims)).is_empty(), allowed);
+    fn where_no_shard_was_ever_initialized_there_is_no_data() {
+        let refused = ["Forbidden spec.databases.images.postgres"];
+        for (short, full, expected) in [
+            (json!("False"), json!("False"), &[][..]),
+            (json!("True"), json!("True"), &refused),
+            (json!("Unknown"), json!("Unknown"), &refused),
+            (json!(null), json!(null), &refused),
+            // One database is enough.
+            (json!("False"), json!("True"), &refused),
+            (json!("True"), json!("False"), &refused),
+            // What the status says in other words is not known.
+            (json!("No"), json!("False"), &refused),
+        ] {
+            let databases = json!({"short": {"initialized": short}, "full": {"initialized": full}});
+            let said = edit("", "/status", json!({"databases": databases}));
+            let old = edited(small(), &[shared("postgres:16"), vec![said]].concat());
+            let new = edited(old.clone(), &shared("postgres:17"));
+            assert_eq!(found("U07", &new, Some(&old), &Offline), expected, "{databases}");
+            // What the new object says of it is not asked.
+            let new = edited(new, &[edit("", "/status", json!({"databases": {}}))]);
+            assert_eq!(found("U07", &new, Some(&old), &Offline), expected, "{databases}");
         }
+        // One that the status says nothing of.
+        let said = |database: &str| json!({"databases": {database: {"initialized": "False"}}});
+        let old =
+            edited(small(), &[shared("postgres:16"), vec![edit("", "/status", said("short"))]].concat());
+        assert_eq!(found("U07", &edited(old.clone(), &shared("postgres:17")), Some(&old), &Offline), refused);
+        // The proposal's own image, which cannot start.
+        let image = |image: &str| edited(sample(), &[edit(SHORT, "/spec/images/postgres", json!(image))]);
+        let (old, new) = (image("postgres:15.3"), image("example.com/postgres:17"));
+        let refused = ["Forbidden spec.databases.templates[0].spec.images.postgres"];
+        assert_eq!(found("U07", &new, Some(&old), &Offline), refused);
+        let old = edited(old, &[edit("", "/status", said("users_db"))]);
+        assert!(found("U07", &new, Some(&old), &Offline).is_empty());
+    }
+
+    #[test]
+    fn where_a_child_was_never_initialized_it_has_no_data() {
+        let shard = |major: &str, status: &Value| {
+            let pool = json!({
+                "name": "p", "cell": "a", "type": "replica", "replicas": 2, "dataVolumeClaimTemplate": volume("1Gi"),
+                "postgres": {"image": format!("postgres:{major}")}, "multiPooler": {"image": "m:1"},
+            });
+            let shard = json!({
+                "apiVersion": "multigres.com/v1alpha1", "kind": "MultiShard",
+                "metadata": {"name": "s", "namespace": "ns"},
+                "spec": {
+                    "cluster": "c", "database": "app", "tableGroup": "default", "shard": "0-inf",
+                    "globalTopology": {"address": "e:1", "rootPath": "/m"},
+                    "password": {"secretKeyRef": {"name": "p", "key": "k"}},
+                    "backup": {"s3": {"bucket": "b", "region": "r"}}, "pools": [pool],
+                },
+                "status": status,
+            });
+            decode_child::<MultiShard>(&shard)
+        };
+        for (status, is_refused) in [
+            (json!({"initialized": "False"}), false),
+            (json!({"initialized": "True"}), true),
+            (json!({"initialized": "Unknown"}), true),
+            (json!({}), true),
+        ] {
+            let (new, old) = (shard("17", &status), shard("16", &status));
+            let report = crate::validate::child(&new, Some(&old), &crate::validate::Context::OFFLINE);
+            let fields: Vec<String> = report.errors.iter().map(|cause| cause.field.clone()).collect();
+            let expected = if is_refused { &["spec.pools[0].postgres.image"][..] } else { &[] };
+            assert_eq!(fields, expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn of_templates_that_are_ignored_nothing_runs() {
+        let managed = |managed: bool| vec![edit("/spec/databases", "/managed", json!(managed))];
+        let with = |section: Vec<Edit>, image: &str| {
+            [vec![edit("/spec", "/databases/images", json!({"postgres": image}))], section].concat()
+        };
+        let refused: &[&str] = &["Forbidden spec.databases.images.postgres"];
+        update(
+            "U07",
+            &[
+                (with(managed(true), "postgres:16"), with(managed(true), "postgres:17"), refused),
+                (with(managed(false), "postgres:16"), with(managed(false), "postgres:17"), &[]),
+                (with(managed(true), "postgres:16"), with(managed(false), "postgres:17"), &[]),
+                (with(managed(false), "postgres:16"), with(managed(true), "postgres:17"), &[]),
+                // Whether it is managed is not known.
+                (
+                    with(managed(true), "postgres:16"),
+                    with(vec![edit("/spec/databases", "/managed", json!("yes"))], "postgres:17"),
+                    &[],
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_pool_without_a_name_is_known_by_type_and_cell() {
+        let list = format!("{FULL}/spec/tableGroups/0/shardTemplate/pools");
+        let pools = |first: Value| {
+            let mut pools = json!([first, {"type": "readOnly", "cell": "b", "name": "reports"}]);
+            for pool in pools.as_array_mut().unwrap() {
+                pool["dataVolumeClaimTemplate"] = volume("10Gi");
+            }
+            vec![edit("", &list, pools)]
+        };
+        let replica = |image: &str| json!({"type": "replica", "cell": "a", "postgres": {"image": image}});
+        let with = |mut pool: Value, field: &str, value: Value| {
+            pool[field] = value;
+            pools(pool)
+        };
+        let path =
+            "Forbidden spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[0].postgres.image";
+        update(
+            "U07",
+            &[
+                (pools(replica("postgres:16")), pools(replica("postgres:17")), &[path]),
+                (pools(replica("postgres:16")), with(replica("postgres:17"), "type", json!("primary")), &[]),
+                (pools(replica("postgres:16")), with(replica("postgres:17"), "cell", json!(1)), &[]),
+                (
+                    with(replica("postgres:16"), "name", json!("n")),
+                    with(with_name(replica("postgres:17")), "type", json!("primary")),
+                    &[path],
+                ),
+            ],
+        );
+    }
+
+    fn with_name(mut pool: Value) -> Value {
+        pool["name"] = json!("n");
+        pool
     }
 }

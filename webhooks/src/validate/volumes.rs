@@ -10,7 +10,9 @@ use kube::api::ObjectMeta;
 use multigres_crds::defaults;
 use multigres_crds::labels::{self, Component, Labels};
 use multigres_crds::quantity::Quantity;
-use multigres_crds::resolve::{Origin, PoolSource, TableGroupSource, topology_is_managed};
+use multigres_crds::resolve::{
+    Origin, PoolSource, TableGroupSource, section_is_managed, topology_is_managed,
+};
 use multigres_crds::v1alpha1::{AccessMode, Backup, Member, StringMap, VolumeClaimTemplate};
 
 use super::view::{Database, View};
@@ -20,6 +22,8 @@ use crate::path::Path;
 use crate::report::{Reason, quote};
 
 const ETCD: Path<'static> = Path::new("spec.globalTopoServer.managedSpec.dataVolumeClaimTemplate");
+const TOPOLOGY: Path<'static> = Path::new("spec.globalTopoServer");
+const DATABASES_MANAGED: Path<'static> = Path::new("spec.databases.managed");
 const BACKUP: Path<'static> = Path::new("spec.backup");
 const BACKUP_CLAIM: &str = "filesystem.volumeClaimTemplate";
 const STORAGE: &str = "resources.requests.storage";
@@ -95,7 +99,8 @@ fn check_size(kept: &Kept<'_>, report: &mut Reporter<'_>) {
         let capacity = claim.capacity.as_ref().and_then(Quantity::value);
         claim.bound && capacity.is_some_and(|capacity| capacity <= new_size)
     };
-    if new_size < old_size && !kept.all_claims(fits) {
+    let all_fit = || kept.claims() != Known::Yes(Vec::new()) && kept.all_claims(fits);
+    if new_size < old_size && !all_fit() {
         let message = format!(
             "{new_text} is less than the {old_text} of now, and a volume cannot shrink; write {old_text} or more"
         );
@@ -119,6 +124,7 @@ fn class_and_modes_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
 fn check_class_and_modes(kept: &Kept<'_>, report: &mut Reporter<'_>) {
     let Kept { new, old, path, .. } = kept;
     let (new_class, old_class) = (&new.claim.storage_class_name, &old.claim.storage_class_name);
+    // What the claims have anyway is no change to them, nor is anything where there are none.
     if new_class != old_class && !kept.all_claims(|claim| claim.storage_class == *new_class) {
         let name = |class: &Option<String>| class.as_deref().map_or("the default class".to_owned(), quote);
         let message = format!(
@@ -165,13 +171,13 @@ struct Owner<'v> {
 }
 
 impl Kept<'_> {
-    /// Whether the volume is known to have claims, all of them such.
+    fn claims(&self) -> Known<Vec<Claim>> {
+        self.new.claims(self.lookup, self.owner.namespace, self.owner.cluster)
+    }
+
+    /// Whether the claims of the volume are known, all of them such, be they none at all.
     fn all_claims(&self, test: impl Fn(&Claim) -> bool) -> bool {
-        let Some(labels) = self.new.labels(self.owner.cluster) else { return false };
-        match self.lookup.claims(self.owner.namespace, &labels) {
-            Known::Yes(claims) => !claims.is_empty() && claims.iter().all(test),
-            Known::NotYet => false,
-        }
+        matches!(self.claims(), Known::Yes(claims) if claims.iter().all(test))
     }
 }
 
@@ -219,6 +225,8 @@ enum Identity<'v> {
     Etcd,
     Backup {
         database: &'v str,
+        /// Table group and shard; nothing where it is those of all shards.
+        shard: Option<(&'v str, &'v str)>,
     },
     Pool {
         database: &'v str,
@@ -233,16 +241,34 @@ impl<'v> Volume<'v> {
     /// The database whose data it holds.
     pub fn database(&self) -> Option<&'v str> {
         match self.identity {
-            Identity::Pool { database, .. } => Some(database),
-            Identity::Etcd | Identity::Backup { .. } => None,
+            Identity::Pool { database, .. } | Identity::Backup { database, .. } => Some(database),
+            Identity::Etcd => None,
         }
     }
 
-    /// What its claims are known by; nothing where they are not looked up.
-    pub fn labels(&self, cluster: &str) -> Option<StringMap> {
+    /// The claims that there are of it.
+    pub fn claims(&self, lookup: &dyn Lookup, namespace: &str, cluster: &str) -> Known<Vec<Claim>> {
+        let mut known = lookup.claims(namespace, &self.labels(cluster));
+        if let (Identity::Backup { .. }, Known::Yes(claims)) = (self.identity, &mut known) {
+            // Their labels are those of the shard, which the claims of its pools have as well.
+            claims.retain(|claim| claim.pool.is_none());
+        }
+        known
+    }
+
+    /// What its claims have in common.
+    fn labels(&self, cluster: &str) -> StringMap {
         let labels = match self.identity {
             Identity::Etcd => Labels::new(cluster, Component::Etcd),
-            Identity::Backup { .. } => return None,
+            Identity::Backup { database, shard } => {
+                let labels = Labels::new(cluster, Component::MultiPooler).with(labels::DATABASE, database);
+                match shard {
+                    Some((table_group, shard)) => {
+                        labels.with(labels::TABLE_GROUP, table_group).with(labels::SHARD, shard)
+                    }
+                    None => labels,
+                }
+            }
             Identity::Pool { database, table_group, shard, pool } => {
                 let labels = Labels::new(cluster, Component::MultiPooler)
                     .with(labels::DATABASE, database)
@@ -254,7 +280,7 @@ impl<'v> Volume<'v> {
                 }
             }
         };
-        Some(labels.selector())
+        labels.selector()
     }
 }
 
@@ -262,10 +288,44 @@ impl<'v> Volume<'v> {
 static ETCD_VOLUME: LazyLock<VolumeClaimTemplate> = LazyLock::new(defaults::etcd_volume);
 static BACKUP_VOLUME: LazyLock<VolumeClaimTemplate> = LazyLock::new(defaults::backup_volume);
 
+/// Whether an etcd is made for the topology, as far as that is known.
+pub(super) fn manages_topology(view: &View<'_>) -> bool {
+    let knows = |field| view.knows(&TOPOLOGY.field(field));
+    topology_is_managed(view.spec()) && knows("managed") && knows("external")
+}
+
+/// Whether shards are made of the templates, as far as that is known. Where they are not, other rules hold as soon as
+/// they come to be.
+pub(super) fn manages_databases(view: &View<'_>) -> bool {
+    section_is_managed(view.spec(), "MultiShard") && view.knows(&DATABASES_MANAGED)
+}
+
+/// Whether the name of a pool is known, of a database that is written at `path`. Where none is written it is made of what
+/// is.
+pub(super) fn knows_name(
+    view: &View<'_>,
+    path: &Path<'_>,
+    database: &Database<'_>,
+    pool: &PoolSource<'_>,
+) -> bool {
+    let written = |group: usize, index: usize| {
+        let pools = &database.template.spec.table_groups.get(group)?.shard_template.pools;
+        pools.get(index)?.name.as_deref().filter(|name| !name.is_empty())
+    };
+    database.at_pool(path, pool, |site| {
+        let knows = |field| view.knows(&site.entry.field(field));
+        match pool.origin {
+            Origin::Pool { group, pool } if written(group, pool).is_some() => true,
+            Origin::Pool { .. } => knows("name") && knows("type") && knows("cell"),
+            Origin::Primary { .. } | Origin::Replica { .. } => knows("cell"),
+        }
+    })
+}
+
 /// Something that asks for volumes.
 pub(super) trait Volumes {
-    /// All its volumes, what is inherited and what is defaulted filled in, and where each is written or would be; without
-    /// those that are not known.
+    /// All volumes that are made of it, what is inherited and what is defaulted filled in, and where each is written or
+    /// would be; without those that are not known, and those of sections that are not managed.
     fn each_volume<'v>(&'v self, visit: &mut dyn FnMut(&Path<'_>, Volume<'v>));
 }
 
@@ -277,15 +337,21 @@ impl Volumes for View<'_> {
                 visit(path, volume);
             }
         };
-        if topology_is_managed(spec) {
+        if manages_topology(self) {
             let etcd = spec.global_topo_server.managed_spec.as_ref();
             let claim = etcd.and_then(|etcd| etcd.data_volume_claim_template.as_ref());
             visit(&ETCD, Volume { identity: Identity::Etcd, claim: claim.unwrap_or(&ETCD_VOLUME) });
+        }
+        if !manages_databases(self) {
+            return;
         }
         self.each_database(|path, database| {
             for group in &database.groups {
                 for pool in &group.pools {
                     let Some(volume) = pool_volume(database, group, pool) else { continue };
+                    if !knows_name(self, path, database, pool) {
+                        continue;
+                    }
                     let has_claim = |member: &Member| member.data_volume_claim_template.is_some();
                     database.at_block(path, pool, has_claim, |block| {
                         visit(&block.field("dataVolumeClaimTemplate"), volume);
@@ -296,7 +362,8 @@ impl Volumes for View<'_> {
         self.each_database(|path, database| {
             let own = database.template.spec.backup.as_ref();
             let path = if own.is_some() { &path.field("spec.backup") } else { &BACKUP };
-            if let Some(volume) = backup_volume(&database.template.name, own.or(spec.backup.as_ref())) {
+            let identity = Identity::Backup { database: &database.template.name, shard: None };
+            if let Some(volume) = backup_volume(identity, own.or(spec.backup.as_ref())) {
                 visit(&path.field(BACKUP_CLAIM), volume);
             }
         });
@@ -328,7 +395,9 @@ impl Volumes for ChildView<'_> {
                     let volume = Volume { identity, claim: &pool.data_volume_claim_template };
                     visit(&list.item(index, &pool.name).field("dataVolumeClaimTemplate"), volume);
                 }
-                if let Some(volume) = backup_volume(&shard.database, Some(&shard.backup)) {
+                let of_shard = Some((shard.table_group.as_str(), shard.shard.as_str()));
+                let identity = Identity::Backup { database: &shard.database, shard: of_shard };
+                if let Some(volume) = backup_volume(identity, Some(&shard.backup)) {
                     visit(&BACKUP.field(BACKUP_CLAIM), volume);
                 }
             }
@@ -351,10 +420,10 @@ fn pool_volume<'v>(
     Some(Volume { identity, claim: pool.member.data_volume_claim_template? })
 }
 
-fn backup_volume<'v>(database: &'v str, backup: Option<&'v Backup>) -> Option<Volume<'v>> {
+fn backup_volume<'v>(identity: Identity<'v>, backup: Option<&'v Backup>) -> Option<Volume<'v>> {
     let claim = match backup {
         Some(backup) => &backup.filesystem.as_ref()?.volume_claim_template,
         None => &BACKUP_VOLUME,
     };
-    Some(Volume { identity: Identity::Backup { database }, claim })
+    Some(Volume { identity, claim })
 }
