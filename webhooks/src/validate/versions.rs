@@ -8,7 +8,7 @@ use multigres_crds::v1alpha1::{DatabaseImages, Member, ShardPool, Truth};
 
 use super::images::Reference;
 use super::view::{DATABASES, Database, View};
-use super::volumes::{knows_name, manages_databases};
+use super::volumes::manages_databases;
 use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
 use crate::path::{FieldPath, Path};
 use crate::report::{Reason, quote, shorten};
@@ -32,7 +32,7 @@ fn major_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         for (group, pool) in
             database.groups.iter().flat_map(|group| group.pools.iter().map(move |pool| (group, pool)))
         {
-            if !knows_name(&cx.new, path, database, pool) {
+            if !cx.new.knows_name(path, database, pool) {
                 continue;
             }
             let same = |before: &&PoolSource<'_>| before.name == pool.name;

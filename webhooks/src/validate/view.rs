@@ -164,16 +164,21 @@ impl<'a> View<'a> {
         });
     }
 
-    /// Whether the name of a pool is known, which is made of its cell and type where none is written. `database` is
-    /// where the pool's database is written.
+    /// Whether the name of a pool is known, of a database that is written at `path`. Where none is written it is made of
+    /// what is.
     pub(super) fn knows_name(&self, path: &Path<'_>, database: &Database<'_>, pool: &PoolSource<'_>) -> bool {
+        let written = |group: usize, index: usize| {
+            let pools = &database.template.spec.table_groups.get(group)?.shard_template.pools;
+            pools.get(index)?.name.as_deref().filter(|name| !name.is_empty())
+        };
         self.unknown.is_empty()
             || database.at_pool(path, pool, |site| {
-                let parts: &[&str] = match pool.origin {
-                    Origin::Pool { .. } => &["name", "cell", "type"],
-                    Origin::Primary { .. } | Origin::Replica { .. } => &["cell"],
-                };
-                parts.iter().all(|part| self.knows(&site.entry.field(part)))
+                let knows = |field| self.knows(&site.entry.field(field));
+                match pool.origin {
+                    Origin::Pool { group, pool } if written(group, pool).is_some() => true,
+                    Origin::Pool { .. } => knows("name") && knows("type") && knows("cell"),
+                    Origin::Primary { .. } | Origin::Replica { .. } => knows("cell"),
+                }
             })
     }
 

@@ -300,28 +300,6 @@ pub(super) fn manages_databases(view: &View<'_>) -> bool {
     section_is_managed(view.spec(), "MultiShard") && view.knows(&DATABASES_MANAGED)
 }
 
-/// Whether the name of a pool is known, of a database that is written at `path`. Where none is written it is made of what
-/// is.
-pub(super) fn knows_name(
-    view: &View<'_>,
-    path: &Path<'_>,
-    database: &Database<'_>,
-    pool: &PoolSource<'_>,
-) -> bool {
-    let written = |group: usize, index: usize| {
-        let pools = &database.template.spec.table_groups.get(group)?.shard_template.pools;
-        pools.get(index)?.name.as_deref().filter(|name| !name.is_empty())
-    };
-    database.at_pool(path, pool, |site| {
-        let knows = |field| view.knows(&site.entry.field(field));
-        match pool.origin {
-            Origin::Pool { group, pool } if written(group, pool).is_some() => true,
-            Origin::Pool { .. } => knows("name") && knows("type") && knows("cell"),
-            Origin::Primary { .. } | Origin::Replica { .. } => knows("cell"),
-        }
-    })
-}
-
 /// Something that asks for volumes.
 pub(super) trait Volumes {
     /// All volumes that are made of it, what is inherited and what is defaulted filled in, and where each is written or
@@ -349,7 +327,7 @@ impl Volumes for View<'_> {
             for group in &database.groups {
                 for pool in &group.pools {
                     let Some(volume) = pool_volume(database, group, pool) else { continue };
-                    if !knows_name(self, path, database, pool) {
+                    if !self.knows_name(path, database, pool) {
                         continue;
                     }
                     let has_claim = |member: &Member| member.data_volume_claim_template.is_some();
