@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use anyhow::bail;
 use multigres_webhooks::path::FieldPath;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::yaml::source::{self, Node, Span, Unreadable};
 
@@ -125,6 +125,20 @@ impl fmt::Display for Unusable {
 }
 
 impl Input {
+    /// The same, with a namespace for what names none, as `kubectl` gives it one.
+    #[must_use]
+    pub fn in_namespace(mut self, namespace: &str) -> Self {
+        for document in &mut self.documents {
+            let metadata = document.object.get_mut("metadata").and_then(Value::as_object_mut);
+            let is_nowhere =
+                |metadata: &&mut Map<String, Value>| metadata.get("namespace").is_none_or(Value::is_null);
+            if let Some(metadata) = metadata.filter(is_nowhere) {
+                metadata.insert("namespace".to_owned(), namespace.into());
+            }
+        }
+        self
+    }
+
     /// The documents, where all of the input can be used.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub struct Args {
 /// Prints child CRs and workloads, as `kubectl apply` takes them. What would be refused is made into nothing.
 pub fn run(args: &Args) -> Exit {
     let environment = Environment { cluster_domain: args.cluster_domain.clone() };
-    let input = documents::read(&args.files);
+    let input = documents::read(&args.files).in_namespace(&args.namespace);
     let documents = input.usable()?;
     if validate::tell_errors(&input, &mut anstream::stderr().lock())? {
         return Ok(ExitCode::FAILURE);
@@ -44,8 +44,7 @@ pub fn run(args: &Args) -> Exit {
             if kind == Kind::Cluster && document.object["metadata"]["name"].is_null() {
                 bail!("{}: a cluster without a name; those of its objects begin with it", document.file.name);
             }
-            let object = named(&document.object, &args.namespace);
-            let manifests = manifests(kind, object, &environment)
+            let manifests = manifests(kind, document.object.clone(), &environment)
                 .with_context(|| format!("{}: not a {}", document.file.name, kind.as_str()))?;
             objects.extend(manifests.into_iter().map(|manifest| manifest.body));
         }
@@ -55,16 +54,6 @@ pub fn run(args: &Args) -> Exit {
     }
     yaml::write(&objects, &mut std::io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The object with a namespace, as `kubectl` gives it one.
-fn named(object: &Value, namespace: &str) -> Value {
-    let mut object = object.clone();
-    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
-    if let Some(metadata) = metadata.filter(|metadata| metadata.get("namespace").is_none_or(Value::is_null)) {
-        metadata.insert("namespace".to_owned(), namespace.into());
-    }
-    object
 }
 
 fn manifests(kind: Kind, object: Value, environment: &Environment) -> serde_json::Result<Vec<Manifest>> {

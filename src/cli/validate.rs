@@ -31,6 +31,9 @@ pub struct Args {
     /// The manifests as they were before, if there were any: checks the change too, and tells its consequences
     #[arg(long, value_name = "FILE")]
     old: Vec<PathBuf>,
+    /// Namespace of what names none. Without it, it is not known what a host is short for
+    #[arg(short, long)]
+    namespace: Option<String>,
     /// How to print
     #[arg(short, long, value_enum, default_value = "human")]
     output: Output,
@@ -75,7 +78,14 @@ pub fn run(args: &Args) -> Exit {
     if are_read(&args.files) && are_read(&args.old) {
         bail!("standard input cannot be both what is and what was: give a file to -f or to --old");
     }
-    let review = Review::of(&documents::read(&args.files), &documents::read(&args.old), args.strict);
+    let read = |paths: &[PathBuf]| {
+        let input = documents::read(paths);
+        match &args.namespace {
+            Some(namespace) => input.in_namespace(namespace),
+            None => input,
+        }
+    };
+    let review = Review::of(&read(&args.files), &read(&args.old), args.strict);
     print(&review, args.output, io::stdout().lock())?;
     human::print_unusable(&review, &mut anstream::stderr().lock())?;
     Ok(review.exit_code(args.strict && !args.allow_empty))

@@ -216,6 +216,12 @@ impl Seen {
         self.shard()?.status.as_ref()?.primary.as_deref()
     }
 
+    /// Whether there is data, by the operator's word.
+    pub fn is_initialized(&self) -> bool {
+        let databases = self.cluster.status.iter().flat_map(|status| status.databases.values());
+        Truth::all(databases.map(|database| database.initialized)) == Truth::True && self.shard().is_some()
+    }
+
     /// A pod that is not the primary.
     pub fn standby(&self) -> Option<String> {
         self.pods.iter().map(ResourceExt::name_any).find(|pod| Some(pod.as_str()) != self.primary())

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use testbed::Options;
 
 use crate::answers::Cause;
-use crate::installation::{Installation, NAMESPACE, Namespace};
+use crate::installation::{Installation, NAMESPACE, Namespace, eventually};
 use crate::samples::{SMALL, condition, converged};
 
 /// A sound cluster with a database of each form. It is paused, so that storing it makes nothing.
@@ -358,7 +358,9 @@ async fn the_major_version_changes_where_no_shard_was_ever_initialized() {
         // A leader that does not renew its lease is taken for dead.
         lead_in_name(&installation, term + 1).await;
         let name = format!("major-{term}");
-        clusters.create(&of_major(&name, "16")).await.allowed();
+        // An operator that has just begun may be late for the first one.
+        let create = || async { clusters.create(&of_major(&name, "16")).await.is_allowed().then_some(()) };
+        eventually("a cluster is made", create).await.unwrap();
         let status = json!({"status": {"databases": databases}});
         clusters.merge_subresource("status", &name, status).await.allowed();
         let answer = clusters.update_spec(&name, &of_major(&name, "17")["spec"]).await;

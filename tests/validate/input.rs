@@ -39,6 +39,21 @@ fn a_change_is_checked_against_what_was() {
     assert_eq!(directory.validate(&["-f", "new"]).code, Some(0));
 }
 
+/// The etcd of a cluster in that namespace is what it has already; of another, or of an unknown one, it is not.
+#[test]
+fn what_names_no_namespace_is_in_the_one_that_is_given() {
+    let nowhere = PROPOSAL.replacen("  namespace: multigres\n", "", 1);
+    assert_ne!(nowhere, PROPOSAL);
+    let external = "  globalTopoServer:\n    external: {address: 'example-multigres-cluster-etcd-client.prod.svc:2379'}\n";
+    let released = nowhere.replacen("  globalTopoServer:\n", external, 1);
+    let directory = Directory::with(&[("new.yaml", &released), ("old.yaml", &nowhere)]);
+    for (args, code) in [(&["--namespace", "prod"][..], 0), (&["--namespace", "test"], 1), (&[], 1)] {
+        let said = directory.validate(&[&["-f", "new.yaml", "--old", "old.yaml"], args].concat());
+        assert_eq!(said.code, Some(code), "{args:?}: {said:?}");
+        assert_eq!(said.out.contains("error[U02]: "), code == 1, "{args:?}: {}", said.out);
+    }
+}
+
 /// As where each Kubernetes cluster has its directory, and in each of them is a database of the same name.
 #[test]
 fn of_several_that_were_that_of_the_same_file_counts() {

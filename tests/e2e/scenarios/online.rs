@@ -3,13 +3,14 @@
 use anyhow::{Context, ensure};
 
 use crate::bench::Bench;
+use crate::cluster::Seen;
 use crate::episode::Episode;
 
 /// One manifest, applied once, is all it takes; and the status never says that writes are served before they are.
 pub async fn one_apply_is_enough(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
     cluster.show(&["get", "multigres"]).await?;
-    let seen = cluster.see().await?;
+    let seen = cluster.until("the database is known to have data", Seen::is_initialized).await?;
     let pod = seen.standby().context("there is a standby")?;
     cluster.psql(&pod, "create table users (id int primary key, name text)").await?;
     cluster.psql(&pod, "insert into users values (1, 'Ada')").await?;

@@ -34,6 +34,8 @@ impl Manifests {
             if let Some(object) = object {
                 let mut object = object.clone();
                 object["metadata"]["namespace"] = json!("offline");
+                // Errors are told in document order, and API servers sort maps.
+                object.sort_all_objects();
                 fs::write(directory.path().join(&file), object.to_string()).unwrap();
             }
         }
