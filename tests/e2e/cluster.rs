@@ -1,5 +1,6 @@
 //! A cluster with its database, and a client that writes to it all the time.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
@@ -19,11 +20,16 @@ use crate::watch::Watch;
 
 /// For what takes half a minute on an idle machine.
 pub const PATIENCE: Duration = Duration::from_mins(4);
+/// What is said of an outage may still be said when it is just over, or has just begun.
+pub const NOTICE: Duration = Duration::from_secs(5);
 pub const INTERVAL: Duration = Duration::from_millis(250);
 const POSTGRES: u16 = 5432;
 
 /// With the password that pods of the database have.
 const PSQL: &str = r#"PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE") psql "$@""#;
+
+/// Changes something, so that it counts as a write, and nothing that a client wrote.
+const WRITE: &str = "insert into journal values (-1) on conflict (number) do update set number = -1";
 
 /// A manifest under its file's name.
 pub struct Manifest {
@@ -41,6 +47,8 @@ pub struct Cluster {
     pub report: Report,
     pub watch: Watch,
     pub journal: Journal,
+    /// When the primary took a write while gateways served none.
+    direct: Mutex<Vec<Instant>>,
     client: Client,
     kubectl: Kubectl,
 }
@@ -76,13 +84,14 @@ impl Cluster {
         let password = password.context("the connection Secret has no password")?;
         let gateway = Gateway { port, database: manifest.database.to_owned(), password };
         let journal = Journal::start(gateway);
-        let cluster = Self { manifest, report: report.clone(), watch, journal, client, kubectl };
+        let (report, direct) = (report.clone(), Mutex::default());
+        let cluster = Self { manifest, report, watch, journal, direct, client, kubectl };
         let applied = cluster.report.clone();
         let serves = async {
             cluster.until("servingWrites is True", |seen| seen.database().serving_writes == Truth::True).await
         };
         let writes = async {
-            cluster.journal.advance(1, PATIENCE).await?;
+            cluster.advance(1).await?;
             applied.time(
                 &format!("{}: from apply to the first write", cluster.manifest.cluster),
                 began.elapsed(),
@@ -169,7 +178,10 @@ impl Cluster {
             loop {
                 match self.see().await {
                     Ok(seen) if holds(&seen) => return seen,
-                    Ok(seen) => last = Some(seen),
+                    Ok(seen) => {
+                        self.doubt(&seen).await;
+                        last = Some(seen);
+                    }
                     Err(error) => self.report.saw(&format!("the API server: {error:#}")),
                 }
                 sleep(INTERVAL).await;
@@ -180,6 +192,34 @@ impl Cluster {
             let status = last.map(|seen| seen.in_words()).unwrap_or_default();
             anyhow!("not in {PATIENCE:?}: {what}; the status: {status}")
         })
+    }
+
+    /// Waits until so many more writes were acknowledged.
+    pub async fn advance(&self, by: i64) -> anyhow::Result<()> {
+        let until = self.journal.acknowledged() + by;
+        let what = format!("{by} more writes");
+        let advanced = self.until(&what, |_| self.journal.acknowledged() >= until).await;
+        advanced.map(drop).with_context(|| format!("{:?}", self.journal.record()))
+    }
+
+    /// Where the status says that writes are served and a client knows of none, asks the primary itself. A gateway that
+    /// has lost sight of a pooler calls it again after pauses that double from 5 s up to a minute (v0.1.0).
+    async fn doubt(&self, seen: &Seen) {
+        let outage = self.journal.outage().filter(|outage| outage.length > NOTICE);
+        let primary = seen.primary().filter(|_| seen.database().serving_writes == Truth::True);
+        let Some((outage, primary)) = outage.zip(primary) else { return };
+        if let Ok(Ok(_)) = timeout(NOTICE, self.local_sql(primary, WRITE)).await {
+            let mut direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+            if direct.last().is_none_or(|last| *last < outage.from) {
+                self.report.saw("the primary takes writes, and gateways do not see it yet");
+            }
+            direct.push(Instant::now());
+        }
+    }
+
+    /// When the primary took a write while gateways served none.
+    pub fn direct(&self) -> Vec<Instant> {
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until everything is as the spec wants it, every instance takes its full part, and the status tells who

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use multigres_crds::v1alpha1::Truth;
 
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::{Cluster, NOTICE, PATIENCE};
 use crate::journal::Gap;
 use crate::report::Outcome;
 
@@ -14,8 +14,6 @@ use crate::report::Outcome;
 #[error("{0}")]
 pub struct Violation(String);
 
-/// What is said of an outage may still be said when it is just over.
-const NOTICE: Duration = Duration::from_secs(5);
 /// What only poolers know the operator asks them every ten seconds, so that for as long its answer may be outdated.
 const OUTDATED: Duration = Duration::from_secs(15);
 
@@ -54,7 +52,7 @@ impl Episode {
     pub async fn so_far(self, cluster: &Cluster) -> anyhow::Result<()> {
         let Self { what, began, disruptions } = self;
         let whole = began.elapsed();
-        cluster.journal.advance(5, PATIENCE).await?;
+        cluster.advance(5).await?;
         let record = cluster.journal.record();
         let lost = cluster.journal.lost(PATIENCE).await?;
         for (error, count) in &record.failures {
@@ -68,7 +66,8 @@ impl Episode {
                 .report
                 .saw(&format!("{after:.1} s after the last write: servingWrites={}", truth.as_str()));
         }
-        for (lasted, error) in errors(&serving, &cluster.journal.outages(), began) {
+        let (outages, direct) = (cluster.journal.outages(), cluster.direct());
+        for (lasted, error) in errors(&serving, &outages, &direct, began) {
             let error = format!("servingWrites was {error}, for {:.1} s", lasted.as_secs_f64());
             cluster.report.saw(&error);
             if lasted > OUTDATED {
@@ -95,8 +94,14 @@ impl Episode {
     }
 }
 
-/// What the status said of writes and was not so, and for how long.
-fn errors(serving: &[(Instant, Truth)], outages: &[Gap], since: Instant) -> Vec<(Duration, &'static str)> {
+/// What the status said of writes and was not so, and for how long. It is about the primary: whether a client got as far
+/// does not matter where the primary itself took a write.
+fn errors(
+    serving: &[(Instant, Truth)],
+    outages: &[Gap],
+    direct: &[Instant],
+    since: Instant,
+) -> Vec<(Duration, &'static str)> {
     let ends = serving.iter().skip(1).map(|(at, _)| *at).chain([Instant::now()]);
     let said = serving.iter().zip(ends).map(|((from, truth), to)| (*from, to, *truth));
     said.filter(|(from, ..)| *from >= since)
@@ -110,8 +115,10 @@ fn errors(serving: &[(Instant, Truth)], outages: &[Gap], since: Instant) -> Vec<
             Truth::True => {
                 let outage =
                     outages.iter().find(|outage| outage.from < from && from + NOTICE < outage.end())?;
-                let early = to > from + NOTICE;
-                early.then(|| (to.min(outage.end()) - from, "True while no write was served"))
+                let end = to.min(outage.end());
+                let served = direct.iter().any(|at| (from..=end).contains(at));
+                let early = to > from + NOTICE && !served;
+                early.then(|| (end - from, "True while no write was served"))
             }
             _ => None,
         })

@@ -106,31 +106,19 @@ impl Journal {
 
     /// Every time without writes so far, from the first write on.
     pub fn outages(&self) -> Vec<Gap> {
-        let ledger = lock(&self.ledger);
-        let current = ledger.last.map(|last| Gap { from: last, length: last.elapsed() });
-        ledger.outages.iter().copied().chain(current.filter(Gap::is_outage)).collect()
+        let current = self.outage();
+        lock(&self.ledger).outages.iter().copied().chain(current).collect()
+    }
+
+    /// The time without writes that has not ended.
+    pub fn outage(&self) -> Option<Gap> {
+        let last = lock(&self.ledger).last?;
+        Some(Gap { from: last, length: last.elapsed() }).filter(Gap::is_outage)
     }
 
     /// How many writes were acknowledged so far.
     pub fn acknowledged(&self) -> i64 {
         lock(&self.ledger).acknowledged
-    }
-
-    /// Waits until so many more writes were acknowledged.
-    pub async fn advance(&self, by: i64, patience: Duration) -> anyhow::Result<()> {
-        let until = self.acknowledged() + by;
-        let advanced = async {
-            while self.acknowledged() < until {
-                sleep(PAUSE).await;
-            }
-        };
-        timeout(patience, advanced).await.with_context(|| {
-            format!(
-                "{} of {by} writes in {patience:?}: {:?}",
-                by - (until - self.acknowledged()),
-                self.record()
-            )
-        })
     }
 
     /// Reads the table back: what was acknowledged before and is not there.

@@ -11,7 +11,7 @@ use testbed::Node;
 
 use super::failover::primary;
 use crate::bench::{Bench, operator_is_scaled};
-use crate::cluster::{PATIENCE, Seen, is_ready};
+use crate::cluster::{Seen, is_ready};
 use crate::episode::Episode;
 use crate::report::Report;
 
@@ -51,7 +51,7 @@ pub async fn the_operator_may_be_away_in_a_failover(bench: &mut Bench) -> anyhow
     cluster.show(&["delete", "pod", &primary, "--wait=false"]).await?;
     let not_ready = |seen: &Seen| seen.pod(&primary).is_none_or(|pod| !is_ready(pod));
     cluster.until("the primary is gone", not_ready).await?;
-    cluster.journal.advance(200, PATIENCE).await?;
+    cluster.advance(200).await?;
     cluster.report.saw("writes are taken again");
     scale_operator(node, &cluster.report, 2).await?;
     episode.end(cluster).await
@@ -73,6 +73,6 @@ pub async fn the_kubelet_may_be_restarted(bench: &mut Bench) -> anyhow::Result<(
     let episode = Episode::begin(cluster, "the kubelet killed and started again").disrupting_all();
     node.restart_kubelet().await?;
     cluster.report.did("kill -9 kubelet; kubelet …", "");
-    cluster.journal.advance(A_WHILE, PATIENCE).await?;
+    cluster.advance(A_WHILE).await?;
     episode.end(cluster).await
 }

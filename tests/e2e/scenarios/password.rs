@@ -7,7 +7,7 @@ use multigres_crds::v1alpha1::{SecretKeyReference, Truth};
 use super::failover::primary;
 use super::failures::A_WHILE;
 use crate::bench::Bench;
-use crate::cluster::{Cluster, PATIENCE, Seen};
+use crate::cluster::{Cluster, Seen};
 use crate::episode::Episode;
 
 /// In base64.
@@ -22,7 +22,7 @@ pub async fn a_wrong_password_stops_nothing_that_runs(bench: &mut Bench) -> anyh
     let episode = Episode::begin(cluster, "a wrong password in the Secret, and a standby restarted");
     password.overwrite(cluster).await?;
     restart(cluster, &standby).await?;
-    cluster.journal.advance(A_WHILE, PATIENCE).await?;
+    cluster.advance(A_WHILE).await?;
     cluster.until("the status names the instance and the Secret", |seen| blames(seen, &[&standby])).await?;
     cluster.show(&["get", "multigrescluster"]).await?;
 

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use crate::bench::Bench;
-use crate::cluster::{Cluster, PATIENCE, Seen};
+use crate::cluster::{Cluster, Seen};
 use crate::episode::Episode;
 
 /// Of the journal: time enough for a second instance to be taken, if anything takes it.
@@ -21,7 +21,7 @@ pub async fn a_wrong_image_takes_one_instance(bench: &mut Bench) -> anyhow::Resu
     let seen = cluster.until("an instance waits for its image", |seen| waiting(seen).is_some()).await?;
     let pod = waiting(&seen).context("it was just seen")?;
     cluster.until("the status names the pod", |seen| tells_of(seen, &pod)).await?;
-    cluster.journal.advance(A_WHILE, PATIENCE).await?;
+    cluster.advance(A_WHILE).await?;
     let seen = cluster.see().await?;
     ensure!(seen.primary() == before.primary(), "the primary was taken");
     let touched = untouched(&before, &seen, false);

@@ -45,7 +45,7 @@ pub async fn a_full_volume_is_survived(bench: &mut Bench) -> anyhow::Result<()> 
         seen.primary().is_some_and(|primary| primary != full) && seen.database().serving_writes == Truth::True
     };
     cluster.until("a standby leads", leads).await?;
-    cluster.journal.advance(100, PATIENCE).await?;
+    cluster.advance(100).await?;
     cluster.report.saw("a standby leads and takes writes");
 
     cluster.change(&[("storage: 768Mi", "storage: 1Gi")]).await?;

@@ -29,8 +29,10 @@ kubectl describe multigrescluster NAME                     # conditions, childre
 | `ImmutableField`, `ImageRewritten` | an object is not as the spec asks for, and cannot be made so |
 
 `Unknown` is said of what cannot be seen: nobody answers who would know. `servingWrites` of a database is `True` only
-where a primary takes writes and an instance that counts acknowledges them. Who leads and who follows is asked of the
-poolers every ten seconds, every second while it is about to change, and at once when a pod changes.
+where a primary takes writes and an instance that counts acknowledges them. It is about the shard: a gateway that has
+lost sight of a pooler for long calls it again after pauses that double from 5 s up to a minute (Multigres v0.1.0), and
+may serve clients that much later. Who leads and who follows is asked of the poolers every ten seconds, every second
+while it is about to change, and at once when a pod changes.
 
 `initialized` of a database is `True` for good once a pooler was seen to have data. It is `False` only while no pooler
 has ever registered, every volume of a shard, that for backups included, is seen and is no older than the shard, and

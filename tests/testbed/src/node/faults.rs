@@ -8,11 +8,13 @@ use anyhow::Context;
 use super::{NAME, Node, components};
 use crate::binaries::KUBELET;
 
-/// Prints the processes of a container: number, parent, name.
+/// Prints the processes of a container: number, parent, name. Some end between one look and the next.
 const PROCESSES: &str = r#"
 ctr --address "$1" --namespace k8s.io tasks ps "$2" | while read -r pid rest; do
-    if [ -r "/proc/$pid/status" ]; then
-        echo "$pid $(awk '/^PPid:/ {print $2}' "/proc/$pid/status") $(cat "/proc/$pid/comm")"
+    parent=$(awk '/^PPid:/ {print $2}' "/proc/$pid/status" 2>/dev/null)
+    name=$(cat "/proc/$pid/comm" 2>/dev/null)
+    if [ -n "$parent" ] && [ -n "$name" ]; then
+        echo "$pid $parent $name"
     fi
 done
 "#;
