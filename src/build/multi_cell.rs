@@ -62,7 +62,7 @@ fn pod<'a>(cell: &'a MultiCell, labels: &'a Labels) -> Pod<'a> {
         labels,
         spread: labels.selector(),
         settings: &spec.pods,
-        placement: spec.placement.as_ref(),
+        placement: spec.placement.as_deref(),
         custom_labels: &spec.pod_labels,
         custom_annotations: &spec.pod_annotations,
         service_account: spec.service_account_name.as_ref(),

@@ -64,7 +64,7 @@ fn pod<'a>(orch: &'a MultiOrch, cell: &'a OrchCell, labels: &'a Labels) -> Pod<'
         labels,
         spread: labels.selector(),
         settings: &spec.pods,
-        placement: cell.placement.as_ref(),
+        placement: cell.placement.as_deref(),
         custom_labels: &spec.pod_labels,
         custom_annotations: &spec.pod_annotations,
         service_account: spec.service_account_name.as_ref(),

@@ -68,7 +68,7 @@ impl<'a> Pooler<'a> {
         let exporter = self.shard.postgres_exporter.as_ref().map(|exporter| self.exporter(exporter));
         Pod {
             settings: &self.shard.pods,
-            placement: pool.placement.as_ref(),
+            placement: pool.placement.as_deref(),
             custom_labels: &pool.pod_labels,
             custom_annotations: &pool.pod_annotations,
             service_account: pool.service_account_name.as_ref(),

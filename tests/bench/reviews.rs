@@ -176,6 +176,13 @@ fn answer(phase: Phase, body: &[u8]) -> Value {
 }
 
 fn review(kind: Kind, old: Option<&Value>, new: &Value) -> Vec<u8> {
+    // To the API server these objects are maps without an order, which are written sorted.
+    let sorted = |object: &Value| {
+        let mut object = object.clone();
+        object.sort_all_objects();
+        object
+    };
+    let (old, new) = (old.map(sorted), sorted(new));
     let of_kind = json!({"group": multigres_crds::GROUP, "version": "v1alpha1", "kind": kind.as_str()});
     let resource = json!({"group": multigres_crds::GROUP, "version": "v1alpha1", "resource": kind.plural()});
     let review = json!({

@@ -20,6 +20,7 @@ mod pools;
 mod relocation;
 mod removal;
 mod resources;
+mod rule_set;
 mod sharing;
 mod standalone;
 mod storage;
@@ -46,6 +47,7 @@ use crate::path::{PathSet, in_document_order};
 use crate::report::{Report, Warning, shorten};
 use fields::{Field, FieldChecks, Fields};
 use findings::{Fingerprint, Located};
+use rule_set::RuleSet;
 
 pub use child::{Child, ChildSpec, ChildView};
 pub use findings::{Findings, Reporter};
@@ -97,15 +99,18 @@ pub struct Rule {
     checks: Checks,
 }
 
+type ClusterCheck = fn(&ClusterContext<'_>, &mut Reporter<'_>);
+type ChildCheck = fn(&ChildContext<'_>, &mut Reporter<'_>);
+
 /// Where a rule looks.
 #[derive(Clone, Copy)]
 struct Checks {
     /// At each such block, of a cluster or a child.
     fields: FieldChecks,
     /// At clusters.
-    cluster: Option<fn(&ClusterContext<'_>, &mut Reporter<'_>)>,
+    cluster: Option<ClusterCheck>,
     /// At children that stand alone.
-    child: Option<fn(&ChildContext<'_>, &mut Reporter<'_>)>,
+    child: Option<ChildCheck>,
 }
 
 impl Checks {
@@ -249,8 +254,8 @@ pub fn cluster(
     let (mut consequences, mut advice) = (Vec::new(), Vec::new());
     // An update of the metadata alone is no occasion to judge the rest.
     if old.is_none_or(|old| old.object.spec != new.object.spec) {
-        let found = of_cluster(RULES.iter().chain(WARNINGS), new, old, cx.lookup);
-        let before = || of_cluster(RULES.iter(), old?, None, cx.lookup).fingerprints().into();
+        let found = RuleSet::all().of_cluster(new, old, cx.lookup);
+        let before = || RuleSet::errors().of_cluster(old?, None, cx.lookup).fingerprints().into();
         advice = verdict.extend(found, before);
         if let Some((impact, old)) = cx.impact.zip(old).filter(|_| verdict.errors.is_empty()) {
             consequences = impact.consequences(&old.object, &new.object);
@@ -265,8 +270,8 @@ pub fn child<T: Child>(new: &Document<'_, T>, old: Option<&Document<'_, T>>, cx:
         return Report::default();
     }
     let mut verdict = Verdict::from(document::shape(new, old));
-    let found = of_child(RULES.iter().chain(WARNINGS), new, old, cx.lookup);
-    let before = || of_child(RULES.iter(), old?, None, cx.lookup).fingerprints().into();
+    let found = RuleSet::all().of_child(new, old, cx.lookup);
+    let before = || RuleSet::errors().of_child(old?, None, cx.lookup).fingerprints().into();
     let advice = verdict.extend(found, before);
     verdict.report(new, Vec::new(), advice)
 }
@@ -277,12 +282,12 @@ pub fn reaches_validation(
     new: &Document<'_, MultigresCluster>,
     old: Option<&Document<'_, MultigresCluster>>,
 ) -> bool {
-    reaches(new, old, || of_cluster(in_crd(), new, old, &Offline))
+    reaches(new, old, || RuleSet::in_crd().of_cluster(new, old, &Offline))
 }
 
 /// The same for a child.
 pub fn child_reaches_validation<T: Child>(new: &Document<'_, T>, old: Option<&Document<'_, T>>) -> bool {
-    reaches(new, old, || of_child(in_crd(), new, old, &Offline))
+    reaches(new, old, || RuleSet::in_crd().of_child(new, old, &Offline))
 }
 
 fn reaches<T: Resource<DynamicType = ()>>(
@@ -294,68 +299,8 @@ fn reaches<T: Resource<DynamicType = ()>>(
         || document::shape(new, old).new.is_empty() && (old.is_none() || found().errors.is_empty())
 }
 
-fn in_crd() -> impl Iterator<Item = &'static Rule> + Clone {
-    RULES.iter().filter(|rule| rule.in_crd)
-}
-
 fn is_being_deleted<T: Resource>(object: &T) -> bool {
     object.meta().deletion_timestamp.is_some()
-}
-
-fn of_cluster<'r>(
-    rules: impl Iterator<Item = &'r Rule> + Clone,
-    new: &Document<'_, MultigresCluster>,
-    old: Option<&Document<'_, MultigresCluster>>,
-    lookup: &dyn Lookup,
-) -> Findings {
-    let cx = ClusterContext {
-        new: View::of(&new.object, new.unknown()),
-        old: old.map(|old| View::of(&old.object, old.unknown())),
-        lookup,
-    };
-    let mut findings = Findings::default();
-    check_fields(rules.clone(), &cx.new, new.unknown(), &mut findings);
-    for rule in rules {
-        if let Some(check) = rule.checks.cluster {
-            check(&cx, &mut findings.of(rule.id, new.unknown()));
-        }
-    }
-    findings
-}
-
-/// Goes through an object once, whatever the number of rules.
-fn check_fields<'r, 'a>(
-    rules: impl Iterator<Item = &'r Rule>,
-    object: &impl Fields<'a>,
-    unknown: &PathSet,
-    findings: &mut Findings,
-) {
-    let rules: Vec<_> = rules.filter(|rule| rule.checks.fields.is_any()).collect();
-    if rules.is_empty() {
-        return;
-    }
-    object.each_field(&mut |path, field| {
-        for rule in &rules {
-            rule.checks.fields.check(path, field, &mut findings.of(rule.id, unknown));
-        }
-    });
-}
-
-fn of_child<'r, T: Child>(
-    rules: impl Iterator<Item = &'r Rule> + Clone,
-    new: &Document<'_, T>,
-    old: Option<&Document<'_, T>>,
-    lookup: &dyn Lookup,
-) -> Findings {
-    let cx = ChildContext { new: ChildView::of(new), old: old.map(ChildView::of), lookup };
-    let mut findings = Findings::default();
-    check_fields(rules.clone(), &cx.new.spec, new.unknown(), &mut findings);
-    for rule in rules {
-        if let Some(check) = rule.checks.child {
-            check(&cx, &mut findings.of(rule.id, new.unknown()));
-        }
-    }
-    findings
 }
 
 /// What was found, by whether it is a ground for denial.

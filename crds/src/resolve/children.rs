@@ -184,7 +184,7 @@ impl<'a> Resolver<'a> {
         let template = self.spec.orchestrator.as_ref().and_then(|orch| orch.spec.clone()).unwrap_or_default();
         let cell = |cell: &CellTemplate| OrchCell {
             name: cell.name.clone(),
-            placement: placement(template.placement.as_ref(), cell.spec.placement.as_ref()),
+            placement: placement(template.placement.as_deref(), cell.spec.placement.as_deref()),
         };
         // Released databases and cells are still to be looked after: what is unmanaged here is only who edits them.
         let databases = self.spec.databases.iter().flat_map(|databases| &databases.templates);
@@ -300,7 +300,7 @@ impl<'a> Resolver<'a> {
     fn pool(&self, database: &DatabaseTemplateSpec, pool: &PoolSource<'_>) -> ShardPool {
         let member = pool.member;
         let cell = self.spec.cells.templates.iter().find(|cell| cell.name == pool.cell);
-        let cell_placement = cell.and_then(|cell| cell.spec.placement.as_ref());
+        let cell_placement = cell.and_then(|cell| cell.spec.placement.as_deref());
         let image =
             |container: ContainerRef<'_>, of: fn(&DatabaseImages) -> Option<&String>, default: &str| {
                 container
@@ -420,14 +420,14 @@ fn default_backup() -> Backup {
 }
 
 /// A component's own placement, the cell's where it is silent.
-fn placement(own: Option<&Placement>, cell: Option<&Placement>) -> Option<Placement> {
-    let (Some(own), Some(cell)) = (own, cell) else { return own.or(cell).cloned() };
-    Some(Placement {
+fn placement(own: Option<&Placement>, cell: Option<&Placement>) -> Option<Box<Placement>> {
+    let (Some(own), Some(cell)) = (own, cell) else { return own.or(cell).cloned().map(Box::new) };
+    Some(Box::new(Placement {
         zone: own.zone.clone().or_else(|| cell.zone.clone()),
         node_selector: if own.node_selector.is_empty() { &cell.node_selector } else { &own.node_selector }
             .clone(),
         tolerations: if own.tolerations.is_empty() { &cell.tolerations } else { &own.tolerations }.clone(),
         affinity: own.affinity.clone().or_else(|| cell.affinity.clone()),
         priority_class_name: own.priority_class_name.clone().or_else(|| cell.priority_class_name.clone()),
-    })
+    }))
 }

@@ -120,7 +120,7 @@ pub struct ManagedTopoServerSpec {
     pub resources: Option<ResourceRequirements>,
     /// Where the members may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub placement: Option<Placement>,
+    pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
@@ -175,7 +175,7 @@ pub struct AdminTemplate {
     pub resources: Option<ResourceRequirements>,
     /// Where the pods may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub placement: Option<Placement>,
+    pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
@@ -218,7 +218,7 @@ pub struct OrchestratorTemplate {
     pub resources: Option<ResourceRequirements>,
     /// Where the pods may run; the cell's placement where this is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub placement: Option<Placement>,
+    pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
@@ -274,7 +274,7 @@ pub struct CellTemplateSpec {
     pub topo_server: Option<CellTopoServer>,
     /// Where the cell's pods may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub placement: Option<Placement>,
+    pub placement: Option<Box<Placement>>,
     /// Labels of the gateway's pods, beside the operator's own.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]

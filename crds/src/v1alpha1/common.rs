@@ -100,6 +100,7 @@ pub struct VolumeRequests {
     pub storage: Option<Quantity>,
 }
 
+// Hardly any block has one, and a large cluster has thousands of pools: it is kept in a `Box`.
 /// Where pods may run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -140,10 +140,10 @@ pub struct Member {
     pub multi_pooler: Option<Container>,
     /// The pooler container, as one of the proposal's samples spells it. Never both spellings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub multipooler: Option<Container>,
+    pub multipooler: Option<Box<Container>>,
     /// Where the instances may run; the cell's placement where this is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub placement: Option<Placement>,
+    pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
@@ -161,7 +161,7 @@ pub struct Member {
 impl Member {
     /// The pooler container under either spelling.
     pub fn pooler(&self) -> Option<&Container> {
-        self.multi_pooler.as_ref().or(self.multipooler.as_ref())
+        self.multi_pooler.as_ref().or(self.multipooler.as_deref())
     }
 }
 
@@ -248,10 +248,10 @@ pub struct Pool {
     pub multi_pooler: Option<Container>,
     /// The pooler container, as one of the proposal's samples spells it. Never both spellings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub multipooler: Option<Container>,
+    pub multipooler: Option<Box<Container>>,
     /// Where the instances may run; the cell's placement where this is silent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub placement: Option<Placement>,
+    pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]

@@ -80,5 +80,5 @@ pub struct OrchCell {
     pub name: String,
     /// Where its orchestrators may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub placement: Option<Placement>,
+    pub placement: Option<Box<Placement>>,
 }

@@ -135,7 +135,7 @@ pub struct ShardPool {
     pub multi_pooler: ResolvedContainer,
     /// Where the instances may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub placement: Option<Placement>,
+    pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]

@@ -48,7 +48,7 @@ pub struct TopoServerSpec {
     pub persistent_volume_claim_retention_policy: RetentionPolicy,
     /// Where the members may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub placement: Option<Placement>,
+    pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
     #[serde(default, skip_serializing_if = "StringMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]

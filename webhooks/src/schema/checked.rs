@@ -29,6 +29,8 @@ impl<'a> Check<'a> {
         self.field(node)?.then_some(())
     }
 
+    #[expect(clippy::inline_always, reason = "most values are neither lists nor maps, and not worth a call")]
+    #[inline(always)]
     fn field(&mut self, node: &Node) -> Option<IsThere> {
         if node.takes_anything() {
             return self.unseen().map(|()| true);
@@ -47,6 +49,7 @@ impl<'a> Check<'a> {
         is_sound.then_some(true)
     }
 
+    #[inline(never)]
     fn list(&mut self, node: &Node, length: usize) -> Option<()> {
         let items = node.items.as_deref().filter(|_| node.is(Type::List) && node.has_room_for(length))?;
         let mut keys = Vec::new();
@@ -63,6 +66,7 @@ impl<'a> Check<'a> {
         Some(())
     }
 
+    #[inline(never)]
     fn map(&mut self, node: &Node, length: usize) -> Option<()> {
         let (mut next, mut there, mut missing) = (0, 0, node.required);
         for _ in 0..length {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, to_value};
 
 use super::view::{CELLS, DATABASES};
-use super::{Child, ClusterContext, RULES, Reporter, of_child, rule};
+use super::{Child, ClusterContext, Reporter, RuleSet, rule};
 use crate::children::edits::{Step, Steps, changed_fields};
 use crate::children::source::Source;
 use crate::document::Document;
@@ -238,8 +238,8 @@ pub(super) fn tell_changes(
 fn conflicts<T: Child>(new: Json<'_>, old: Json<'_>, lookup: &dyn Lookup) -> Vec<Cause> {
     let decode = |json| Document::<T>::decode(json, Strictness::Server).ok();
     let Some((new, old)) = decode(new).zip(decode(old)) else { return Vec::new() };
-    let anyway = of_child(RULES.iter(), &new, None, lookup).fingerprints();
-    let found = of_child(RULES.iter(), &new, Some(&old), lookup).errors.into_iter();
+    let anyway = RuleSet::errors().of_child(&new, None, lookup).fingerprints();
+    let found = RuleSet::errors().of_child(&new, Some(&old), lookup).errors.into_iter();
     found
         .filter(|finding| !anyway.contains(&finding.fingerprint()))
         .map(|finding| finding.located.cause)

@@ -71,13 +71,19 @@ rule!(
 );
 
 fn unserved_shards(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
-    for (database, group) in each_group(cx) {
-        if group.name != defaults::TABLE_GROUP || group.shards > 1 {
-            // Of many table groups each is told, so that this is no place for `format!`.
-            let (database, shards) = (&database.template.name, count(group.shards, "shard"));
-            let stay = "Multigres serves only default/0-inf yet: pods stay unready in ";
-            report.warn([stay, database, "/", group.name, " (", &shards, ")"].concat());
-        }
+    let is_unserved = |group: &&TableGroupSource<'_>| group.name != defaults::TABLE_GROUP || group.shards > 1;
+    for Database { template, groups, .. } in &cx.new.databases {
+        let mut unserved = groups.iter().filter(is_unserved);
+        let Some(first) = unserved.next() else { continue };
+        let shards = count(first.shards, "shard");
+        let more = match unserved.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        report.warn(format!(
+            "Multigres serves only default/0-inf yet: pods stay unready in {}/{} ({shards}){more}",
+            template.name, first.name
+        ));
     }
 }
 
@@ -272,6 +278,7 @@ mod tests {
 
     #[test]
     fn shards_and_instances() {
+        let group = |name: &str| json!({"name": name, "partitioning": {"shards": 1}, "shardTemplate": {}});
         create(
             "W05",
             &[
@@ -284,6 +291,16 @@ mod tests {
                     vec![edit(FULL, "/spec/tableGroups/0/partitioning/shards", json!(2))],
                     &[
                         "Multigres serves only default/0-inf yet: pods stay unready in full/default (2 shards)",
+                    ],
+                ),
+                (
+                    vec![
+                        edit(FULL, "/spec/tableGroups/0/name", json!("orders")),
+                        edit(FULL, "/spec/tableGroups/-", group("items")),
+                        edit(FULL, "/spec/tableGroups/-", group("default")),
+                    ],
+                    &[
+                        "Multigres serves only default/0-inf yet: pods stay unready in full/orders (1 shard) and 1 more",
                     ],
                 ),
             ],

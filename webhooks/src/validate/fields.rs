@@ -8,114 +8,88 @@ use multigres_crds::v1alpha1::{
     VolumeClaimTemplate,
 };
 
-use super::Reporter;
 use super::child::ChildSpec;
 use super::view::View;
-use crate::path::Path;
-
-/// A block as it is written.
-#[derive(Clone, Copy)]
-pub(super) enum Field<'a> {
-    /// A prefix of keys in an etcd.
-    RootPath(&'a str),
-    /// The endpoints of an etcd.
-    Address(&'a str),
-    /// An image.
-    Image(&'a str),
-    /// CPU and memory of a container.
-    Resources(&'a ResourceRequirements),
-    /// What is asked of a volume.
-    Claim(&'a VolumeClaimTemplate),
-    /// Where backups are kept.
-    Backup(&'a Backup),
-    /// Labels of what is made, in addition to the operator's own.
-    Labels(&'a StringMap),
-    /// Annotations of what is made.
-    Annotations(&'a StringMap),
-    /// Where pods may run.
-    Placement(&'a Placement),
-    /// The name of another object.
-    Name(&'a str),
-    /// A key of a Secret.
-    SecretKey(&'a str),
-    /// Ranges of addresses.
-    Ranges(&'a [String]),
-}
+use super::{Findings, Reporter};
+use crate::path::{Path, PathSet};
 
 /// What a rule demands of a block, and of where it stands.
 pub(super) type Check<T> = fn(&Path<'_>, &T, &mut Reporter<'_>);
 
-/// What a rule demands of each block, by what it holds.
-#[derive(Clone, Copy)]
-pub(super) struct FieldChecks {
-    pub root_path: Option<Check<str>>,
-    pub address: Option<Check<str>>,
-    pub image: Option<Check<str>>,
-    pub resources: Option<Check<ResourceRequirements>>,
-    pub claim: Option<Check<VolumeClaimTemplate>>,
-    pub backup: Option<Check<Backup>>,
-    pub labels: Option<Check<StringMap>>,
-    pub annotations: Option<Check<StringMap>>,
-    pub placement: Option<Check<Placement>>,
-    pub name: Option<Check<str>>,
-    pub secret_key: Option<Check<str>>,
-    pub ranges: Option<Check<[String]>>,
-}
+/// Declares the blocks, by what they hold.
+macro_rules! blocks {
+    ($($(#[doc = $doc:literal])+ $name:ident: $variant:ident($type:ty),)+) => {
+        /// A block as it is written.
+        #[derive(Clone, Copy)]
+        pub(super) enum Field<'a> {
+            $($(#[doc = $doc])+ $variant(&'a $type),)+
+        }
 
-impl FieldChecks {
-    pub const NONE: Self = Self {
-        root_path: None,
-        address: None,
-        image: None,
-        resources: None,
-        claim: None,
-        backup: None,
-        labels: None,
-        annotations: None,
-        placement: None,
-        name: None,
-        secret_key: None,
-        ranges: None,
-    };
+        /// What a rule demands of each block, by what it holds.
+        #[derive(Clone, Copy)]
+        pub(super) struct FieldChecks {
+            $($(#[doc = $doc])+ pub $name: Option<Check<$type>>,)+
+        }
 
-    /// Whether anything is demanded.
-    pub fn is_any(&self) -> bool {
-        self.root_path.is_some()
-            || self.address.is_some()
-            || self.image.is_some()
-            || self.resources.is_some()
-            || self.claim.is_some()
-            || self.backup.is_some()
-            || self.labels.is_some()
-            || self.annotations.is_some()
-            || self.placement.is_some()
-            || self.name.is_some()
-            || self.secret_key.is_some()
-            || self.ranges.is_some()
-    }
+        impl FieldChecks {
+            pub const NONE: Self = Self { $($name: None,)+ };
+        }
 
-    /// Holds a block to what is demanded.
-    pub fn check(&self, path: &Path<'_>, field: Field<'_>, report: &mut Reporter<'_>) {
-        fn with<T: ?Sized>(check: Option<Check<T>>, path: &Path<'_>, it: &T, report: &mut Reporter<'_>) {
-            if let Some(check) = check {
-                check(path, it, report);
+        /// What several rules together demand of each block, so that it is held to nothing else.
+        #[derive(Default)]
+        pub(super) struct Demands {
+            $($name: Vec<(&'static str, Check<$type>)>,)+
+        }
+
+        impl Demands {
+            pub fn add(&mut self, rule: &'static str, checks: &FieldChecks) {
+                $(self.$name.extend(checks.$name.map(|check| (rule, check)));)+
+            }
+
+            /// Whether nothing is demanded.
+            pub fn is_empty(&self) -> bool {
+                $(self.$name.is_empty())&&+
+            }
+
+            /// Holds a block to what is demanded.
+            pub fn check(&self, path: &Path<'_>, field: Field<'_>, unknown: &PathSet, findings: &mut Findings) {
+                match field {
+                    $(Field::$variant(it) => {
+                        for (rule, check) in &self.$name {
+                            check(path, it, &mut findings.of(rule, unknown));
+                        }
+                    })+
+                }
             }
         }
-        match field {
-            Field::RootPath(it) => with(self.root_path, path, it, report),
-            Field::Address(it) => with(self.address, path, it, report),
-            Field::Image(it) => with(self.image, path, it, report),
-            Field::Resources(it) => with(self.resources, path, it, report),
-            Field::Claim(it) => with(self.claim, path, it, report),
-            Field::Backup(it) => with(self.backup, path, it, report),
-            Field::Labels(it) => with(self.labels, path, it, report),
-            Field::Annotations(it) => with(self.annotations, path, it, report),
-            Field::Placement(it) => with(self.placement, path, it, report),
-            Field::Name(it) => with(self.name, path, it, report),
-            Field::SecretKey(it) => with(self.secret_key, path, it, report),
-            Field::Ranges(it) => with(self.ranges, path, it, report),
-        }
-    }
+    };
+}
+
+blocks! {
+    /// A prefix of keys in an etcd.
+    root_path: RootPath(str),
+    /// The endpoints of an etcd.
+    address: Address(str),
+    /// An image.
+    image: Image(str),
+    /// CPU and memory of a container.
+    resources: Resources(ResourceRequirements),
+    /// What is asked of a volume.
+    claim: Claim(VolumeClaimTemplate),
+    /// Where backups are kept.
+    backup: Backup(Backup),
+    /// Labels of what is made, in addition to the operator's own.
+    labels: Labels(StringMap),
+    /// Annotations of what is made.
+    annotations: Annotations(StringMap),
+    /// Where pods may run.
+    placement: Placement(Placement),
+    /// The name of another object.
+    name: Name(str),
+    /// A key of a Secret.
+    secret_key: SecretKey(str),
+    /// Ranges of addresses.
+    ranges: Ranges([String]),
 }
 
 /// What is written of pods beside their containers.
@@ -131,7 +105,7 @@ pub(super) struct Pods<'a> {
 macro_rules! pods {
     ($block:expr) => {
         $crate::validate::fields::Pods {
-            placement: $block.placement.as_ref(),
+            placement: $block.placement.as_deref(),
             ..$crate::validate::fields::pods!(placed elsewhere $block)
         }
     };
@@ -275,7 +249,7 @@ impl<'a> Fields<'a> for ChildSpec<'a> {
                 container(&path, Some(&spec.image), Some(&spec.resources), visit);
                 let list = path.field("cells");
                 for (index, cell) in spec.cells.iter().enumerate() {
-                    placed(&list.item(index, &cell.name), cell.placement.as_ref(), visit);
+                    placed(&list.item(index, &cell.name), cell.placement.as_deref(), visit);
                 }
                 pods!(placed elsewhere spec)
             }

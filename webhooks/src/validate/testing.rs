@@ -8,7 +8,7 @@ use multigres_crds::labels;
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use serde_json::Value;
 
-use super::{Child, RULES, Rule, WARNINGS, of_cluster};
+use super::{Child, RULES, Rule, RuleSet, WARNINGS};
 use crate::document::Document;
 use crate::kind::ChildKind;
 use crate::lookup::{Claim, Existing, Known, Lookup, Offline};
@@ -23,7 +23,7 @@ fn rule(id: &str) -> &'static Rule {
 pub fn found(id: &str, new: &Value, old: Option<&Value>, lookup: &dyn Lookup) -> Vec<String> {
     let (new, old) = (new.to_string(), old.map(Value::to_string));
     let (new, old) = (decode(&new), old.as_deref().map(decode));
-    let found = of_cluster([rule(id)].into_iter(), &new, old.as_ref(), lookup);
+    let found = RuleSet::of([rule(id)]).of_cluster(&new, old.as_ref(), lookup);
     let errors = found.errors.into_iter().map(|finding| finding.located.cause);
     let errors =
         errors.map(|cause| format!("{} {}", &cause.reason.as_str()["FieldValue".len()..], cause.field));

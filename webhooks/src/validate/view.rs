@@ -55,7 +55,7 @@ macro_rules! written {
             claim: $pool.data_volume_claim_template.as_ref(),
             postgres: $pool.postgres.as_ref(),
             multi_pooler: $pool.multi_pooler.as_ref(),
-            multipooler: $pool.multipooler.as_ref(),
+            multipooler: $pool.multipooler.as_deref(),
             pods: pods!($pool),
         }
     };
