@@ -4,7 +4,6 @@
 //! (simd-json). Each value is a run of such tokens, so that to leave a value out costs nothing. The library's own
 //! reader takes a text as a whole, to any depth; that of this module takes any value in it, and bounds the depth.
 
-use std::cell::RefCell;
 use std::slice::Iter;
 
 use serde::de::value::Error;
@@ -13,17 +12,11 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 use serde_json::Value;
-use simd_json::{Buffers, Tape};
+use simd_json::Tape;
 pub(crate) use simd_json::{Node as Token, StaticNode as Scalar};
 
 /// How deep may be nested what is read: each level takes as much of the stack.
 const MAX_DEPTH: u8 = 128;
-
-thread_local! {
-    /// Where texts are taken apart, one after the other: several times the memory of a text, which would have to be
-    /// asked for anew and grow each time.
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
-}
 
 /// A text, taken apart.
 #[derive(Debug)]
@@ -35,7 +28,7 @@ impl<'a> Parsed<'a> {
     /// # Errors
     /// Why the text is no JSON, or holds a number or a character that nobody can represent.
     pub fn parse(text: &'a mut [u8]) -> Result<Self, simd_json::Error> {
-        BUFFERS.with_borrow_mut(|buffers| simd_json::to_tape_with_buffers(text, buffers)).map(Self)
+        simd_json::to_tape(text).map(Self)
     }
 
     /// The value that the text is.
