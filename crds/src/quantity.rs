@@ -235,6 +235,13 @@ mod tests {
         }
 
         #[test]
+        fn few_digits_and_many_are_equal_with_exponents(few in 0_u32..1_000_000_000, decimal in -9_i32..=9) {
+            let many = format!("{few}{:0<20}e{}", "", decimal - 20);
+            proptest::prop_assert_eq!(parse(&format!("{few}e{decimal}")), parse(&many));
+        }
+
+        /// What a suffix stands for is said once for few digits, and once for any.
+        #[test]
         fn few_digits_and_many_are_equal(few in 0_u32..1_000_000_000, suffix in "[numkMGTPE]|[KMGTPE]i|") {
             let many = format!("{:0<20}{few}{suffix}", "");
             proptest::prop_assert_eq!(parse(&format!("{few}{suffix}")), parse(&many));

@@ -119,7 +119,7 @@ fn place(spec: PodSpec, placement: Option<&Placement>) -> PodSpec {
     PodSpec {
         node_selector: unless_empty(&nodes),
         tolerations: unless_empty(&placement.tolerations),
-        affinity: placement.affinity.as_deref().cloned(),
+        affinity: placement.affinity.clone(),
         priority_class_name: placement.priority_class_name.clone(),
         ..spec
     }

@@ -1,6 +1,5 @@
 //! A cluster with its database, and a client that writes to it all the time.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
@@ -47,8 +46,6 @@ pub struct Cluster {
     pub report: Report,
     pub watch: Watch,
     pub journal: Journal,
-    /// When the primary took a write while gateways served none.
-    direct: Mutex<Vec<Instant>>,
     client: Client,
     kubectl: Kubectl,
 }
@@ -84,8 +81,7 @@ impl Cluster {
         let password = password.context("the connection Secret has no password")?;
         let gateway = Gateway { port, database: manifest.database.to_owned(), password };
         let journal = Journal::start(gateway);
-        let (report, direct) = (report.clone(), Mutex::default());
-        let cluster = Self { manifest, report, watch, journal, direct, client, kubectl };
+        let cluster = Self { manifest, report: report.clone(), watch, journal, client, kubectl };
         let applied = cluster.report.clone();
         let serves = async {
             cluster.until("servingWrites is True", |seen| seen.database().serving_writes == Truth::True).await
@@ -209,17 +205,11 @@ impl Cluster {
         let primary = seen.primary().filter(|_| seen.database().serving_writes == Truth::True);
         let Some((outage, primary)) = outage.zip(primary) else { return };
         if let Ok(Ok(_)) = timeout(NOTICE, self.local_sql(primary, WRITE)).await {
-            let mut direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
-            if direct.last().is_none_or(|last| *last < outage.from) {
+            if self.journal.direct().last().is_none_or(|last| *last < outage.from) {
                 self.report.saw("the primary takes writes, and gateways do not see it yet");
             }
-            direct.push(Instant::now());
+            self.journal.took_directly();
         }
-    }
-
-    /// When the primary took a write while gateways served none.
-    pub fn direct(&self) -> Vec<Instant> {
-        self.direct.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until everything is as the spec wants it, every instance takes its full part, and the status tells who

@@ -66,7 +66,7 @@ impl Episode {
                 .report
                 .saw(&format!("{after:.1} s after the last write: servingWrites={}", truth.as_str()));
         }
-        let (outages, direct) = (cluster.journal.outages(), cluster.direct());
+        let (outages, direct) = (cluster.journal.outages(), cluster.journal.direct());
         for (lasted, error) in errors(&serving, &outages, &direct, began) {
             let error = format!("servingWrites was {error}, for {:.1} s", lasted.as_secs_f64());
             cluster.report.saw(&error);
@@ -94,8 +94,8 @@ impl Episode {
     }
 }
 
-/// What the status said of writes and was not so, and for how long. It is about the primary: whether a client got as far
-/// does not matter where the primary itself took a write.
+/// What the status said of writes and was not so, and for how long. It is about the primary: each write that the primary
+/// itself took proves it true at that moment, whether or not a client got as far.
 fn errors(
     serving: &[(Instant, Truth)],
     outages: &[Gap],
@@ -115,12 +115,18 @@ fn errors(
             Truth::True => {
                 let outage =
                     outages.iter().find(|outage| outage.from < from && from + NOTICE < outage.end())?;
-                let end = to.min(outage.end());
-                let served = direct.iter().any(|at| (from..=end).contains(at));
-                let early = to > from + NOTICE && !served;
-                early.then(|| (end - from, "True while no write was served"))
+                let unproven = longest_without(direct, from, to.min(outage.end()));
+                (unproven > NOTICE).then_some((unproven, "True while no write was served"))
             }
             _ => None,
         })
         .collect()
+}
+
+/// The longest time between two moments in which none of the others is.
+fn longest_without(others: &[Instant], from: Instant, to: Instant) -> Duration {
+    let within = others.iter().copied().filter(|at| (from..=to).contains(at));
+    let mut last = from;
+    let between = within.chain([to]).map(|at| at - std::mem::replace(&mut last, at));
+    between.max().unwrap_or_default()
 }

@@ -42,6 +42,8 @@ struct Ledger {
     acknowledged: i64,
     last: Option<Instant>,
     outages: Vec<Gap>,
+    /// When the primary itself took a write in such a time.
+    direct: Vec<Instant>,
     mark: Mark,
 }
 
@@ -81,7 +83,13 @@ pub struct Record {
 
 impl Journal {
     pub fn start(gateway: Gateway) -> Self {
-        let ledger = Ledger { acknowledged: 0, last: None, outages: Vec::new(), mark: Mark::new(0) };
+        let ledger = Ledger {
+            acknowledged: 0,
+            last: None,
+            outages: Vec::new(),
+            direct: Vec::new(),
+            mark: Mark::new(0),
+        };
         let ledger = Arc::new(Mutex::new(ledger));
         let writer = tokio::spawn(write(gateway.clone(), Arc::clone(&ledger)));
         Self { gateway, ledger, writer }
@@ -114,6 +122,16 @@ impl Journal {
     pub fn outage(&self) -> Option<Gap> {
         let last = lock(&self.ledger).last?;
         Some(Gap { from: last, length: last.elapsed() }).filter(Gap::is_outage)
+    }
+
+    /// Notes that the primary itself has just taken a write, while gateways serve none.
+    pub fn took_directly(&self) {
+        lock(&self.ledger).direct.push(Instant::now());
+    }
+
+    /// When the primary itself took a write, while gateways served none.
+    pub fn direct(&self) -> Vec<Instant> {
+        lock(&self.ledger).direct.clone()
     }
 
     /// How many writes were acknowledged so far.

@@ -100,7 +100,6 @@ pub struct VolumeRequests {
     pub storage: Option<Quantity>,
 }
 
-// Hardly any block has one, and a large cluster has thousands of pools: it is kept in a `Box`.
 /// Where pods may run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -119,7 +118,7 @@ pub struct Placement {
     pub tolerations: Vec<Toleration>,
     /// Affinity of the pods, beside the spread over nodes that they always have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub affinity: Option<Box<Affinity>>,
+    pub affinity: Option<Affinity>,
     /// The priority class of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]

@@ -223,6 +223,7 @@ impl PoolType {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pool {
+    // A large cluster has thousands of pools: what hardly any of them has is kept in a `Box`.
     /// Name of the pool, unique in the shard. `<cell>-<type>` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]

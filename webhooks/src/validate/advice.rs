@@ -6,7 +6,7 @@ use multigres_crds::defaults;
 use multigres_crds::resolve::{TableGroupSource, topology_is_managed};
 use multigres_crds::v1alpha1::{MultigresClusterSpec, PoolType, ServiceType};
 
-use super::text::count;
+use super::text::{and_more, count};
 use super::view::Database;
 use super::{ClusterContext, Reporter, rule};
 
@@ -75,11 +75,7 @@ fn unserved_shards(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     for Database { template, groups, .. } in &cx.new.databases {
         let mut unserved = groups.iter().filter(is_unserved);
         let Some(first) = unserved.next() else { continue };
-        let shards = count(first.shards, "shard");
-        let more = match unserved.count() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let (shards, more) = (count(first.shards, "shard"), and_more(unserved.count()));
         report.warn(format!(
             "Multigres serves only default/0-inf yet: pods stay unready in {}/{} ({shards}){more}",
             template.name, first.name

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
+use super::text::and_more;
 use super::view::{Database, View};
 use super::{ChildContext, ClusterContext, Field, Fields, Reporter, rule};
 use crate::path::Path;
@@ -52,7 +53,7 @@ fn tell_floating<'a>(object: &impl Fields<'a>, report: &mut Reporter<'_>) {
         }
     });
     for (image, (path, uses)) in floating {
-        let more = if uses > 1 { format!(" and {} more", uses - 1) } else { String::new() };
+        let more = and_more(uses - 1);
         let image = shorten(&image, MAX_IMAGE);
         report.warn(format!("image {image} has no fixed version; pin one ({path}{more})"));
     }

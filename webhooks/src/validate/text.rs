@@ -32,6 +32,14 @@ pub(super) fn count(number: impl Into<i64>, thing: &str) -> String {
     }
 }
 
+/// How many others there are beside the one that is named, where there are any.
+pub(super) fn and_more(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
