@@ -5,14 +5,14 @@
 
 use std::borrow::Cow;
 
+use compact_str::{CompactString, ToCompactString};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
-use smol_str::{SmolStr, format_smolstr};
 
 /// A quantity as its author wrote it, in place: hardly any is longer than a pointer, its length and its capacity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Quantity(pub SmolStr);
+pub struct Quantity(pub CompactString);
 
 /// The value of a quantity in billionths, the smallest unit that Kubernetes knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,10 +46,10 @@ impl<'de> Deserialize<'de> for Quantity {
                 f.write_str("a quantity such as \"500m\", \"2Gi\" or 1")
             }
             fn visit_i64<E: Error>(self, v: i64) -> Result<Quantity, E> {
-                Ok(Quantity(format_smolstr!("{v}")))
+                Ok(Quantity(v.to_compact_string()))
             }
             fn visit_u64<E: Error>(self, v: u64) -> Result<Quantity, E> {
-                Ok(Quantity(format_smolstr!("{v}")))
+                Ok(Quantity(v.to_compact_string()))
             }
             fn visit_str<E: Error>(self, v: &str) -> Result<Quantity, E> {
                 Ok(Quantity(v.into()))

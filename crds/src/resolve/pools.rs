@@ -1,6 +1,6 @@
 //! The two ways to write a database's pools, read as one.
 
-use smol_str::SmolStr;
+use compact_str::CompactString;
 
 use crate::defaults;
 use crate::v1alpha1::{
@@ -24,7 +24,7 @@ pub struct TableGroupSource<'a> {
 #[derive(Clone, Debug)]
 pub struct PoolSource<'a> {
     /// Resolved name. Nearly all are short enough to be kept in place.
-    pub name: SmolStr,
+    pub name: CompactString,
     /// The cell that it runs in.
     pub cell: &'a str,
     /// What it is for.
@@ -192,7 +192,7 @@ fn short_form(entry: usize, pools: &crate::v1alpha1::CellPools) -> impl Iterator
     let replica = pools.replica.as_ref().map(MemberRef::from);
     let replica = replica.map(|replica| replica.inheriting(primary.unwrap_or_default()));
     let pool = move |role: &str, member, origin| PoolSource {
-        name: SmolStr::from_iter([&*pools.cell, "-", role]),
+        name: CompactString::from_iter([&*pools.cell, "-", role]),
         cell: &pools.cell,
         type_: PoolType::Replica,
         member,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use compact_str::CompactString;
 use k8s_openapi::api::core::v1::{Affinity, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
@@ -9,7 +10,6 @@ use litemap::LiteMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use smol_str::SmolStr;
 
 use crate::quantity::Quantity;
 
@@ -18,7 +18,7 @@ pub type StringMap = BTreeMap<String, String>;
 
 /// Amounts by the name of the resource, for example `cpu` or `example.com/gpu`. A large cluster has thousands of such
 /// maps, and each holds two or three: in a sorted list they take a third of the memory of a tree.
-pub type Amounts = LiteMap<SmolStr, Quantity>;
+pub type Amounts = LiteMap<CompactString, Quantity>;
 
 /// CPU and memory of one container, as in a pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

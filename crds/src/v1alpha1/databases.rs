@@ -1,9 +1,9 @@
 //! The databases of a cluster, as a user writes them: in a short form by cell, or by table group and shard.
 
+use compact_str::CompactString;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use smol_str::SmolStr;
 
 use super::common::*;
 
@@ -112,7 +112,7 @@ pub struct PostgresExporter {
 pub struct CellPools {
     /// The cell that the pools run in.
     #[schemars(with = "String", length(max = 63))]
-    pub cell: SmolStr,
+    pub cell: CompactString,
     /// The pool in which the primary is preferred; in exactly one entry of a database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary: Option<Member>,
@@ -233,7 +233,7 @@ pub struct Pool {
     pub type_: PoolType,
     /// The cell that the pool runs in.
     #[schemars(with = "String", length(max = 63))]
-    pub cell: SmolStr,
+    pub cell: CompactString,
     /// Number of instances in each shard. 1 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
@@ -269,8 +269,8 @@ pub struct Pool {
 
 impl Pool {
     /// The pool's name, or what stands for it when it has none.
-    pub fn resolved_name(&self) -> SmolStr {
-        let default = || SmolStr::from_iter([&*self.cell, "-", self.type_.as_str()]);
-        self.name.as_deref().map_or_else(default, SmolStr::from)
+    pub fn resolved_name(&self) -> CompactString {
+        let default = || CompactString::from_iter([&*self.cell, "-", self.type_.as_str()]);
+        self.name.as_deref().map_or_else(default, CompactString::from)
     }
 }

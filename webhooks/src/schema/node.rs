@@ -26,6 +26,8 @@ pub(super) struct Node {
     /// Most items of a list, or fields of a map.
     most: usize,
     lengths: (usize, usize),
+    /// Whether only its length is left to be said of a text.
+    takes_any_text: bool,
     bounds: (f64, f64),
     format: Option<Format>,
     options: Option<Box<[Value]>>,
@@ -71,8 +73,11 @@ impl Node {
             node: Self::of(schema),
         };
         let properties: Box<[_]> = schema.properties.iter().flatten().map(property).collect();
+        let type_ = Type::of(schema);
+        let is_free = schema.enum_.is_none() && schema.format.is_none();
+        let takes_text = matches!(type_, Type::Text | Type::IntegerOrText);
         Self {
-            type_: Type::of(schema),
+            type_,
             nullable: nullable(schema),
             open: schema.x_kubernetes_preserve_unknown_fields == Some(true),
             required: properties.iter().fold(0, |all, property| all | property.required),
@@ -82,6 +87,7 @@ impl Node {
             key: list_key(schema).map(Into::into),
             most: length(schema.max_items.or(schema.max_properties), usize::MAX),
             lengths: (length(schema.min_length, 0), length(schema.max_length, usize::MAX)),
+            takes_any_text: takes_text && is_free && schema.min_length.is_none_or(|least| least <= 1),
             bounds: (schema.minimum.unwrap_or(f64::MIN), schema.maximum.unwrap_or(f64::MAX)),
             format: match schema.format.as_deref() {
                 Some("date-time") => Some(Format::DateTime),
@@ -137,14 +143,18 @@ impl Node {
         self.options.as_ref().is_none_or(|options| options.iter().any(is))
     }
 
+    #[inline]
     pub fn is_text(&self, text: &str) -> bool {
         let (least, most) = self.lengths;
-        let is_as_long = |length: usize| (least..=most).contains(&length);
         // No text has more characters than bytes; most are short enough not to be counted.
-        let is_as_long =
-            || text.len() >= least && (least <= 1 && text.len() <= most || is_as_long(text.chars().count()));
+        self.takes_any_text && (least..=most).contains(&text.len()) || self.is_text_of_its_kind(text)
+    }
+
+    #[inline(never)]
+    fn is_text_of_its_kind(&self, text: &str) -> bool {
+        let (least, most) = self.lengths;
         self.is(Type::Text)
-            && is_as_long()
+            && (least..=most).contains(&text.chars().count())
             && (self.format != Some(Format::DateTime) || is_date_time(text))
             && self.is_option(|option| option.as_str() == Some(text))
     }
