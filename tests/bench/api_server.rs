@@ -1,6 +1,7 @@
 //! What admission adds to a request to a real API server: a small cluster is created again and again, as a dry run, in
-//! turns in a namespace that the operator's webhooks are for, and in one whose webhooks allow everything unseen; as a
-//! user writes it, and with the defaults that the webhooks would add, which leaves the API server no patch to apply.
+//! turns in a namespace that the operator's webhooks are for, and in others whose webhooks look at nothing: they allow
+//! everything, and in one of them they answer with the same patch, which is for the API server to apply. The cluster is
+//! as a user writes it, and with the defaults that the webhooks would add.
 //!
 //! As a test, that is without the `--bench` that cargo adds to a benchmark, it is tried a few times.
 
@@ -14,10 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use axum::body::Bytes;
 use axum::routing::post;
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -29,14 +32,20 @@ use multigres_operator::metrics::Metrics;
 use multigres_webhooks::configuration::{self, Settings};
 use multigres_webhooks::review;
 use multigres_webhooks::router::{AppState, MUTATE_PATH, VALIDATE_PATH, router};
-use serde_json::json;
+use serde_json::{json, to_value};
 use testbed::{ControlPlane, Options};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use listening::Listening;
 
+/// How long it may take until the API server has heard of webhooks, and how often it is seen whether it has.
+const PATIENCE: Duration = Duration::from_mins(1);
+const PAUSE: Duration = Duration::from_millis(100);
+
 const DECIDED: &str = "decided";
 const UNSEEN: &str = "unseen";
+const PATCHED: &str = "patched";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -48,16 +57,25 @@ async fn main() -> anyhow::Result<()> {
 
     let (shutdown, seen) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     serve(&client, DECIDED, router(AppState::new(reviews::admission())), &shutdown).await?;
-    serve(&client, UNSEEN, no_op(seen.clone()), &shutdown).await?;
+    serve(&client, UNSEEN, looking_at_nothing(seen.clone(), None), &shutdown).await?;
+    let written = cluster()?;
+    let defaulted = until_patched(&client, DECIDED).await?;
     until_asked(&client, &seen).await?;
+    let patch = json_patch::diff(&to_value(&written)?, &to_value(&defaulted)?);
+    let patch = BASE64_STANDARD.encode(serde_json::to_vec(&patch)?);
+    serve(&client, PATCHED, looking_at_nothing(seen, Some(patch)), &shutdown).await?;
+    ensure!(until_patched(&client, PATCHED).await? == defaulted, "it is not the same patch");
 
-    let (written, defaulted) = (cluster()?, defaulted(&client).await?);
-    let mut cases = Vec::new();
-    for (manifest, cluster) in [("as it is written", &written), ("with all defaults", &defaulted)] {
-        for (webhooks, namespace) in [("the operator's", DECIDED), ("that allow everything unseen", UNSEEN)] {
-            cases.push((manifest, webhooks, namespace, cluster, Histogram::<u64>::new(3)?));
-        }
-    }
+    let case = |manifest, webhooks, namespace, cluster| {
+        Ok::<_, anyhow::Error>((manifest, webhooks, namespace, cluster, Histogram::<u64>::new(3)?))
+    };
+    let mut cases = [
+        case("as it is written", "the operator's", DECIDED, &written)?,
+        case("as it is written", "that patch unseen", PATCHED, &written)?,
+        case("as it is written", "that allow unseen", UNSEEN, &written)?,
+        case("with all defaults", "the operator's", DECIDED, &defaulted)?,
+        case("with all defaults", "that allow unseen", UNSEEN, &defaulted)?,
+    ];
     // A first round, so that connections and caches are what they are later.
     for measured in [false, true] {
         for _ in 0..requests {
@@ -114,38 +132,53 @@ async fn serve(
     Ok(())
 }
 
-/// Allows everything, and counts.
-fn no_op(seen: Arc<AtomicUsize>) -> Router {
-    let allow = move |body: Bytes| async move {
-        seen.fetch_add(1, Ordering::Relaxed);
-        let uid = review::decode(&body, |request| {
-            request.map(|request| request.uid.to_string()).unwrap_or_default()
-        });
-        Json(json!({
-            "apiVersion": review::API_VERSION, "kind": review::KIND, "response": {"uid": uid, "allowed": true},
-        }))
+/// Allows everything, with the same patch if any, and counts.
+fn looking_at_nothing(seen: Arc<AtomicUsize>, patch: Option<String>) -> Router {
+    let allow = move |patch: Option<String>| {
+        let seen = seen.clone();
+        move |body: Bytes| async move {
+            seen.fetch_add(1, Ordering::Relaxed);
+            let uid = review::decode(&body, |request| {
+                request.map(|request| request.uid.to_string()).unwrap_or_default()
+            });
+            let mut response = json!({"uid": uid, "allowed": true});
+            if let Some(patch) = patch {
+                response["patchType"] = json!("JSONPatch");
+                response["patch"] = json!(patch);
+            }
+            Json(json!({"apiVersion": review::API_VERSION, "kind": review::KIND, "response": response}))
+        }
     };
-    Router::new().route(MUTATE_PATH, post(allow.clone())).route(VALIDATE_PATH, post(allow))
+    Router::new().route(MUTATE_PATH, post(allow(patch))).route(VALIDATE_PATH, post(allow(None)))
 }
 
 /// The API server takes a while to hear of webhooks.
 async fn until_asked(client: &Client, seen: &AtomicUsize) -> anyhow::Result<()> {
-    let deadline = Instant::now() + Duration::from_mins(1);
     let written = cluster()?;
-    while seen.load(Ordering::Relaxed) == 0 || defaulted(client).await?.spec == written.spec {
-        ensure!(Instant::now() < deadline, "the webhooks are not asked");
-        create(client, UNSEEN, &written).await?;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Ok(())
+    let asked = async {
+        while seen.load(Ordering::Relaxed) == 0 {
+            create(client, UNSEEN, &written).await?;
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    };
+    timeout(PATIENCE, asked).await.context("the webhooks are not asked")?
 }
 
-/// The cluster as the operator's webhooks make it.
-async fn defaulted(client: &Client) -> anyhow::Result<MultigresCluster> {
-    let clusters: Api<MultigresCluster> = Api::namespaced(client.clone(), DECIDED);
+/// The cluster as the webhooks of a namespace make it.
+async fn until_patched(client: &Client, namespace: &str) -> anyhow::Result<MultigresCluster> {
+    let clusters: Api<MultigresCluster> = Api::namespaced(client.clone(), namespace);
     let written = cluster()?;
-    let made = clusters.create(&dry_run(), &written).await?;
-    Ok(MultigresCluster { metadata: written.metadata, ..made })
+    let patched = async {
+        loop {
+            let made = clusters.create(&dry_run(), &written).await?;
+            if made.spec != written.spec {
+                return Ok(MultigresCluster { metadata: written.metadata, ..made });
+            }
+            sleep(PAUSE).await;
+        }
+    };
+    timeout(PATIENCE, patched).await.context("the webhooks are not asked")?
 }
 
 async fn create(client: &Client, namespace: &str, cluster: &MultigresCluster) -> anyhow::Result<Duration> {
