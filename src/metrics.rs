@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use multigres_webhooks::kind::Kind;
+use multigres_crds::kind::Kind;
 use multigres_webhooks::metrics::Observation;
 use multigres_webhooks::review::Operation;
 use prometheus_client::encoding::EncodeLabelSet;

@@ -16,8 +16,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use multigres_crds::kind::ChildKind;
 use multigres_crds::labels;
-use multigres_webhooks::kind::ChildKind;
 
 pub use instance::Instance;
 pub use neighbourhood::Neighbourhood;

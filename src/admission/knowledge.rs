@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
+use multigres_crds::kind::ChildKind;
 use multigres_crds::labels;
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_webhooks::footprint::{Footprint, Neighbour};
-use multigres_webhooks::kind::ChildKind;
 use multigres_webhooks::lookup::{Claim, Existing, Known, Lookup, StorageClass};
 use serde::Serialize;
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use multigres_crds::GROUP;
+use multigres_crds::kind::{ChildKind, Kind};
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, TopoServer};
-use multigres_webhooks::kind::{ChildKind, Kind};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

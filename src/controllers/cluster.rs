@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kube::api::ApiResource;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
+use multigres_crds::kind::ChildKind;
 use multigres_crds::labels;
 use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::*;
@@ -73,8 +73,8 @@ fn contested(cluster: &MultigresCluster, neighbourhood: &Neighbourhood) -> Vec<T
 async fn pause_children(cx: &Context, uid: &str) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     for (key, _) in cx.objects.controlled_by(uid) {
-        if let Some(kind) = child_kinds().into_iter().find(|kind| kind.kind == key.kind)
-            && let Err(error) = cx.applier.pause(&kind, &key).await
+        if let Some(kind) = ChildKind::named(&key.kind)
+            && let Err(error) = cx.applier.pause(&kind.resource(), &key).await
         {
             troubles.push(Trouble::from(&error));
         }
@@ -86,11 +86,11 @@ async fn pause_children(cx: &Context, uid: &str) -> Vec<Trouble> {
 async fn settle(cluster: &MultigresCluster, cx: &Context, manifests: &[Manifest], uid: &str) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     for (key, observed) in cx.objects.controlled_by(uid) {
-        let Some(kind) = child_kinds().into_iter().find(|kind| kind.kind == key.kind) else { continue };
+        let Some(kind) = ChildKind::named(&key.kind) else { continue };
         if observed.deleting || manifests.iter().any(|manifest| manifest.key() == key) {
             continue;
         }
-        if let Err(error) = part_with(cluster, cx, &kind, &key, &observed, uid).await {
+        if let Err(error) = part_with(cluster, cx, kind, &key, &observed, uid).await {
             troubles.push(error);
         }
     }
@@ -100,34 +100,24 @@ async fn settle(cluster: &MultigresCluster, cx: &Context, manifests: &[Manifest]
 async fn part_with(
     cluster: &MultigresCluster,
     cx: &Context,
-    kind: &ApiResource,
+    kind: ChildKind,
     key: &ObjectKey,
     observed: &Observed,
     uid: &str,
 ) -> Result<(), Trouble> {
-    let (reason, note, result) = if resolve::section_is_managed(&cluster.spec, &key.kind) {
+    let resource = kind.resource();
+    let (reason, note, result) = if resolve::section_is_managed(&cluster.spec, kind) {
         let note = format!(
             "{key} is no longer asked for and was deleted; its volumes are kept unless the spec says otherwise"
         );
-        ("Deleted", note, cx.applier.delete(kind, key, &observed.uid).await)
+        ("Deleted", note, cx.applier.delete(&resource, key, &observed.uid).await)
     } else {
         let note = format!("{key} was released: it stays as it is and can be edited");
-        ("Released", note, cx.applier.release(kind, key, uid).await)
+        ("Released", note, cx.applier.release(&resource, key, uid).await)
     };
     result.map_err(|error| Trouble::from(&error))?;
     cx.events.normal(&cluster.object_ref(&()), reason, "Reconcile", note).await;
     Ok(())
-}
-
-/// The kinds of children.
-pub fn child_kinds() -> [ApiResource; 5] {
-    [
-        ApiResource::erase::<TopoServer>(&()),
-        ApiResource::erase::<MultiAdmin>(&()),
-        ApiResource::erase::<MultiOrch>(&()),
-        ApiResource::erase::<MultiCell>(&()),
-        ApiResource::erase::<MultiShard>(&()),
-    ]
 }
 
 async fn say(
@@ -172,12 +162,12 @@ async fn view(
             .or_else(|| of_cluster.first(&stores.admins, |admin| &admin.spec.cluster)),
         orch: find(&stores.orchs, children.orch.as_ref())
             .or_else(|| of_cluster.first(&stores.orchs, |orch| &orch.spec.cluster)),
-        cells: if resolve::section_is_managed(spec, "MultiCell") {
+        cells: if resolve::section_is_managed(spec, ChildKind::MultiCell) {
             children.cells.iter().filter_map(|cell| find(&stores.cells, Some(cell))).collect()
         } else {
             of_cluster.all(&stores.cells, |cell| &cell.spec.cluster)
         },
-        shards: if resolve::section_is_managed(spec, "MultiShard") {
+        shards: if resolve::section_is_managed(spec, ChildKind::MultiShard) {
             children.shards.iter().filter_map(|shard| find(&stores.shards, Some(shard))).collect()
         } else {
             of_cluster.all(&stores.shards, |shard| &shard.spec.cluster)

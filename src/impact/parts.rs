@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use multigres_crds::kind::ChildKind;
 use multigres_crds::resolve::{Children, section_is_managed};
 use multigres_crds::v1alpha1::{MultiShardSpec, MultigresCluster};
 use multigres_crds::{GROUP, defaults, labels};
@@ -98,7 +99,7 @@ impl fmt::Display for Part {
 /// The object that a part is.
 pub struct Built {
     /// Kind of the child that it is built from.
-    child: String,
+    child: ChildKind,
     manifest: Manifest,
 }
 
@@ -140,12 +141,12 @@ pub type Parts = BTreeMap<Part, Built>;
 
 /// The parts that children are made into.
 pub fn parts(children: &Children, environment: &Environment) -> Parts {
-    let (mut parts, mut child) = (Parts::new(), String::new());
+    let (mut parts, mut last) = (Parts::new(), None);
     for manifest in render_children(children, environment) {
         if manifest.resource.group == GROUP {
-            child = manifest.resource.kind;
-        } else if let Some(part) = Part::of(&manifest) {
-            parts.insert(part, Built { child: child.clone(), manifest });
+            last = ChildKind::named(&manifest.resource.kind);
+        } else if let (Some(part), Some(child)) = (Part::of(&manifest), last) {
+            parts.insert(part, Built { child, manifest });
         }
     }
     parts
@@ -153,6 +154,6 @@ pub fn parts(children: &Children, environment: &Environment) -> Parts {
 
 /// Those that a cluster goes on to manage, or would.
 pub fn managed_by(cluster: &MultigresCluster, mut parts: Parts) -> Parts {
-    parts.retain(|_, built| section_is_managed(&cluster.spec, &built.child));
+    parts.retain(|_, built| section_is_managed(&cluster.spec, built.child));
     parts
 }

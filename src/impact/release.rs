@@ -1,16 +1,16 @@
 //! What a cluster lets go: nothing of it is deleted.
 
 use kube::ResourceExt;
+use multigres_crds::kind::ChildKind;
 use multigres_crds::resolve::{Children, section_is_managed};
 use multigres_crds::v1alpha1::{MultigresCluster, MultigresClusterSpec};
-use multigres_webhooks::kind::ChildKind;
 use multigres_webhooks::report::Report;
 
 use super::{Consequence, Disruption, Shard};
 
 /// Those of the children that the cluster no longer manages: they stay as they are, and so does what they have become.
 pub fn released(children: &Children, new: &MultigresCluster) -> Vec<Consequence> {
-    let released = ChildKind::ALL.into_iter().filter(|kind| !section_is_managed(&new.spec, kind.as_str()));
+    let released = ChildKind::ALL.into_iter().filter(|kind| !section_is_managed(&new.spec, *kind));
     let lines = released.filter_map(|kind| line(&why(kind, &new.spec), kind, &names(kind, children)));
     lines.map(|line| (Disruption::Released, line)).collect()
 }

@@ -2,8 +2,8 @@
 
 use kube::Resource;
 use multigres_crds::GROUP;
+use multigres_crds::kind::ChildKind;
 use multigres_crds::v1alpha1::MultigresCluster;
-use multigres_webhooks::kind::ChildKind;
 use serde_json::{Value, json};
 
 use super::{NAME, configuration, labels, service_account_user};
@@ -58,7 +58,7 @@ pub(super) fn objects(namespace: &str, user: &str) -> Vec<Value> {
 }
 
 fn cluster_rules() -> Vec<Value> {
-    let clusters = vec![MultigresCluster::plural(&()).into_owned()];
+    let clusters = vec![MultigresCluster::plural(&())];
     let children = ChildKind::ALL.map(ChildKind::plural).to_vec();
     let kinds = [clusters.clone(), children.clone()].concat();
     let subresource = |name: &str| kinds.iter().map(|kind| format!("{kind}/{name}")).collect::<Vec<_>>();

@@ -3,13 +3,13 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use multigres_crds::kind::{ChildKind, Kind};
 use multigres_crds::resolve;
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_operator::build::Environment;
 use multigres_operator::impact::Workloads;
 use multigres_webhooks::admit::{Admission, Phase, handle};
 use multigres_webhooks::footprint::{Footprint, Neighbour};
-use multigres_webhooks::kind::{ChildKind, Kind};
 use multigres_webhooks::lookup::{Claim, Existing, Known, Lookup, StorageClass};
 use serde_json::{Value, from_value, json, to_value};
 use std::sync::Arc;

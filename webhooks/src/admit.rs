@@ -8,6 +8,7 @@ mod tests;
 use std::sync::Arc;
 
 use kube::Resource;
+use multigres_crds::kind::Kind;
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::cluster::U12;
@@ -16,7 +17,6 @@ use crate::document::Document;
 use crate::exemption::is_exempt;
 use crate::impact::Impact;
 use crate::json::Json;
-use crate::kind::Kind;
 use crate::lookup::Lookup;
 use crate::report::{Cause, Reason};
 use crate::response::Review;

@@ -13,6 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use multigres_crds::kind::{ChildKind, Kind};
 use multigres_crds::v1alpha1::MultigresCluster;
 use multigres_crds::{GROUP, labels};
 use serde::Deserialize;
@@ -21,7 +22,6 @@ use serde_json::Value;
 use self::edits::{Steps, changed_fields};
 use self::source::Source;
 use crate::json::Json;
-use crate::kind::{ChildKind, Kind};
 use crate::lookup::Lookup;
 use crate::object::{Metadata, Object};
 use crate::report::{Cause, Reason};

@@ -11,11 +11,11 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube::api::ObjectMeta;
+use multigres_crds::kind::{ChildKind, Kind};
 use multigres_crds::v1alpha1::VERSION;
 use multigres_crds::{GROUP, labels};
 
 use crate::exemption::kubernetes_users;
-use crate::kind::{ChildKind, Kind};
 use crate::router::{MUTATE_PATH, VALIDATE_PATH};
 
 /// Name of both configurations.
@@ -102,7 +102,7 @@ impl Group {
             name: format!("{name}.{phase}.{GROUP}"),
             operations: operations.iter().map(ToString::to_string).collect(),
             exempt: kubernetes_users(kinds[0]),
-            resources: kinds.into_iter().map(Kind::plural).collect(),
+            resources: kinds.into_iter().map(|kind| kind.plural().into_owned()).collect(),
             conditions: vec![condition("not-terminating", NOT_TERMINATING)],
         }
     }

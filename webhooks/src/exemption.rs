@@ -3,7 +3,7 @@
 //! The same users are exempt in the webhook configurations, so that they need no answer while the operator is down;
 //! here they are exempt for requests that come all the same.
 
-use crate::kind::Kind;
+use multigres_crds::kind::Kind;
 
 /// Deletes what an owner left behind, and edits owner references and finalizers on the way.
 pub const GARBAGE_COLLECTOR: &str = "system:serviceaccount:kube-system:generic-garbage-collector";
@@ -29,7 +29,7 @@ pub fn is_exempt(kind: Kind, user: &str, operator_user: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kind::ChildKind;
+    use multigres_crds::kind::ChildKind;
 
     #[test]
     fn exemptions() {

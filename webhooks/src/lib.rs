@@ -13,7 +13,6 @@ pub mod exemption;
 pub mod footprint;
 pub mod impact;
 pub mod json;
-pub mod kind;
 pub mod lookup;
 pub mod metrics;
 pub mod object;

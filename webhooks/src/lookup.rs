@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
+use multigres_crds::kind::ChildKind;
 use multigres_crds::quantity::Quantity;
 use multigres_crds::v1alpha1::{AccessMode, MultigresCluster, StringMap};
 use serde_json::Value;
 
 use crate::footprint::{Footprint, Neighbour};
-use crate::kind::ChildKind;
 
 /// What a cache says, or that it does not know yet. Nothing found is not the same as not known.
 #[derive(Clone, Debug, PartialEq, Eq)]

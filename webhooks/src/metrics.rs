@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use multigres_crds::kind::Kind;
+
 use crate::admit::Phase;
-use crate::kind::Kind;
 use crate::review::Operation;
 
 /// One answered request.

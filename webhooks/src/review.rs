@@ -5,11 +5,11 @@
 
 use std::fmt::Display;
 
+use multigres_crds::kind::Kind;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::json::{Json, Parsed};
-use crate::kind::Kind;
 use crate::object::Object;
 use crate::report::{Cause, Reason};
 

@@ -7,6 +7,7 @@ use kube::api::ObjectMeta;
 
 use super::pools::{ContainerRef, PoolSource, TableGroupSource, key_ranges, table_groups};
 use crate::address::Endpoint;
+use crate::kind::ChildKind;
 use crate::labels::{self, Component, Labels};
 use crate::v1alpha1::*;
 use crate::{address, defaults, names};
@@ -60,13 +61,13 @@ pub fn topology_is_managed(spec: &MultigresClusterSpec) -> bool {
 }
 
 /// Whether the operator manages the children of a kind; what it no longer manages it releases.
-pub fn section_is_managed(spec: &MultigresClusterSpec, kind: &str) -> bool {
+pub fn section_is_managed(spec: &MultigresClusterSpec, kind: ChildKind) -> bool {
     managed(match kind {
-        "TopoServer" => return topology_is_managed(spec),
-        "MultiAdmin" => spec.admin.as_ref().and_then(|section| section.managed),
-        "MultiOrch" => spec.orchestrator.as_ref().and_then(|section| section.managed),
-        "MultiCell" => spec.cells.managed,
-        _ => spec.databases.as_ref().and_then(|section| section.managed),
+        ChildKind::TopoServer => return topology_is_managed(spec),
+        ChildKind::MultiAdmin => spec.admin.as_ref().and_then(|section| section.managed),
+        ChildKind::MultiOrch => spec.orchestrator.as_ref().and_then(|section| section.managed),
+        ChildKind::MultiCell => spec.cells.managed,
+        ChildKind::MultiShard => spec.databases.as_ref().and_then(|section| section.managed),
     })
 }
 

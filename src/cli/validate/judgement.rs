@@ -4,11 +4,11 @@ use std::fmt;
 use std::rc::Rc;
 
 use kube::Resource;
+use multigres_crds::kind::{ChildKind, Kind};
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
 use multigres_webhooks::defaulting;
 use multigres_webhooks::document;
 use multigres_webhooks::json;
-use multigres_webhooks::kind::{ChildKind, Kind};
 use multigres_webhooks::lookup::Offline;
 use multigres_webhooks::report::{self, Cause, Reason, Report};
 use multigres_webhooks::schema::{Strictness, UNKNOWN_FIELD};

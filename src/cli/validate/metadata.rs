@@ -4,9 +4,9 @@
 use std::sync::LazyLock;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use multigres_crds::kind::Kind;
 use multigres_webhooks::children;
 use multigres_webhooks::json;
-use multigres_webhooks::kind::Kind;
 use multigres_webhooks::object::Object;
 use multigres_webhooks::path::FieldPath;
 use multigres_webhooks::report::{Cause, Reason, Report, Warning};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
+use multigres_crds::kind::ChildKind;
 use multigres_crds::labels::POOL;
 use multigres_crds::resolve;
 use multigres_crds::v1alpha1::{AccessMode, MultigresCluster, StringMap};
@@ -10,7 +11,6 @@ use multigres_operator::build::{Environment, render};
 use multigres_operator::impact::Workloads;
 use multigres_webhooks::admit::Admission;
 use multigres_webhooks::footprint::{Footprint, Neighbour};
-use multigres_webhooks::kind::ChildKind;
 use multigres_webhooks::lookup::{Claim, Existing, Known, Lookup, Offline, StorageClass};
 use serde_json::{Value, to_value};
 

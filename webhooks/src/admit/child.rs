@@ -1,11 +1,11 @@
 //! The flow of a request for what a cluster is made into.
 
+use multigres_crds::kind::ChildKind;
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, TopoServer};
 
 use super::{Admission, defaulted, documents};
 use crate::children::protect;
 use crate::defaulting;
-use crate::kind::ChildKind;
 use crate::report::Report;
 use crate::review::{Operation, Request};
 use crate::validate::{self, Child};

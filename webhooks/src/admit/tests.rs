@@ -1,12 +1,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use multigres_crds::kind::ChildKind;
 use proptest::prelude::*;
 use serde_json::{Value, json, to_value};
 
 use super::Phase::{Mutate, Validate};
 use super::*;
 use crate::exemption::{GARBAGE_COLLECTOR, KUBE_CONTROLLER_MANAGER, NAMESPACE_CONTROLLER};
-use crate::kind::ChildKind;
 use crate::testing::reviews::{self, Clusters, OPERATOR, children, edited, request};
 use crate::testing::sample;
 

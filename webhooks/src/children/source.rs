@@ -1,5 +1,6 @@
 //! From a field of a child to the field of its cluster that it was made from.
 
+use multigres_crds::kind::ChildKind;
 use multigres_crds::names;
 use multigres_crds::resolve::{Origin, table_groups};
 use multigres_crds::v1alpha1::{CellTemplate, DatabaseTemplate, MultigresCluster};
@@ -7,7 +8,6 @@ use serde_json::Value;
 
 use super::edits::Step::{self, Field, Item};
 use super::edits::Steps;
-use crate::kind::ChildKind;
 
 /// A child, and the cluster that it was made from where that is known.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,10 @@
+use multigres_crds::kind::ChildKind;
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::json::Parsed;
-use crate::kind::ChildKind;
 use crate::testing::reviews::{self, children};
 use crate::testing::{Edit, SHORT, decode, edit, edited, parsed, sample, sharded_sample, small};
 

@@ -3,12 +3,12 @@ use std::sync::mpsc::{self, Receiver};
 
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
+use multigres_crds::kind::{ChildKind, Kind};
 use multigres_crds::v1alpha1::MultigresCluster;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::kind::{ChildKind, Kind};
 use crate::lookup::{Lookup, Offline};
 use crate::review::Operation;
 use crate::testing::reviews::{self, OPERATOR, children, request};

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use multigres_crds::kind::{ChildKind, Kind};
 use multigres_crds::v1alpha1::MultigresCluster;
 use multigres_crds::{GROUP, resolve};
 use serde_json::{Value, json, to_value};
 
-use crate::kind::{ChildKind, Kind};
 use crate::lookup::Lookup;
 use crate::review;
 use crate::testing::{self, edit, sample, sharded_sample};

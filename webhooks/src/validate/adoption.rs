@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use multigres_crds::kind::{ChildKind, Kind};
 use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
 use serde::Serialize;
@@ -16,7 +17,6 @@ use crate::children::edits::{Step, Steps, changed_fields};
 use crate::children::source::Source;
 use crate::document::Document;
 use crate::json::{self, Json};
-use crate::kind::{ChildKind, Kind};
 use crate::lookup::{Existing, Known, Lookup};
 use crate::path::{FieldPath, Path};
 use crate::report::{Cause, Reason, display, quote};

@@ -163,10 +163,10 @@ mod tests {
 
     use super::super::{Child, Context, child};
     use super::*;
-    use crate::kind::ChildKind;
     use crate::testing::reviews::{self, children};
     use crate::testing::{Edit, edit, edited, volume};
     use crate::validate::testing::{Children, decode_child};
+    use multigres_crds::kind::ChildKind;
 
     /// The first child of a kind that the sample is made into.
     fn sample(kind: ChildKind) -> Value {

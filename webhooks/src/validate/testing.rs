@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use multigres_crds::kind::ChildKind;
 use multigres_crds::labels;
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use serde_json::Value;
 
 use super::{Child, RULES, Rule, RuleSet, WARNINGS};
 use crate::document::Document;
-use crate::kind::ChildKind;
 use crate::lookup::{Claim, Existing, Known, Lookup, Offline};
 use crate::schema::Strictness;
 use crate::testing::{Edit, decode, edited, parsed, small};

@@ -44,10 +44,10 @@ fn put_back(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::kind::ChildKind;
     use crate::testing::reviews::children;
     use crate::testing::{edit, edited, small};
     use crate::validate::testing::{Children, found};
+    use multigres_crds::kind::ChildKind;
 
     #[test]
     fn put_back() {

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use kube::api::ObjectMeta;
 use multigres_crds::defaults;
+use multigres_crds::kind::ChildKind;
 use multigres_crds::labels::{self, Component, Labels};
 use multigres_crds::quantity::Quantity;
 use multigres_crds::resolve::{
@@ -297,7 +298,7 @@ pub(super) fn manages_topology(view: &View<'_>) -> bool {
 /// Whether shards are made of the templates, as far as that is known. Where they are not, other rules hold as soon as
 /// they come to be.
 pub(super) fn manages_databases(view: &View<'_>) -> bool {
-    section_is_managed(view.spec(), "MultiShard") && view.knows(&DATABASES_MANAGED)
+    section_is_managed(view.spec(), ChildKind::MultiShard) && view.knows(&DATABASES_MANAGED)
 }
 
 /// Something that asks for volumes.

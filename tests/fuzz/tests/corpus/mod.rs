@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use generators::{admissible, broken};
+use multigres_crds::kind::{ChildKind, Kind};
 use multigres_crds::resolve;
-use multigres_webhooks::kind::{ChildKind, Kind};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json, to_value};

@@ -1,6 +1,6 @@
 //! Bodies that no client of the API server sends.
 
-use multigres_webhooks::kind::Kind;
+use multigres_crds::kind::Kind;
 use serde_json::{Value, json};
 
 use super::{Entry, review};

@@ -1,8 +1,12 @@
-//! The kinds that reviews are about.
+//! The kinds of this API, as values.
+
+use std::borrow::Cow;
 
 use kube::Resource;
-use multigres_crds::GROUP;
-use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
+use kube::core::ApiResource;
+
+use crate::GROUP;
+use crate::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
 
 /// A kind of this API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +36,9 @@ impl Kind {
     }
 
     /// The name of the resource, as in a URL.
-    pub fn plural(self) -> String {
+    pub fn plural(self) -> Cow<'static, str> {
         match self {
-            Self::Cluster => MultigresCluster::plural(&()).into_owned(),
+            Self::Cluster => MultigresCluster::plural(&()),
             Self::Child(kind) => kind.plural(),
         }
     }
@@ -64,8 +68,13 @@ impl ChildKind {
         }
     }
 
+    /// The kind of that name, as in a manifest.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The name of the resource, as in a URL.
-    pub fn plural(self) -> String {
+    pub fn plural(self) -> Cow<'static, str> {
         match self {
             Self::TopoServer => TopoServer::plural(&()),
             Self::MultiAdmin => MultiAdmin::plural(&()),
@@ -73,7 +82,17 @@ impl ChildKind {
             Self::MultiCell => MultiCell::plural(&()),
             Self::MultiShard => MultiShard::plural(&()),
         }
-        .into_owned()
+    }
+
+    /// What the API server has to be told of it.
+    pub fn resource(self) -> ApiResource {
+        match self {
+            Self::TopoServer => ApiResource::erase::<TopoServer>(&()),
+            Self::MultiAdmin => ApiResource::erase::<MultiAdmin>(&()),
+            Self::MultiOrch => ApiResource::erase::<MultiOrch>(&()),
+            Self::MultiCell => ApiResource::erase::<MultiCell>(&()),
+            Self::MultiShard => ApiResource::erase::<MultiShard>(&()),
+        }
     }
 }
 
@@ -87,6 +106,10 @@ mod tests {
         for kind in ChildKind::ALL {
             assert_eq!(Kind::of(GROUP, &kind.plural()), Some(Kind::Child(kind)));
         }
+        for kind in ChildKind::ALL {
+            assert_eq!(ChildKind::named(&kind.resource().kind), Some(kind));
+        }
+        assert_eq!(ChildKind::named("MultigresCluster"), None);
         assert_eq!(Kind::of(GROUP, "multigres"), None);
         assert_eq!(Kind::of("", "multicells"), None);
     }
