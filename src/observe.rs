@@ -169,7 +169,7 @@ impl Index {
 
     fn insert(&mut self, key: ObjectKey, object: Observed) {
         let key = Arc::new(key);
-        if is_child(&key.kind) {
+        if ChildKind::named(&key.kind).is_some() {
             let children = self.children.entry(key.namespace.clone()).or_default();
             *children.entry(object.cluster_in_control().to_owned()).or_default() += 1;
         }
@@ -184,7 +184,7 @@ impl Index {
 
     fn remove(&mut self, key: &ObjectKey) -> Option<Observed> {
         let removed = self.objects.remove(key)?;
-        if is_child(&key.kind)
+        if ChildKind::named(&key.kind).is_some()
             && let Entry::Occupied(mut children) = self.children.entry(key.namespace.clone())
         {
             let cluster = removed.cluster_in_control();
@@ -206,10 +206,6 @@ impl Index {
         }
         Some(removed)
     }
-}
-
-fn is_child(kind: &str) -> bool {
-    ChildKind::ALL.iter().any(|child| child.as_str() == kind)
 }
 
 impl<K> Default for Groups<K> {

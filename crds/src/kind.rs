@@ -105,8 +105,6 @@ mod tests {
         assert_eq!(Kind::of(GROUP, "multigresclusters"), Some(Kind::Cluster));
         for kind in ChildKind::ALL {
             assert_eq!(Kind::of(GROUP, &kind.plural()), Some(Kind::Child(kind)));
-        }
-        for kind in ChildKind::ALL {
             assert_eq!(ChildKind::named(&kind.resource().kind), Some(kind));
         }
         assert_eq!(ChildKind::named("MultigresCluster"), None);

@@ -1,9 +1,9 @@
 //! The `multigres.com` API.
 //!
 //! Everything that admission, the controllers and the command line must agree on lives here and is pure: the
-//! types and their schema ([`v1alpha1`], [`schema`]), their kinds ([`kind`]), the names and labels of what is made from them ([`names`],
-//! [`labels`]), the built-in defaults ([`defaults`]) and the resolution of a cluster into its children
-//! ([`resolve`]). This crate never does I/O.
+//! types, their schema and their kinds ([`v1alpha1`], [`schema`], [`kind`]), the names and labels of what is made
+//! from them ([`names`], [`labels`]), the built-in defaults ([`defaults`]) and the resolution of a cluster into
+//! its children ([`resolve`]). This crate never does I/O.
 
 pub mod address;
 pub mod defaults;

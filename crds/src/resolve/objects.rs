@@ -2,8 +2,9 @@
 //!
 //! Names are joined and cut, so two objects may end up with the same one: that is to be known before either is made.
 
-use super::children::{managed, topology_is_managed};
+use super::children::{managed, section_is_managed, topology_is_managed};
 use super::pools::{TableGroupSource, key_ranges, table_groups};
+use crate::kind::ChildKind;
 use crate::names;
 use crate::v1alpha1::{Backup, DatabaseTemplate, MultigresCluster};
 
@@ -64,23 +65,23 @@ pub fn each_object(cluster: &MultigresCluster, f: &mut dyn FnMut(Source, &'stati
 }
 
 /// Kind and name of every child that the cluster's managed sections lead to.
-pub fn each_child(cluster: &MultigresCluster, f: &mut dyn FnMut(&'static str, &str)) {
+pub fn each_child(cluster: &MultigresCluster, f: &mut dyn FnMut(ChildKind, &str)) {
     let Some(name) = cluster.metadata.name.as_deref().filter(|name| !name.is_empty()) else { return };
     let spec = &cluster.spec;
-    if topology_is_managed(spec) {
-        f("TopoServer", &names::etcd(name));
-    }
-    if managed(spec.admin.as_ref().and_then(|admin| admin.managed)) {
-        f("MultiAdmin", &names::admin(name));
-    }
-    if managed(spec.orchestrator.as_ref().and_then(|orch| orch.managed)) {
-        f("MultiOrch", &names::orch(name));
-    }
-    let cells = spec.cells.templates.iter().filter(|_| managed(spec.cells.managed));
-    cells.for_each(|cell| f("MultiCell", &names::cell(name, &cell.name)));
-    let databases = spec.databases.iter().filter(|databases| managed(databases.managed));
-    for database in databases.flat_map(|databases| &databases.templates) {
-        each_shard(name, database, &mut |_, _, shard| f("MultiShard", shard.base().name()));
+    for kind in ChildKind::ALL.into_iter().filter(|kind| section_is_managed(spec, *kind)) {
+        match kind {
+            ChildKind::TopoServer => f(kind, &names::etcd(name)),
+            ChildKind::MultiAdmin => f(kind, &names::admin(name)),
+            ChildKind::MultiOrch => f(kind, &names::orch(name)),
+            ChildKind::MultiCell => {
+                spec.cells.templates.iter().for_each(|cell| f(kind, &names::cell(name, &cell.name)));
+            }
+            ChildKind::MultiShard => {
+                for database in spec.databases.iter().flat_map(|databases| &databases.templates) {
+                    each_shard(name, database, &mut |_, _, shard| f(kind, shard.base().name()));
+                }
+            }
+        }
     }
 }
 

@@ -90,7 +90,7 @@ proptest! {
     fn children_are_among_the_objects(cluster in any_cluster()) {
         let kinds = ["TopoServer", "MultiAdmin", "MultiOrch", "MultiCell", "MultiShard"];
         let (mut children, mut objects) = (Vec::new(), Vec::new());
-        each_child(&cluster, &mut |kind, name| children.push(key(kind, name)));
+        each_child(&cluster, &mut |kind, name| children.push(key(kind.as_str(), name)));
         each_object(&cluster, &mut |_, kind, name| objects.extend(kinds.contains(&kind).then(|| key(kind, name))));
         children.sort();
         objects.sort();

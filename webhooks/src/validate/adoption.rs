@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use multigres_crds::kind::{ChildKind, Kind};
-use multigres_crds::resolve::{self, Children};
-use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
+use multigres_crds::resolve::{self, Children, each_child};
+use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, TopoServer};
 use serde::Serialize;
 use serde_json::{Value, to_value};
 
@@ -58,12 +58,12 @@ fn existing(cx: &ClusterContext<'_>) -> Vec<(ChildKind, String, Existing)> {
     }
     let mut expected: HashMap<_, HashSet<String>> = HashMap::new();
     if let Some(old) = &cx.old {
-        each_child(old.cluster, |kind, name| {
+        each_child(old.cluster, &mut |kind, name| {
             expected.entry(kind).or_default().insert(name.to_owned());
         });
     }
     let mut found = Vec::new();
-    each_child(cx.new.cluster, |kind, name| {
+    each_child(cx.new.cluster, &mut |kind, name| {
         if !expected.get(&kind).is_some_and(|names| names.contains(name))
             && let Known::Yes(Some(existing)) = cx.lookup.child(kind, namespace, name)
         {
@@ -72,15 +72,6 @@ fn existing(cx: &ClusterContext<'_>) -> Vec<(ChildKind, String, Existing)> {
     });
     found.sort_by(|(_, one, _), (_, other, _)| one.cmp(other));
     found
-}
-
-/// Each child that a cluster is made into.
-pub(super) fn each_child(cluster: &MultigresCluster, mut f: impl FnMut(ChildKind, &str)) {
-    resolve::each_child(cluster, &mut |kind, name| {
-        if let Some(kind) = ChildKind::ALL.into_iter().find(|child| child.as_str() == kind) {
-            f(kind, name);
-        }
-    });
 }
 
 /// The child that the cluster asks for.

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use multigres_crds::resolve;
+use multigres_crds::resolve::{self, each_child};
 use multigres_crds::v1alpha1::MultigresClusterSpec;
 
-use super::adoption::{desired, each_child, tell_changes};
+use super::adoption::{desired, tell_changes};
 use super::text::count;
 use super::{ClusterContext, Reporter, rule};
 use crate::lookup::Known;
@@ -25,7 +25,7 @@ fn put_back(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     }
     let (mut missing, children) = (Vec::new(), resolve::children(cx.new.cluster));
     let namespace = cx.new.cluster.metadata.namespace.as_deref().unwrap_or_default();
-    each_child(cx.new.cluster, |kind, name| match cx.lookup.child(kind, namespace, name) {
+    each_child(cx.new.cluster, &mut |kind, name| match cx.lookup.child(kind, namespace, name) {
         Known::Yes(Some(live)) => {
             if let Some(desired) = desired(&children, kind, name) {
                 tell_changes(kind, name, &live.spec, &desired["spec"], &HashSet::from([PAUSED]), report);
