@@ -33,7 +33,8 @@ pub struct RunArgs {
     /// Namespace of the operator itself, where its Lease is
     #[arg(long, env = "POD_NAMESPACE", default_value = "multigres-system")]
     namespace: String,
-    /// Watch only this namespace; repeat for more. All of them when absent
+    /// Watch only this namespace; repeat for more. All of them when absent. Admission does not know of clusters
+    /// elsewhere, and so not whether they use the same etcd
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     watch_namespaces: Vec<String>,
     /// The user as whom the operator must be known to the API server. Its ServiceAccount when absent

@@ -1,9 +1,11 @@
 //! The webhook configurations as GitOps tools and administrators meet them: what is installed is what is stored, and
 //! the operator touches nothing of it but the trust in its own certificate.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use testbed::Options;
 
-use crate::installation::Installation;
+use crate::installation::{Installation, eventually};
+use crate::rules::{entries, sound};
 
 const KINDS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
 
@@ -46,5 +48,32 @@ async fn what_is_applied_again_is_unchanged_and_keeps_the_authority() {
     // kubectl fails where there is a difference, as a GitOps tool would find it.
     kubectl.must_with_stdin(["diff", "-f", "-"], &manifests).await.unwrap();
     let namespace = installation.namespace("configuration").await;
-    namespace.clusters().dry_run().create(&crate::rules::sound()).await.allowed();
+    namespace.clusters().dry_run().create(&sound()).await.allowed();
+}
+
+/// Validation only reads what is created: whatever breaks the schema is refused before it is asked.
+#[tokio::test]
+async fn the_api_server_checks_the_schema_before_it_asks_for_validation() {
+    let options = Options { controllers: false, ..Options::default() };
+    let installation = Installation::start(options).await.unwrap();
+    let namespace = installation.namespace("order").await;
+    let mut astray = sound();
+    entries(&mut astray)[1]["cell"] = json!("zone-bb");
+    let mut unsound = astray.clone();
+    unsound["spec"]["cells"]["templates"][0]["spec"]["multiGateway"]["replicas"] = json!(101);
+    let kubectl = installation.control_plane.kubectl();
+    kubectl.must(["delete", "mutatingwebhookconfiguration", "multigres-operator"]).await.unwrap();
+
+    let of_the_schema_alone = || async {
+        let answer = namespace.clusters().create(&unsound).await;
+        (!answer.message().contains("zone-bb")).then_some(answer)
+    };
+    let answer = eventually("nobody is asked for defaults", of_the_schema_alone).await.unwrap();
+    answer.assert_invalid(&[(
+        "Invalid",
+        "spec.cells.templates[0].spec.multiGateway.replicas",
+        "should be less than or equal to 100",
+    )]);
+    let unknown = ("NotFound", "spec.databases.templates[0].spec.pools[1].cell", "did you mean \"zone-b\"?");
+    namespace.clusters().create(&astray).await.assert_invalid(&[unknown]);
 }

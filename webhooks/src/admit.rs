@@ -197,3 +197,16 @@ where
     let new = decode(request.object.unwrap_or(Json::NULL))?;
     Ok((new, request.old_object.and_then(|old| decode(old).ok())))
 }
+
+/// The same of a request that has come to validation. A new object has been checked by the API server by then, and
+/// before that by the mutating webhook; of an update it lets go what was wrong before.
+fn accepted<'a, T>(request: &Request<'a>) -> Result<Documents<'a, T>, Cause>
+where
+    T: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let created = request.object.filter(|_| request.operation == Operation::Create);
+    match created.and_then(Document::accepted) {
+        Some(new) => Ok((new, None)),
+        None => documents(request),
+    }
+}

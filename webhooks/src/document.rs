@@ -39,10 +39,20 @@ impl<'j, T: Resource<DynamicType = ()> + DeserializeOwned> Document<'j, T> {
     pub fn decode(json: Json<'j>, strictness: Strictness) -> Result<Self, Cause> {
         let schema = Schema::of(&T::kind(&()));
         let read = |schema: &Schema| schema.read(json, strictness);
-        if let Some(object) = schema.map_or_else(|| json.read().ok(), read) {
-            return Ok(Self { object, json, unknown: PathSet::default(), violations: Vec::new() });
+        match schema.map_or_else(|| json.read().ok(), read) {
+            Some(object) => Ok(Self::sound(object, json)),
+            None => Self::decode_in_part(schema, json, strictness),
         }
-        Self::decode_in_part(schema, json, strictness)
+    }
+
+    /// Reads an object that has been held against the schema by the API server; nothing is returned of one that
+    /// cannot be read all the same.
+    pub fn accepted(json: Json<'j>) -> Option<Self> {
+        Some(Self::sound(json.read().ok()?, json))
+    }
+
+    fn sound(object: T, json: Json<'j>) -> Self {
+        Self { object, json, unknown: PathSet::default(), violations: Vec::new() }
     }
 
     fn decode_in_part(

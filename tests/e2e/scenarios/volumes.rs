@@ -1,17 +1,21 @@
-//! Volumes that grow, and one that is full.
+//! Volumes that grow, one that is full, and one that is lost.
 
 use anyhow::{Context, bail, ensure};
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::ListParams;
+use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
 use multigres_crds::labels;
 use multigres_crds::v1alpha1::Truth;
+use tokio::time::timeout;
 
 use super::failover::primary;
 use crate::bench::Bench;
 use crate::cluster::{Cluster, PATIENCE, Seen};
 use crate::episode::Episode;
 
+/// The volume of an instance that its data is on.
+const DATA: &str = "data";
 /// More than any volume here holds.
 const FILLER: &str = "dd if=/dev/zero of=/data/filler bs=1M count=4096; sync; df -m /data";
 
@@ -56,6 +60,33 @@ pub async fn a_full_volume_is_survived(bench: &mut Bench) -> anyhow::Result<()> 
     cluster.exec(&full, &["rm", "-f", "/data/filler"]).await.map(drop)
 }
 
+/// A disk is gone, or holds what cannot follow the primary any more: without its volume an instance starts from the
+/// backup.
+pub async fn a_lost_volume_is_filled_anew(bench: &mut Bench) -> anyhow::Result<()> {
+    let (cluster, _) = bench.cluster().await?;
+    let seen = cluster.see().await?;
+    let standby = seen.standby().context("there is a standby")?;
+    let claim = data_claim(seen.pod(&standby).context("it is a pod")?)?;
+    let claims: Api<PersistentVolumeClaim> = cluster.api();
+    let lost = claims.get(&claim).await?.uid();
+    let episode = Episode::begin(cluster, "the volume of a standby lost");
+    cluster.show(&["delete", "pvc", &claim, "--wait=false"]).await?;
+    cluster.show(&["delete", "pod", &standby, "--wait=false"]).await?;
+    let is_another = |claim: Option<&PersistentVolumeClaim>| claim.is_some_and(|claim| claim.uid() != lost);
+    timeout(PATIENCE, await_condition(claims, &claim, is_another))
+        .await
+        .context("there is no new volume")??;
+    episode.end(cluster).await
+}
+
+/// What the volume for data of a pod is claimed by.
+fn data_claim(pod: &Pod) -> anyhow::Result<String> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let mut claims = volumes.filter(|volume| volume.name == DATA);
+    let claim = claims.find_map(|volume| volume.persistent_volume_claim.as_ref());
+    claim.map(|claim| claim.claim_name.clone()).context("the pod claims no volume for data")
+}
+
 /// Segments of the log are prepared ahead; this uses up those that are there, until PostgreSQL ends for want of more.
 async fn use_up(cluster: &Cluster, pod: &str) -> anyhow::Result<()> {
     let switch = "select pg_logical_emit_message(true, 'filler', ''), pg_switch_wal()";
@@ -91,7 +122,7 @@ async fn have_room(cluster: &Cluster, size: &str) -> anyhow::Result<()> {
         }
     };
     let what = || format!("not all volumes have grown to {size}");
-    tokio::time::timeout(PATIENCE, wait).await.with_context(what)??;
+    timeout(PATIENCE, wait).await.with_context(what)??;
     cluster.show(&["get", "pvc", "-l", labels::POOL]).await.map(drop)
 }
 

@@ -3,7 +3,7 @@
 use multigres_crds::v1alpha1::MultigresCluster;
 use serde::Deserialize;
 
-use super::{Admission, defaulted, documents, invalid};
+use super::{Admission, accepted, defaulted, documents, invalid};
 use crate::defaulting;
 use crate::document::sound_spec;
 use crate::json::Json;
@@ -34,7 +34,7 @@ pub fn mutate(request: &Request<'_>, admission: &Admission) -> Verdict {
 
 /// Holds the cluster to its rules.
 pub fn validate(request: &Request<'_>, admission: &Admission) -> Verdict {
-    match documents::<MultigresCluster>(request) {
+    match accepted::<MultigresCluster>(request) {
         Ok((new, old)) => {
             let report = validate::cluster(&new, old.as_ref(), &admission.rules());
             Verdict::judge(RuleGroup::Cluster, report)
