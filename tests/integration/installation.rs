@@ -101,7 +101,7 @@ impl Installation {
 
     /// Asks the operator to end, as the kubelet would, and waits until it has.
     pub async fn end_operator(&self) -> Result<()> {
-        let pid = self.operator.lock().unwrap().as_ref().context("it does not run")?.pids()[0];
+        let pid = self.operator_pid().context("it does not run")?;
         let asked = Command::new("kill").args(["-TERM", &pid.to_string()]).status()?;
         anyhow::ensure!(asked.success(), "no process {pid}");
         // A member that ended is reaped by its group; until then it is there as a zombie.
@@ -117,6 +117,11 @@ impl Installation {
     /// Ends the operator at once.
     pub fn stop_operator(&self) {
         self.operator.lock().unwrap().take();
+    }
+
+    /// The process id of the operator, while it runs.
+    pub fn operator_pid(&self) -> Option<u32> {
+        self.operator.lock().unwrap().as_ref().map(|group| group.pids()[0])
     }
 
     /// What the operator wrote to its log.

@@ -36,7 +36,7 @@ pub enum Phase {
 
 impl Phase {
     /// A word for metrics and logs.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Mutate => "mutate",
             Self::Validate => "validate",

@@ -8,7 +8,16 @@ use multigres_webhooks::router::{MUTATE_PATH, VALIDATE_PATH};
 
 use crate::client::{Call, load};
 use crate::reviews::{Subject, subjects};
-use crate::served::{CLIENT_CORE, Served, pin};
+use crate::served::{CLIENT_CORE, Served, UNSEEN_PATH, pin};
+
+/// What is asked for, where, and of which review.
+type Request = (&'static str, &'static str, Phase);
+
+const REQUESTS: [Request; 3] = [
+    ("unseen", UNSEEN_PATH, Phase::Validate),
+    (Phase::Mutate.as_str(), MUTATE_PATH, Phase::Mutate),
+    (Phase::Validate.as_str(), VALIDATE_PATH, Phase::Validate),
+];
 
 /// How much is measured.
 pub struct Plan {
@@ -72,12 +81,13 @@ impl Plan {
         for run in 1..=self.runs {
             let served = Served::start()?;
             for subject in subjects.iter().filter(|subject| subject.name.contains(only)) {
-                for phase in [Phase::Mutate, Phase::Validate] {
+                for request @ (_, _, phase) in REQUESTS {
+                    let size = subject.body(phase).len();
                     let fits = |connections: &&usize| {
-                        **connections == 1 || **connections * subject.body(phase).len() <= self.most_at_once
+                        **connections == 1 || **connections * size <= self.most_at_once
                     };
                     for &connections in self.connections.iter().filter(fits) {
-                        let measuring = self.measure_one(&served, subject, phase, connections);
+                        let measuring = self.measure_one(&served, subject, request, connections);
                         let measured = clients.block_on(measuring)?;
                         eprintln!("run {run} of {}: {measured}", self.runs);
                         measurements.push(measured);
@@ -92,12 +102,12 @@ impl Plan {
         &self,
         served: &Served,
         subject: &Subject,
-        phase: Phase,
+        (name, path, phase): Request,
         connections: usize,
     ) -> anyhow::Result<Measurement> {
-        let path = if phase == Phase::Mutate { MUTATE_PATH } else { VALIDATE_PATH };
         // The mutating webhook leaves it to the other to deny.
-        let call = Call { path, body: subject.body(phase), allowed: subject.is_allowed(phase) };
+        let allowed = path == UNSEEN_PATH || subject.is_allowed(phase);
+        let call = Call { path, body: subject.body(phase), allowed };
         let requests =
             (self.volume / call.body.len()).clamp(connections, self.most_requests.max(connections));
         load(served, &call, connections, requests.div_ceil(10)).await?;
@@ -110,7 +120,7 @@ impl Plan {
         let quantile = |quantile| durations.value_at_quantile(quantile) as f64 / 1e3;
         Ok(Measurement {
             subject: subject.name,
-            phase: phase.as_str(),
+            phase: name,
             connections,
             size: call.body.len(),
             requests_per_second: count / elapsed.as_secs_f64(),

@@ -1,0 +1,133 @@
+//! Many clusters at once: how long until all that they are made into exists, and who pays for it.
+//!
+//! `cargo bench --bench scale` measures and prints a table of `docs/performance.md`. As a test, that is without the
+//! `--bench` that cargo adds to the former, it goes through all of it with few clusters.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark fails by panicking")]
+#![allow(clippy::cast_precision_loss, reason = "what is measured is far less precise")]
+
+#[path = "../integration/installation.rs"]
+#[allow(dead_code, reason = "the tests do more with it")]
+mod installation;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::Client;
+use kube::api::{Api, PostParams};
+use multigres_crds::v1alpha1::MultigresCluster;
+use serde_json::Value;
+use testbed::Options;
+use tokio::time::{sleep, timeout};
+
+use installation::{Installation, OPERATOR, binary};
+
+/// Clusters that share a namespace.
+const NAMESPACES: usize = 10;
+/// Clusters that are created at a time.
+const AT_ONCE: usize = 16;
+const PATIENCE: Duration = Duration::from_mins(5);
+const INTERVAL: Duration = Duration::from_millis(200);
+const SAMPLE: &str = "tests/samples/two-cells.yaml";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let clusters = if std::env::args().any(|arg| arg == "--bench") { 200 } else { 3 };
+    let installation = Installation::start(Options { controllers: false, ..Options::default() }).await?;
+    let kubectl = installation.control_plane.kubectl();
+    for index in 0..NAMESPACES {
+        kubectl.must(["create", "namespace", &namespace(index)]).await?;
+    }
+    let audit = installation.control_plane.audit_log();
+    let (marker, cpu, began) = (audit.marker()?, cpu_by_program(&installation)?, Instant::now());
+    let client = installation.control_plane.client();
+    stream::iter(0..clusters)
+        .map(|index| create(&client, index))
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await?;
+    let admitted = began.elapsed();
+    let expected = expected(clusters)?;
+    timeout(PATIENCE, until_made(&client, &expected)).await.context("not everything is made")??;
+    println!("{clusters} clusters: admitted after {admitted:.1?}, made after {:.1?}\n", began.elapsed());
+
+    println!("| program | CPU s | memory at most, MB |\n|---|--:|--:|");
+    for (program, (after, peak)) in cpu_by_program(&installation)? {
+        let before = cpu.get(&program).map_or(0.0, |(before, _)| *before);
+        println!("| {program} | {:.1} | {:.0} |", after - before, peak / 1e6);
+    }
+    println!("\n| the operator's requests | for each cluster |\n|---|--:|");
+    let mut requests: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in audit.since(marker)?.into_iter().filter(|entry| entry.user == OPERATOR) {
+        let slash = if entry.subresource.is_empty() { "" } else { "/" };
+        *requests
+            .entry(format!("{} {}{slash}{} {}", entry.verb, entry.resource, entry.subresource, entry.code))
+            .or_default() += 1;
+    }
+    for (request, count) in requests {
+        println!("| {request} | {:.2} |", count as f64 / clusters as f64);
+    }
+    Ok(())
+}
+
+fn namespace(index: usize) -> String {
+    format!("scale-{}", index % NAMESPACES)
+}
+
+async fn create(client: &Client, index: usize) -> anyhow::Result<()> {
+    let mut cluster: MultigresCluster = serde_saphyr::from_str(include_str!("../samples/two-cells.yaml"))?;
+    cluster.metadata.name = Some(format!("cluster-{index}"));
+    cluster.metadata.namespace = Some(namespace(index));
+    Api::namespaced(client.clone(), &namespace(index)).create(&PostParams::default(), &cluster).await?;
+    Ok(())
+}
+
+/// How many objects of each kind there are to be, by the paths of their lists.
+fn expected(clusters: usize) -> anyhow::Result<BTreeMap<String, usize>> {
+    let output = binary().args(["render", "-f", SAMPLE]).output()?;
+    let mut expected = BTreeMap::new();
+    for object in serde_saphyr::from_multiple::<Value>(&String::from_utf8(output.stdout)?)? {
+        let (version, kind) = (
+            object["apiVersion"].as_str().context("no version")?,
+            object["kind"].as_str().context("no kind")?,
+        );
+        let root = if version.contains('/') { "apis" } else { "api" };
+        let plural =
+            kube::core::discovery::ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk("", "", kind))
+                .plural;
+        *expected.entry(format!("/{root}/{version}/{plural}")).or_default() += clusters;
+    }
+    Ok(expected)
+}
+
+async fn until_made(client: &Client, expected: &BTreeMap<String, usize>) -> anyhow::Result<()> {
+    for (path, count) in expected {
+        loop {
+            let request = hyper::Request::get(format!("{path}?limit=1")).body(Vec::new())?;
+            let list: Value = client.request(request).await?;
+            let first = list["items"].as_array().map_or(0, Vec::len) as u64;
+            let there = first + list["metadata"]["remainingItemCount"].as_u64().unwrap_or_default();
+            if there >= *count as u64 {
+                break;
+            }
+            sleep(INTERVAL).await;
+        }
+    }
+    Ok(())
+}
+
+/// Seconds of CPU that each program has used, and the most memory it had, in bytes.
+fn cpu_by_program(installation: &Installation) -> anyhow::Result<BTreeMap<String, (f64, f64)>> {
+    let mut programs = BTreeMap::new();
+    for pid in installation.control_plane.pids().into_iter().chain(installation.operator_pid()) {
+        let process = procfs::process::Process::new(i32::try_from(pid)?)?;
+        let (stat, status) = (process.stat()?, process.status()?);
+        let seconds = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
+        let peak = status.vmhwm.unwrap_or_default() as f64 * 1024.0;
+        programs.insert(fs::read_to_string(format!("/proc/{pid}/comm"))?.trim().to_owned(), (seconds, peak));
+    }
+    Ok(programs)
+}
