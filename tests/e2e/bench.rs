@@ -12,7 +12,7 @@ use kube::api::{Api, DeleteParams, ListParams};
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use multigres_crds::schema;
-use testbed::{Image, Node, NodeOptions};
+use testbed::{Image, Kubectl, Node, NodeOptions};
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::{Cluster, INTERVAL, Manifest, PATIENCE, is_ready};
@@ -101,11 +101,24 @@ impl Bench {
                 "--tail=100",
             ],
         ] {
-            let said = kubectl.run(look).await?;
-            eprintln!("$ kubectl {}\n{}{}", look.join(" "), said.stdout, said.stderr);
+            show(&kubectl, look).await?;
+        }
+        // What PostgreSQL itself says is on the volumes only.
+        let instances =
+            ["-n", "multigres", "get", "pods", "-l", "multigres.com/component=multipooler", "-o", "name"];
+        for pod in kubectl.run(instances).await?.stdout.lines() {
+            let log =
+                ["exec", pod, "-c", "multipooler", "--", "tail", "-n", "60", "/data/pg_data/postgresql.log"];
+            show(&kubectl, &[&["-n", "multigres"], &log[..]].concat()).await?;
         }
         Ok(())
     }
+}
+
+async fn show(kubectl: &Kubectl, look: &[&str]) -> anyhow::Result<()> {
+    let said = kubectl.run(look).await?;
+    eprintln!("$ kubectl {}\n{}{}", look.join(" "), said.stdout, said.stderr);
+    Ok(())
 }
 
 /// Waits until the operator has the replicas that it is to have, and no other pod, not even one that ends.

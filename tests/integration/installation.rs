@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use kube::Client;
 use multigres_crds::schema;
-use testbed::{ControlPlane, Kubectl, Options, ProcessGroup};
+use testbed::{ControlPlane, Kubectl, Options, ProcessEnded, ProcessGroup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
@@ -21,6 +21,9 @@ pub const OPERATOR: &str = "system:serviceaccount:multigres-system:multigres-ope
 
 /// Longest time that anything is waited for; only a failing test takes so long.
 pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A port that was free when asked for may be taken before the operator listens on it.
+const START_ATTEMPTS: usize = 5;
 
 /// The binary under test.
 pub fn binary() -> Command {
@@ -42,6 +45,14 @@ pub struct Ports {
     pub ops: u16,
 }
 
+impl Ports {
+    /// Ports nobody listens on at the moment.
+    fn free() -> Result<Self> {
+        let port = || anyhow::Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
+        Ok(Self { admission: port()?, ops: port()? })
+    }
+}
+
 impl Installation {
     /// One that all tests share which leave it as it is outside their own namespace.
     pub async fn shared() -> &'static Self {
@@ -53,12 +64,21 @@ impl Installation {
     /// Starts a control plane of its own and the operator in front of it.
     pub async fn start(options: Options) -> Result<Self> {
         let control_plane = ControlPlane::start(Options { crds: schema::crds(), ..options }).await?;
-        let ports = Ports { admission: free_port()?, ops: free_port()? };
-        control_plane.kubectl().must_with_stdin(["apply", "-f", "-"], &manifests(ports)).await?;
         let kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, "multigres-operator").await?;
-        let installation = Self { control_plane, ports, kubeconfig, operator: std::sync::Mutex::new(None) };
-        installation.start_operator().await?;
-        Ok(installation)
+        let (ports, operator) = (Ports::free()?, std::sync::Mutex::new(None));
+        let mut installation = Self { control_plane, ports, kubeconfig, operator };
+        for _ in 1..START_ATTEMPTS {
+            match installation.install().await {
+                Err(error) if port_was_taken(&error) => installation.ports = Ports::free()?,
+                result => return result.map(|()| installation),
+            }
+        }
+        installation.install().await.map(|()| installation)
+    }
+
+    async fn install(&self) -> Result<()> {
+        self.control_plane.kubectl().must_with_stdin(["apply", "-f", "-"], &self.manifests()).await?;
+        self.start_operator().await
     }
 
     /// The manifests that it was made from.
@@ -88,7 +108,6 @@ impl Installation {
         let log = self.log();
         let mut group = ProcessGroup::new(None)?;
         group.spawn("multigres-operator", command, log.clone())?;
-        *self.operator.lock().unwrap() = Some(group);
         let ready = eventually("the operator is ready", || async {
             get(self.ports.ops, "/readyz")
                 .await
@@ -96,7 +115,12 @@ impl Installation {
                 .filter(|response| response.starts_with("HTTP/1.1 200"))
                 .map(|_| ())
         });
-        ready.await.with_context(|| std::fs::read_to_string(log).unwrap_or_default())
+        let started = tokio::select! {
+            ready = ready => ready.with_context(|| std::fs::read_to_string(log).unwrap_or_default()),
+            ended = group.first_end() => Err(ended),
+        };
+        *self.operator.lock().unwrap() = Some(group);
+        started
     }
 
     /// Asks the operator to end, as the kubelet would, and waits until it has.
@@ -229,6 +253,6 @@ fn manifests(ports: Ports) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+fn port_was_taken(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ProcessEnded>().is_some_and(ProcessEnded::port_was_taken)
 }

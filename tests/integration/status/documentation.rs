@@ -38,11 +38,11 @@ while it is about to change, and at once when a pod changes.
 has ever registered, every volume of a shard, that for backups included, is seen and is no older than the shard, and
 backups are on such a volume: then there is nothing that another major version of PostgreSQL could not read.
 
-An instance that does not come back although its pod was started again is made anew from the backup, if its volume is
-deleted: `kubectl delete pvc data-POD --wait=false && kubectl delete pod POD`, one instance at a time, and only while
-`servingWrites` is `True`. A former primary needs it whose PostgreSQL logs `requested timeline … is not a child of this
-server's history`: another was promoted before it had all of the log, and Multigres v0.1.0 rewinds only a PostgreSQL
-that starts. What is on such a volume alone was never acknowledged.
+An instance whose volume is lost, or that PostgreSQL cannot start on, is made anew from the backup: `kubectl delete pvc
+data-POD --wait=false && kubectl delete pod POD`, one instance at a time, and only while `servingWrites` is `True`; what is
+on such a volume alone was never acknowledged. A former primary may need it, whose PostgreSQL logs `requested timeline … is
+not a child of this server's history`: another was promoted before it had all of the log, and Multigres v0.1.0 rewinds only
+a PostgreSQL that starts. After failovers the new instance was seen to stay `NotReplicating`, while the others served.
 
 What keeps a cluster from being made is an Event too, once; so is what the operator does: `Created`, `DriftReverted`,
 `FailoverTriggered`, `PodEvicted`, `PodDeleted`, `ScaledDown`, `PoolerRemoved`, `TopologyRecordWritten`, `Deleted`,

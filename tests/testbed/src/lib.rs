@@ -34,5 +34,5 @@ pub use images::Image;
 pub use kubectl::{Kubectl, KubectlOutput};
 pub use node::{Node, NodeOptions, Process};
 pub use pods::set_pod_ready;
-pub use process::ProcessGroup;
+pub use process::{ProcessEnded, ProcessGroup};
 pub use volumes::{LIMITED_STORAGE_CLASS, STORAGE_CLASS};

@@ -66,7 +66,7 @@ pub struct ProcessEnded {
 impl ProcessEnded {
     /// Whether it ended because somebody else listens on its port.
     pub fn port_was_taken(&self) -> bool {
-        self.log.contains("address already in use")
+        self.log.to_lowercase().contains("address already in use")
     }
 }
 
