@@ -9,6 +9,8 @@
 #[path = "../integration/installation.rs"]
 #[allow(dead_code, reason = "the tests do more with it")]
 mod installation;
+#[allow(dead_code, reason = "memory at the moment is of no interest here")]
+mod usage;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,8 +26,9 @@ use testbed::Options;
 use tokio::time::{sleep, timeout};
 
 use installation::{Installation, OPERATOR, binary};
+use usage::Usage;
 
-/// Clusters that share a namespace.
+/// Namespaces that the clusters are spread over.
 const NAMESPACES: usize = 10;
 /// Clusters that are created at a time.
 const AT_ONCE: usize = 16;
@@ -42,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
         kubectl.must(["create", "namespace", &namespace(index)]).await?;
     }
     let audit = installation.control_plane.audit_log();
-    let (marker, cpu, began) = (audit.marker()?, cpu_by_program(&installation)?, Instant::now());
+    let (marker, before, began) = (audit.marker()?, usage_by_program(&installation)?, Instant::now());
     let client = installation.control_plane.client();
     stream::iter(0..clusters)
         .map(|index| create(&client, index))
@@ -55,9 +58,9 @@ async fn main() -> anyhow::Result<()> {
     println!("{clusters} clusters: admitted after {admitted:.1?}, made after {:.1?}\n", began.elapsed());
 
     println!("| program | CPU s | memory at most, MB |\n|---|--:|--:|");
-    for (program, (after, peak)) in cpu_by_program(&installation)? {
-        let before = cpu.get(&program).map_or(0.0, |(before, _)| *before);
-        println!("| {program} | {:.1} | {:.0} |", after - before, peak / 1e6);
+    for (program, after) in usage_by_program(&installation)? {
+        let cpu = after.cpu.saturating_sub(before.get(&program).map_or(Duration::ZERO, |before| before.cpu));
+        println!("| {program} | {:.1} | {:.0} |", cpu.as_secs_f64(), after.peak as f64 / 1e6);
     }
     println!("\n| the operator's requests | for each cluster |\n|---|--:|");
     let mut requests: BTreeMap<String, usize> = BTreeMap::new();
@@ -119,15 +122,12 @@ async fn until_made(client: &Client, expected: &BTreeMap<String, usize>) -> anyh
     Ok(())
 }
 
-/// Seconds of CPU that each program has used, and the most memory it had, in bytes.
-fn cpu_by_program(installation: &Installation) -> anyhow::Result<BTreeMap<String, (f64, f64)>> {
-    let mut programs = BTreeMap::new();
-    for pid in installation.control_plane.pids().into_iter().chain(installation.operator_pid()) {
-        let process = procfs::process::Process::new(i32::try_from(pid)?)?;
-        let (stat, status) = (process.stat()?, process.status()?);
-        let seconds = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
-        let peak = status.vmhwm.unwrap_or_default() as f64 * 1024.0;
-        programs.insert(fs::read_to_string(format!("/proc/{pid}/comm"))?.trim().to_owned(), (seconds, peak));
-    }
-    Ok(programs)
+/// What each program has used.
+fn usage_by_program(installation: &Installation) -> anyhow::Result<BTreeMap<String, Usage>> {
+    let pids = installation.control_plane.pids().into_iter().chain(installation.operator_pid());
+    let of_pid = |pid| {
+        let program = fs::read_to_string(format!("/proc/{pid}/comm"))?;
+        Ok((program.trim().to_owned(), Usage::of(pid)?))
+    };
+    pids.map(of_pid).collect()
 }

@@ -14,6 +14,8 @@ mod plan;
 mod reviews;
 mod served;
 mod table;
+#[path = "../usage.rs"]
+mod usage;
 
 use clap::{Parser, Subcommand};
 

@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use axum::Json;
@@ -22,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::listening::Listening;
 use crate::reviews::admission;
+use crate::usage::Usage;
 
 /// Where the server runs, and where its clients do. One core serves both on machines that have no more.
 const SERVER_CORE: usize = 0;
@@ -79,15 +79,6 @@ pub struct Served {
     pub authority: CertificateDer<'static>,
 }
 
-/// What a process has used since its start.
-#[derive(Clone, Copy)]
-pub struct Usage {
-    pub cpu: Duration,
-    /// Memory at the moment, and the most there was, in bytes.
-    pub resident: u64,
-    pub peak: u64,
-}
-
 impl Served {
     pub fn start() -> anyhow::Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
@@ -105,15 +96,7 @@ impl Served {
 
     /// What it has used so far.
     pub fn usage(&self) -> anyhow::Result<Usage> {
-        let process = procfs::process::Process::new(i32::try_from(self.process.id())?)?;
-        let (stat, status) = (process.stat()?, process.status()?);
-        let ticks = (stat.utime + stat.stime) as f64;
-        let kib = |value: Option<u64>| value.unwrap_or_default() * 1024;
-        Ok(Usage {
-            cpu: Duration::from_secs_f64(ticks / procfs::ticks_per_second() as f64),
-            resident: kib(status.vmrss),
-            peak: kib(status.vmhwm),
-        })
+        Usage::of(self.process.id())
     }
 
     /// Counts the peak of memory from here on.
