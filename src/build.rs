@@ -18,6 +18,7 @@ mod multi_shard;
 mod object;
 mod pod;
 mod pooler;
+mod recovery;
 mod render;
 mod topo_server;
 mod topology;

@@ -13,13 +13,13 @@ use super::object::{
 };
 use super::pooler::{self, Pooler};
 use super::ports::{POOLER_GRPC, POOLER_HTTP, POSTGRES};
-use super::{Build, Environment, Manifest, Ownership, volume};
+use super::{Build, Environment, Manifest, Ownership, recovery, volume};
 
 impl Build for MultiShard {
     fn build(&self, env: &Environment) -> Vec<Manifest> {
         let shard = Shard::of(self);
         let instances = self.spec.pools.iter().map(|pool| pool.replicas).sum();
-        let mut manifests = vec![Manifest::new(&shard.pg_hba())];
+        let mut manifests = vec![Manifest::new(&shard.configuration())];
         manifests.extend(shard.backup_volume());
         manifests.push(disruption_budget(self, instances));
         for pool in &self.spec.pools {
@@ -82,11 +82,13 @@ impl<'a> Shard<'a> {
         metadata(name, &self.namespace, self.labels.object())
     }
 
-    fn pg_hba(&self) -> ConfigMap {
-        let data = [(pooler::PG_HBA_FILE.to_owned(), pooler::PG_HBA.to_owned())];
+    /// What PostgreSQL is set up with.
+    fn configuration(&self) -> ConfigMap {
+        let files =
+            [(pooler::PG_HBA_FILE, pooler::PG_HBA), (recovery::RESTORE_WAL_FILE, recovery::RESTORE_WAL)];
         ConfigMap {
             metadata: self.metadata(self.names().pg_hba()),
-            data: Some(data.into()),
+            data: Some(files.map(|(name, text)| (name.to_owned(), text.to_owned())).into()),
             ..ConfigMap::default()
         }
     }

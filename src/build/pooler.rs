@@ -8,7 +8,7 @@ use super::container::{Component, container, env, exec, http_get, often, port, s
 use super::multi_shard::shard_names;
 use super::pod::Pod;
 use super::ports::{EXPORTER_METRICS, PGCTLD_GRPC, PGCTLD_HTTP, POOLER_GRPC, POOLER_HTTP, POSTGRES};
-use super::{Environment, topology, volume};
+use super::{Environment, recovery, topology, volume};
 
 /// Where the poolers of a shard find its backups when they are on a volume: the `path` of the topology's Database
 /// record.
@@ -35,8 +35,9 @@ const POOLER_DIR: &str = "/data";
 const PGDATA: &str = "/data/pg_data";
 const SOCKET_DIR: &str = "/data/pg_sockets";
 const BACKUPS: &str = "backups";
-const PG_HBA_VOLUME: &str = "pg-hba";
-const PG_HBA_PATH: &str = "/etc/pgctld";
+/// The ConfigMap of the shard, for pgctld and the PostgreSQL that it runs.
+const CONFIGURATION: &str = "pg-hba";
+const CONFIGURATION_PATH: &str = "/etc/pgctld";
 const PASSWORD: &str = "password";
 const PASSWORD_PATH: &str = "/var/run/secrets/multigres";
 const PASSWORD_FILE: &str = "/var/run/secrets/multigres/password";
@@ -96,10 +97,10 @@ impl<'a> Pooler<'a> {
             format!("--pg-port={POSTGRES}"),
             format!("--pg-database={}", self.shard.database),
             format!("--grpc-socket-file={POOLER_DIR}/pgctld.sock"),
-            format!("--pg-hba-template={PG_HBA_PATH}/{PG_HBA_FILE}"),
+            format!("--pg-hba-template={CONFIGURATION_PATH}/{PG_HBA_FILE}"),
         ];
         let mut mounts = self.shared_mounts();
-        mounts.push(volume::mount_read_only(PG_HBA_VOLUME, PG_HBA_PATH));
+        mounts.push(volume::mount_read_only(CONFIGURATION, CONFIGURATION_PATH));
         mounts.push(volume::mount(SHARED_MEMORY, "/dev/shm"));
         Container {
             restart_policy: Some("Always".to_owned()),
@@ -148,7 +149,9 @@ impl<'a> Pooler<'a> {
             args,
         };
         let mut container = multipooler.container();
-        container.env.get_or_insert_default().extend(self.shared_env());
+        let env = container.env.get_or_insert_default();
+        env.extend(self.shared_env());
+        env.push(recovery::restore_command(CONFIGURATION_PATH));
         container.volume_mounts.get_or_insert_default().extend(self.shared_mounts());
         container
     }
@@ -191,7 +194,7 @@ impl<'a> Pooler<'a> {
     fn volumes(&self) -> Vec<Volume> {
         let names = shard_names(self.shard);
         let mut volumes = vec![
-            volume::config_map(PG_HBA_VOLUME, names.pg_hba()),
+            volume::config_map(CONFIGURATION, names.pg_hba()),
             volume::secret_key(PASSWORD, &self.shard.password.secret_key_ref, "password"),
             // A container's own is 64 MiB, too little for parallel queries.
             volume::memory(SHARED_MEMORY),

@@ -37,7 +37,6 @@ macro_rules! scenario {
 /// In the order in which they are run.
 pub const SCENARIOS: &[Scenario] = &[
     scenario!(online::one_apply_is_enough, "From one apply to SQL"),
-    scenario!(volumes::a_lost_volume_is_filled_anew, "A volume is lost"),
     scenario!(failover::a_deleted_primary_is_replaced, "The primary's pod is deleted"),
     scenario!(failover::a_killed_primary_comes_back, "The primary's PostgreSQL is killed"),
     scenario!(failover::a_drain_takes_one_instance_at_a_time, "A drain evicts two instances at once"),
@@ -52,6 +51,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!(scaling::a_pool_grows_and_shrinks, "A pool grows and shrinks"),
     scenario!(volumes::volumes_grow_online, "Volumes grow"),
     scenario!(volumes::a_full_volume_is_survived, "A volume is full"),
+    scenario!(volumes::a_lost_volume_is_filled_anew, "A volume is lost"),
     scenario!(rollout::a_wrong_image_takes_one_instance, "An image that there is not"),
     scenario!(rollout::a_new_image_is_rolled_out, "A new image"),
     scenario!(rollout::new_resources_are_rolled_out, "New resources, and a restart"),

@@ -7,15 +7,19 @@ use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
 use multigres_crds::labels;
 use multigres_crds::v1alpha1::Truth;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::failover::primary;
 use crate::bench::Bench;
-use crate::cluster::{Cluster, PATIENCE, Seen};
+use crate::cluster::{Cluster, INTERVAL, PATIENCE, Seen};
 use crate::episode::Episode;
 
 /// The volume of an instance that its data is on.
 const DATA: &str = "data";
+/// PostgreSQL's own log.
+const LOG: &str = "/data/pg_data/postgresql.log";
+/// What it says there of where it has its log from.
+const RECOVERY: &str = "restored log file|left out|started streaming";
 /// More than any volume here holds.
 const FILLER: &str = "dd if=/dev/zero of=/data/filler bs=1M count=4096; sync; df -m /data";
 
@@ -61,7 +65,8 @@ pub async fn a_full_volume_is_survived(bench: &mut Bench) -> anyhow::Result<()> 
 }
 
 /// A disk is gone, or holds what cannot follow the primary any more: without its volume an instance starts from the
-/// backup.
+/// backup, and with the log in the archive. A primary that was replaced just before, because its volume was full, has
+/// left log there that nobody follows.
 pub async fn a_lost_volume_is_filled_anew(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
     let seen = cluster.see().await?;
@@ -76,7 +81,25 @@ pub async fn a_lost_volume_is_filled_anew(bench: &mut Bench) -> anyhow::Result<(
     timeout(PATIENCE, await_condition(claims, &claim, is_another))
         .await
         .context("there is no new volume")??;
-    episode.end(cluster).await
+    episode.end(cluster).await?;
+    cluster.show(&["exec", &standby, "-c", "multipooler", "--", "grep", "-E", RECOVERY, LOG]).await?;
+    has_all(cluster, &standby).await
+}
+
+/// Every acknowledged write is on an instance itself.
+async fn has_all(cluster: &Cluster, pod: &str) -> anyhow::Result<()> {
+    let acknowledged = cluster.journal.acknowledged();
+    let count = format!("select count(*) from journal where number >= 0 and number < {acknowledged}");
+    let copied = async {
+        loop {
+            let output = cluster.local_sql(pod, &count).await?;
+            if output.split_whitespace().any(|word| word == acknowledged.to_string()) {
+                return anyhow::Ok(());
+            }
+            sleep(INTERVAL).await;
+        }
+    };
+    timeout(PATIENCE, copied).await.with_context(|| format!("{pod} has not all that was acknowledged"))?
 }
 
 /// What the volume for data of a pod is claimed by.
@@ -118,7 +141,7 @@ async fn have_room(cluster: &Cluster, size: &str) -> anyhow::Result<()> {
             if grown(&claims) {
                 return anyhow::Ok(());
             }
-            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+            sleep(INTERVAL).await;
         }
     };
     let what = || format!("not all volumes have grown to {size}");

@@ -39,12 +39,11 @@ has ever registered, every volume of a shard, that for backups included, is seen
 backups are on such a volume: then there is nothing that another major version of PostgreSQL could not read.
 
 An instance whose volume is lost, or that PostgreSQL cannot start on, is made anew from the backup: `kubectl delete pvc
-data-POD --wait=false && kubectl delete pod POD`, one instance at a time, only while `servingWrites` is `True`, and only once
-the archive has a segment (`archive/*/*/TIMELINE*`) of the timeline that the primary is on. Before that, soon after a
-failover, PostgreSQL would replay from the archive what the former primary had still archived of its own timeline, and would
-not be a copy of the new primary (seen with Multigres v0.1.0: `requested start point … is ahead of the upstream server's
-flush position`). A former primary may need it whose PostgreSQL logs `requested timeline … is not a child of this server's
-history`: Multigres v0.1.0 rewinds only a PostgreSQL that starts. What is on such a volume alone was never acknowledged.
+data-POD --wait=false && kubectl delete pod POD`, one instance at a time, and only while `servingWrites` is `True`. A former
+primary may need it whose PostgreSQL logs `requested timeline … is not a child of this server's history`: Multigres v0.1.0
+rewinds only a PostgreSQL that starts. What is on such a volume alone was never acknowledged. Nor was what a former primary
+may have archived after another one had taken over: `segment … is left out` in the log of an instance that is made anew says
+that it has its log from the primary instead (`restore_wal.sh` in the ConfigMap of the shard).
 
 What keeps a cluster from being made is an Event too, once; so is what the operator does: `Created`, `DriftReverted`,
 `FailoverTriggered`, `PodEvicted`, `PodDeleted`, `ScaledDown`, `PoolerRemoved`, `TopologyRecordWritten`, `Deleted`,
