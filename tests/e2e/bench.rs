@@ -15,7 +15,7 @@ use multigres_crds::schema;
 use testbed::{Image, Kubectl, Node, NodeOptions};
 use tokio::time::{sleep, timeout};
 
-use crate::cluster::{Cluster, INTERVAL, Manifest, PATIENCE, is_ready};
+use crate::cluster::{Cluster, INTERVAL, Manifest, PATIENCE, POSTGRES_LOG, is_ready};
 use crate::report::Report;
 use crate::scenarios::external;
 
@@ -107,8 +107,7 @@ impl Bench {
         let instances =
             ["-n", "multigres", "get", "pods", "-l", "multigres.com/component=multipooler", "-o", "name"];
         for pod in kubectl.run(instances).await?.stdout.lines() {
-            let log =
-                ["exec", pod, "-c", "multipooler", "--", "tail", "-n", "60", "/data/pg_data/postgresql.log"];
+            let log = ["exec", pod, "-c", "multipooler", "--", "tail", "-n", "60", POSTGRES_LOG];
             show(&kubectl, &[&["-n", "multigres"], &log[..]].concat()).await?;
         }
         Ok(())

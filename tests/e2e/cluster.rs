@@ -23,6 +23,8 @@ pub const PATIENCE: Duration = Duration::from_mins(4);
 pub const NOTICE: Duration = Duration::from_secs(5);
 pub const INTERVAL: Duration = Duration::from_millis(250);
 const POSTGRES: u16 = 5432;
+/// What PostgreSQL says, which is on its volume only.
+pub const POSTGRES_LOG: &str = "/data/pg_data/postgresql.log";
 
 /// With the password that pods of the database have.
 const PSQL: &str = r#"PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE") psql "$@""#;
@@ -196,6 +198,28 @@ impl Cluster {
         let what = format!("{by} more writes");
         let advanced = self.until(&what, |_| self.journal.acknowledged() >= until).await;
         advanced.map(drop).with_context(|| format!("{:?}", self.journal.record()))
+    }
+
+    /// Tells in the report from where an instance has what others wrote.
+    pub async fn show_recovery(&self, pod: &str) -> anyhow::Result<()> {
+        let says = "restored log file|left out|started streaming";
+        self.show(&["exec", pod, "-c", "multipooler", "--", "grep", "-E", says, POSTGRES_LOG]).await.map(drop)
+    }
+
+    /// Waits until all that was acknowledged so far is on an instance itself.
+    pub async fn copied_to(&self, pod: &str) -> anyhow::Result<()> {
+        let acknowledged = self.journal.acknowledged();
+        let count = format!("select count(*) from journal where number >= 0 and number < {acknowledged}");
+        let copied = async {
+            loop {
+                let output = self.local_sql(pod, &count).await?;
+                if output.split_whitespace().any(|word| word == acknowledged.to_string()) {
+                    return anyhow::Ok(());
+                }
+                sleep(INTERVAL).await;
+            }
+        };
+        timeout(PATIENCE, copied).await.with_context(|| format!("{pod} has not all that was acknowledged"))?
     }
 
     /// Where the status says that writes are served and a client knows of none, asks the primary itself. A gateway that

@@ -24,6 +24,9 @@ pub async fn a_pool_grows_and_shrinks(bench: &mut Bench) -> anyhow::Result<()> {
     ensure!(budget(cluster).await? == 3, "the disruption budget was not raised");
 
     let before = cluster.see().await?;
+    for pod in &before.pods {
+        cluster.copied_to(&pod.name_any()).await?;
+    }
     let episode = Episode::begin(cluster, "and back to one");
     cluster.change(&[("replica: {replicas: 2}", "replica: {replicas: 1}")]).await?;
     cluster.until("three instances are wanted", |seen| seen.database().desired_instances == 3).await?;

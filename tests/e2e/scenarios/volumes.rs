@@ -16,10 +16,6 @@ use crate::episode::Episode;
 
 /// The volume of an instance that its data is on.
 const DATA: &str = "data";
-/// PostgreSQL's own log.
-const LOG: &str = "/data/pg_data/postgresql.log";
-/// What it says there of where it has its log from.
-const RECOVERY: &str = "restored log file|left out|started streaming";
 /// More than any volume here holds.
 const FILLER: &str = "dd if=/dev/zero of=/data/filler bs=1M count=4096; sync; df -m /data";
 
@@ -82,24 +78,8 @@ pub async fn a_lost_volume_is_filled_anew(bench: &mut Bench) -> anyhow::Result<(
         .await
         .context("there is no new volume")??;
     episode.end(cluster).await?;
-    cluster.show(&["exec", &standby, "-c", "multipooler", "--", "grep", "-E", RECOVERY, LOG]).await?;
-    has_all(cluster, &standby).await
-}
-
-/// Every acknowledged write is on an instance itself.
-async fn has_all(cluster: &Cluster, pod: &str) -> anyhow::Result<()> {
-    let acknowledged = cluster.journal.acknowledged();
-    let count = format!("select count(*) from journal where number >= 0 and number < {acknowledged}");
-    let copied = async {
-        loop {
-            let output = cluster.local_sql(pod, &count).await?;
-            if output.split_whitespace().any(|word| word == acknowledged.to_string()) {
-                return anyhow::Ok(());
-            }
-            sleep(INTERVAL).await;
-        }
-    };
-    timeout(PATIENCE, copied).await.with_context(|| format!("{pod} has not all that was acknowledged"))?
+    cluster.show_recovery(&standby).await?;
+    cluster.copied_to(&standby).await
 }
 
 /// What the volume for data of a pod is claimed by.
