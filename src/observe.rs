@@ -1,7 +1,7 @@
 //! What is known of the objects that the operator made: small projections, kept up to date by watches.
 //!
 //! A cluster becomes some forty-five objects, and a thousand clusters shall fit in little memory: so of each only
-//! what decisions need is kept. Everything else is there as a digest, which says whether an object is still what it
+//! what decisions need is kept, and short texts, as most are, in place. Everything else is there as a digest, which says whether an object is still what it
 //! was when it was last compared in full.
 
 mod instance;
@@ -16,6 +16,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use compact_str::CompactString;
 use multigres_crds::kind::ChildKind;
 use multigres_crds::labels;
 
@@ -29,17 +30,17 @@ pub use watch::{Scope, observe_objects, observe_resources};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey {
     /// Kind of the object; those that the operator makes have distinct kinds.
-    pub kind: String,
+    pub kind: CompactString,
     /// Namespace of the object.
-    pub namespace: String,
+    pub namespace: CompactString,
     /// Name of the object.
-    pub name: String,
+    pub name: CompactString,
 }
 
 impl ObjectKey {
     /// The key of an object.
     pub fn new(kind: &str, namespace: &str, name: &str) -> Self {
-        Self { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() }
+        Self { kind: kind.into(), namespace: namespace.into(), name: name.into() }
     }
 }
 
@@ -70,11 +71,11 @@ struct Index {
     complete: HashSet<String>,
     objects: HashMap<Arc<ObjectKey>, Observed>,
     /// By namespace and cluster, since most questions are about one.
-    clusters: Groups<(String, String)>,
+    clusters: Groups<(CompactString, CompactString)>,
     /// By identity of the controller.
-    controlled: Groups<String>,
+    controlled: Groups<CompactString>,
     /// By namespace, how many children each cluster controls; those of nobody are under no name.
-    children: HashMap<String, HashMap<String, usize>>,
+    children: HashMap<CompactString, HashMap<CompactString, usize>>,
 }
 
 /// Objects that have something in common.
@@ -95,7 +96,7 @@ impl Objects {
         matches: impl Fn(&ObjectKey, &Observed) -> bool,
     ) -> Vec<(ObjectKey, Observed)> {
         let index = self.read();
-        let cluster = (namespace.to_owned(), cluster.to_owned());
+        let cluster = (namespace.into(), cluster.into());
         index
             .group(&index.clusters, &cluster)
             .filter(|(key, object)| matches(key, object))
@@ -171,7 +172,7 @@ impl Index {
         let key = Arc::new(key);
         if ChildKind::named(&key.kind).is_some() {
             let children = self.children.entry(key.namespace.clone()).or_default();
-            *children.entry(object.cluster_in_control().to_owned()).or_default() += 1;
+            *children.entry(object.cluster_in_control().into()).or_default() += 1;
         }
         if let Some(owner) = &object.owner {
             self.controlled.insert(owner.uid.clone(), &key);
@@ -190,7 +191,7 @@ impl Index {
             let cluster = removed.cluster_in_control();
             let left = children.get().get(cluster).map_or(0, |count| count - 1);
             if left > 0 {
-                children.get_mut().insert(cluster.to_owned(), left);
+                children.get_mut().insert(cluster.into(), left);
             } else {
                 children.get_mut().remove(cluster);
             }
@@ -249,7 +250,7 @@ mod tests {
         let key = |name: &str| ObjectKey::new("Service", "ns", name);
         let of = |cluster: &str| -> Vec<String> {
             let found = known.of_cluster("ns", cluster, |_, _| true).into_iter();
-            found.map(|(key, _)| key.name).collect()
+            found.map(|(key, _)| key.name.to_string()).collect()
         };
         known.put(key("a"), object("one", "1"));
         known.put(key("b"), object("one", "2"));

@@ -175,7 +175,7 @@ async fn view(
         expected_cells: children.cells.iter().map(|cell| cell.spec.cell.clone()).collect(),
         expected_databases: expected_databases(children),
         initialized_databases: initialized_databases(cluster),
-        missing: missing.map(|key| ChildReference { kind: key.kind, name: key.name }).collect(),
+        missing: missing.map(|key| ChildReference { kind: key.kind.into(), name: key.name.into() }).collect(),
         troubles: troubles.to_vec(),
         paused: paused(cluster),
     }

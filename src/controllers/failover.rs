@@ -86,7 +86,7 @@ fn ends(change: &Change) -> bool {
 /// Calls an orchestrator until it has dealt with the leader that is gone.
 async fn recover(cx: Arc<Context>, leader: Leader, pod: ObjectKey) {
     if let Some(shard) = cx.stores.shards.get(&leader.shard) {
-        tracing::info!(pod = pod.name, "the leader's pod ends; the orchestrator is told");
+        tracing::info!(pod = %pod.name, "the leader's pod ends; the orchestrator is told");
         let note =
             format!("Pod {}, which leads, ends; multiorch is asked for another leader at once", pod.name);
         // Told while it is done: nobody is kept waiting for an event.

@@ -1,8 +1,9 @@
 //! What is kept of an object.
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use compact_str::CompactString;
+use litemap::LiteMap;
 use multigres_crds::labels;
 use multigres_crds::quantity::Quantity;
 use multigres_webhooks::lookup::Claim;
@@ -18,7 +19,7 @@ pub struct Observed {
     /// Who controls it.
     pub owner: Option<Owner>,
     /// Its labels of the operator's own prefix.
-    pub labels: BTreeMap<String, String>,
+    pub labels: LiteMap<CompactString, CompactString>,
     /// Digest of everything but its status and what the API server counts.
     pub content: u64,
     /// Whether it is being deleted.
@@ -39,11 +40,11 @@ pub struct Observed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// Kind of the owner.
-    pub kind: String,
+    pub kind: CompactString,
     /// Name of the owner.
-    pub name: String,
+    pub name: CompactString,
     /// Identity of the owner over time.
-    pub uid: String,
+    pub uid: CompactString,
 }
 
 /// The pods of a Deployment or StatefulSet, by their controller's account.
@@ -88,7 +89,7 @@ impl Observed {
         Self {
             uid: text(&metadata["uid"]),
             owner: controller(metadata),
-            labels: labels.map(|(key, value)| (key.clone(), text(value))).collect(),
+            labels: labels.map(|(key, value)| (key.into(), text(value))).collect(),
             content: content(object),
             deleting: metadata.get("deletionTimestamp").is_some(),
             workload: workload(object),
@@ -173,8 +174,8 @@ fn number(value: Option<&Value>) -> Option<i32> {
     value?.as_i64().and_then(|number| i32::try_from(number).ok())
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+fn text<'a, T: From<&'a str>>(value: &'a Value) -> T {
+    value.as_str().unwrap_or_default().into()
 }
 
 #[cfg(test)]

@@ -35,6 +35,10 @@ impl Scope {
     }
 }
 
+/// Objects that are listed at a time. All kinds are listed at once when the operator starts, and an object that is being
+/// read takes many times the memory of what is kept of it.
+const PAGE: u32 = 50;
+
 /// Load balancers cut idle connections at 240 s: the server is asked to end the watch before.
 pub(super) const WATCH_SECONDS: u32 = 200;
 
@@ -98,7 +102,7 @@ fn noted<T: Send + 'static>(
     mut keep: impl FnMut(Event<DynamicObject>) -> Option<T> + Send + 'static,
 ) -> impl Stream<Item = T> + Send + 'static {
     let mut notes = Notes { kind: kind.clone(), objects, listed: HashSet::new() };
-    let events = watch(api, config.timeout(WATCH_SECONDS)).default_backoff();
+    let events = watch(api, config.timeout(WATCH_SECONDS).page_size(PAGE)).default_backoff();
     events.filter_map(move |event| {
         let event =
             event.inspect_err(|error| tracing::warn!(kind, %error, "watch failed; it is tried again")).ok();

@@ -1,7 +1,7 @@
 //! Many clusters at once: how long until all that they are made into exists, and who pays for it.
 //!
-//! `cargo bench --bench scale` measures and prints a table of `docs/performance.md`. As a test, that is without the
-//! `--bench` that cargo adds to the former, it goes through all of it with few clusters.
+//! `cargo bench --bench scale` measures and prints a table of `docs/performance.md`, `-- --clusters 1000` with as many
+//! clusters. As a test, that is without the `--bench` that cargo adds to the former, it goes through all of it with few.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark fails by panicking")]
 #![allow(clippy::cast_precision_loss, reason = "what is measured is far less precise")]
@@ -9,7 +9,6 @@
 #[path = "../integration/installation.rs"]
 #[allow(dead_code, reason = "the tests do more with it")]
 mod installation;
-#[allow(dead_code, reason = "memory at the moment is of no interest here")]
 mod usage;
 
 use std::collections::BTreeMap;
@@ -17,12 +16,14 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use clap::Parser;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::Client;
 use kube::api::{Api, PostParams};
 use multigres_crds::v1alpha1::MultigresCluster;
 use serde_json::Value;
 use testbed::Options;
+use testbed::audit::{AuditEntry, AuditLog};
 use tokio::time::{sleep, timeout};
 
 use installation::{Installation, OPERATOR, binary};
@@ -32,13 +33,27 @@ use usage::Usage;
 const NAMESPACES: usize = 10;
 /// Clusters that are created at a time.
 const AT_ONCE: usize = 16;
-const PATIENCE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_mins(30);
+/// Without a write: everything is said, and what was freed was given back.
+const QUIET: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_millis(200);
 const SAMPLE: &str = "tests/samples/two-cells.yaml";
 
+/// Measures many clusters at once
+#[derive(Parser)]
+struct Args {
+    /// Measures; without it everything is tried with few clusters
+    #[arg(long)]
+    bench: bool,
+    /// How many clusters
+    #[arg(long, default_value_t = 200)]
+    clusters: usize,
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let clusters = if std::env::args().any(|arg| arg == "--bench") { 200 } else { 3 };
+    let args = Args::parse();
+    let clusters = if args.bench { args.clusters } else { 3 };
     let installation = Installation::start(Options { controllers: false, ..Options::default() }).await?;
     let kubectl = installation.control_plane.kubectl();
     for index in 0..NAMESPACES {
@@ -57,23 +72,45 @@ async fn main() -> anyhow::Result<()> {
     timeout(PATIENCE, until_made(&client, &expected)).await.context("not everything is made")??;
     println!("{clusters} clusters: admitted after {admitted:.1?}, made after {:.1?}\n", began.elapsed());
 
-    println!("| program | CPU s | memory at most, MB |\n|---|--:|--:|");
+    timeout(PATIENCE, until_quiet(&audit)).await.context("the operator does not come to rest")??;
+    println!("| program | CPU s | memory at rest, MB | at most |\n|---|--:|--:|--:|");
     for (program, after) in usage_by_program(&installation)? {
-        let cpu = after.cpu.saturating_sub(before.get(&program).map_or(Duration::ZERO, |before| before.cpu));
-        println!("| {program} | {:.1} | {:.0} |", cpu.as_secs_f64(), after.peak as f64 / 1e6);
+        print_usage(&program, after, before.get(&program).map_or(Duration::ZERO, |before| before.cpu));
     }
+    let requests = requests(&audit.since(marker)?);
+
+    // All of it is listed at once then.
+    installation.stop_operator();
+    installation.start_operator().await?;
+    timeout(PATIENCE, until_quiet(&audit)).await.context("the operator does not come to rest")??;
+    let pid = installation.operator_pid().context("it does not run")?;
+    print_usage("the operator, started anew", Usage::of(pid)?, Duration::ZERO);
+
     println!("\n| the operator's requests | for each cluster |\n|---|--:|");
-    let mut requests: BTreeMap<String, usize> = BTreeMap::new();
-    for entry in audit.since(marker)?.into_iter().filter(|entry| entry.user == OPERATOR) {
-        let slash = if entry.subresource.is_empty() { "" } else { "/" };
-        *requests
-            .entry(format!("{} {}{slash}{} {}", entry.verb, entry.resource, entry.subresource, entry.code))
-            .or_default() += 1;
-    }
     for (request, count) in requests {
         println!("| {request} | {:.2} |", count as f64 / clusters as f64);
     }
     Ok(())
+}
+
+fn print_usage(program: &str, usage: Usage, before: Duration) {
+    let cpu = usage.cpu.saturating_sub(before).as_secs_f64();
+    println!(
+        "| {program} | {cpu:.1} | {:.0} | {:.0} |",
+        usage.resident as f64 / 1e6,
+        usage.peak as f64 / 1e6
+    );
+}
+
+/// How many requests the operator made of each sort.
+fn requests(entries: &[AuditEntry]) -> BTreeMap<String, usize> {
+    let mut requests = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.user == OPERATOR) {
+        let slash = if entry.subresource.is_empty() { "" } else { "/" };
+        let request = format!("{} {}{slash}{} {}", entry.verb, entry.resource, entry.subresource, entry.code);
+        *requests.entry(request).or_default() += 1;
+    }
+    requests
 }
 
 fn namespace(index: usize) -> String {
@@ -120,6 +157,19 @@ async fn until_made(client: &Client, expected: &BTreeMap<String, usize>) -> anyh
         }
     }
     Ok(())
+}
+
+/// Waits until the operator writes no more.
+async fn until_quiet(audit: &AuditLog) -> anyhow::Result<()> {
+    loop {
+        let marker = audit.marker()?;
+        sleep(QUIET).await;
+        let written = audit.writes_since(marker, OPERATOR)?;
+        // The lease of the one that leads is renewed for ever.
+        if written.iter().all(|entry| entry.resource == "leases") {
+            return Ok(());
+        }
+    }
 }
 
 /// What each program has used.

@@ -75,7 +75,7 @@ impl Instances {
 
     fn add_pod(&mut self, key: &ObjectKey, observed: &Observed, cx: &Context, manifests: &[Manifest]) {
         let (Some(instance), Some((set, ordinal))) = (&observed.instance, ordinal(&key.name)) else { return };
-        let label = |label: &str| observed.labels.get(label).cloned().unwrap_or_default();
+        let label = |label: &str| observed.labels.get(label).map(ToString::to_string).unwrap_or_default();
         let set = ObjectKey::new("StatefulSet", &key.namespace, set);
         let workload = cx.objects.get(&set).filter(|set| self.settled && set.workload.current);
         let revision = workload.as_ref().and_then(|set| set.revision.as_deref());
@@ -96,7 +96,7 @@ impl Instances {
             self.rewritten.extend(foreign.iter().map(rewritten));
         }
         self.shard.pods.push(Pod {
-            name: key.name.clone(),
+            name: key.name.to_string(),
             uid: observed.uid.clone(),
             pool: label(labels::POOL),
             ordinal,

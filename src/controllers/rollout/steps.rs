@@ -51,7 +51,7 @@ async fn tell(shard: &MultiShard, cx: &Context, action: &Action) {
 async fn shrink_leftovers(cx: &Context, course: &Course) -> Result<(), Trouble> {
     for key in course.kept.iter().filter(|key| key.kind == "StatefulSet") {
         let Some(set) = cx.objects.get(key) else { continue };
-        let planned = set.labels.get(labels::POOL).and_then(|pool| course.plan.replicas.get(pool));
+        let planned = set.labels.get(labels::POOL).and_then(|pool| course.plan.replicas.get(pool.as_str()));
         if let Some(replicas) = planned.filter(|replicas| **replicas < set.workload.desired) {
             cx.applier.scale(key, *replicas).await.map_err(|error| Trouble::from(&error))?;
         }
