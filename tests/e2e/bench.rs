@@ -84,17 +84,7 @@ impl Bench {
             &["get", "multigrescluster,multishard", "-A", "-o", "yaml"],
             &[
                 "-n",
-                "multigres",
-                "logs",
-                "-l",
-                "multigres.com/component in (multiorch, multipooler)",
-                "--all-containers",
-                "--prefix",
-                "--tail=150",
-            ],
-            &[
-                "-n",
-                "multigres-system",
+                OPERATOR_NAMESPACE,
                 "logs",
                 "-l",
                 "app.kubernetes.io/name=multigres-operator",
@@ -103,15 +93,24 @@ impl Bench {
         ] {
             show(&kubectl, look).await?;
         }
-        // What PostgreSQL itself says is on the volumes only.
-        let instances =
-            ["-n", "multigres", "get", "pods", "-l", "multigres.com/component=multipooler", "-o", "name"];
-        for pod in kubectl.run(instances).await?.stdout.lines() {
-            let log = ["exec", pod, "-c", "multipooler", "--", "tail", "-n", "60", POSTGRES_LOG];
-            show(&kubectl, &[&["-n", "multigres"], &log[..]].concat()).await?;
+        for namespace in [two_cells().namespace, external::NAMESPACE] {
+            diagnose_database(&kubectl, namespace).await?;
         }
         Ok(())
     }
+}
+
+async fn diagnose_database(kubectl: &Kubectl, namespace: &str) -> anyhow::Result<()> {
+    let components = "multigres.com/component in (multiorch, multipooler)";
+    let logs = ["-n", namespace, "logs", "-l", components, "--all-containers", "--prefix", "--tail=150"];
+    show(kubectl, &logs).await?;
+    // What PostgreSQL itself says is on the volumes only.
+    let poolers = ["-n", namespace, "get", "pods", "-l", "multigres.com/component=multipooler", "-o", "name"];
+    for pod in kubectl.run(poolers).await?.stdout.lines() {
+        let log = ["-n", namespace, "exec", pod, "-c", "multipooler", "--", "tail", "-n", "60", POSTGRES_LOG];
+        show(kubectl, &log).await?;
+    }
+    Ok(())
 }
 
 async fn show(kubectl: &Kubectl, look: &[&str]) -> anyhow::Result<()> {
