@@ -1,8 +1,8 @@
 //! What is known of the objects that the operator made: small projections, kept up to date by watches.
 //!
 //! A cluster becomes some forty-five objects, and a thousand clusters shall fit in little memory: so of each only
-//! what decisions need is kept, and short texts, as most are, in place. Everything else is there as a digest, which says whether an object is still what it
-//! was when it was last compared in full.
+//! what decisions need is kept, and short texts, as most are, in place. Everything else is there as a digest, which
+//! says whether an object is still what it was when it was last compared in full.
 
 mod instance;
 mod neighbourhood;

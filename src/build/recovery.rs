@@ -34,7 +34,7 @@ mod tests {
         }
         let script = RESTORE_WAL.replace("exec pgbackrest", "pgbackrest");
         let output = Command::new("sh")
-            .args(["-c", &[PGBACKREST, &script].concat(), "restore_wal.sh", file, "pg_wal/RECOVERYXLOG"])
+            .args(["-c", &[PGBACKREST, &script].concat(), RESTORE_WAL_FILE, file, "pg_wal/RECOVERYXLOG"])
             .current_dir(&directory)
             .output()
             .unwrap();
