@@ -3,7 +3,10 @@
 //! Large reviews are decided on threads of their own, so that they hold up nobody else and the time that an answer may
 //! take has an end; as many at a time as there are cores, as more would take memory and be no sooner. Small ones take
 //! less than handing them over. A panic ends one request.
+//!
+//! There are no layers around the handlers: each is copied for each request, and its future is moved.
 
+mod body;
 #[cfg(test)]
 mod tests;
 
@@ -14,17 +17,16 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use tokio::sync::Semaphore;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::timeout;
-use tower_http::catch_panic::CatchPanicLayer;
 
+use self::body::Whole;
 use crate::admit::{Admission, Answer, NotAReview, Phase, handle, timed_out};
 use crate::configuration::TIMEOUT_SECONDS;
 use crate::conversion;
@@ -37,10 +39,6 @@ pub const VALIDATE_PATH: &str = "/validate";
 /// Where conversions are asked for.
 pub const CONVERT_PATH: &str = "/convert";
 
-/// Largest body that is read: an update carries an object of at most 3 MiB twice, and what is around it.
-pub const MAX_BODY_BYTES: usize = 7 << 20;
-/// How long a request may take as a whole, a slow body included: then the API server gives up.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(TIMEOUT_SECONDS as u64);
 /// How long a decision may take: whoever answers before the API server gives up can say more.
 pub const DECISION_TIMEOUT: Duration = Duration::from_secs(TIMEOUT_SECONDS as u64 - 1);
 /// Largest body that is decided where it was read, in well under a millisecond.
@@ -82,24 +80,14 @@ pub fn router(state: AppState) -> Router {
         .route(CONVERT_PATH, post(convert))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn(in_time))
-        .layer(CatchPanicLayer::new())
         .with_state(Arc::new(state))
 }
 
-/// Ends a request that takes too long. The timer is set only where there is something to wait for, which small reviews
-/// hardly ever are.
-async fn in_time(request: Request, next: Next) -> Response {
-    let answer = timeout(REQUEST_TIMEOUT, next.run(request)).await;
-    answer.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response())
-}
-
-async fn mutate(State(state): State<Arc<AppState>>, body: Bytes) -> Response {
+async fn mutate(State(state): State<Arc<AppState>>, Whole(body): Whole) -> Response {
     review(Phase::Mutate, state, body).await
 }
 
-async fn validate(State(state): State<Arc<AppState>>, body: Bytes) -> Response {
+async fn validate(State(state): State<Arc<AppState>>, Whole(body): Whole) -> Response {
     review(Phase::Validate, state, body).await
 }
 
@@ -153,7 +141,7 @@ fn respond(answer: Decision) -> (u16, Response) {
     }
 }
 
-async fn convert(body: Bytes) -> Response {
+async fn convert(Whole(body): Whole) -> Response {
     match conversion::refuse(&body) {
         Ok(review) => Json(review).into_response(),
         Err(conversion::NotAReview) => {

@@ -1,5 +1,7 @@
 //! What Kubernetes takes for a name, a key or a value (`k8s.io/apimachinery/pkg/util/validation`).
 
+use memchr::memchr;
+
 /// Longest name of an object.
 pub const MAX_SUBDOMAIN: usize = 253;
 /// Longest name part of a label's or an annotation's key, and longest value of a label.
@@ -22,7 +24,7 @@ pub fn is_name(text: &str) -> bool {
 
 /// What comes before and after the first such byte of ASCII. Sooner than `split_once` with texts as short as these.
 pub fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
-    let at = text.bytes().position(|c| c == at)?;
+    let at = memchr(at, text.as_bytes())?;
     Some((&text[..at], &text[at + 1..]))
 }
 

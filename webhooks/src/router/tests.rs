@@ -90,7 +90,7 @@ async fn a_body_that_does_not_arrive_is_given_up() {
     let body = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
     let request = Request::builder().method(Method::POST).uri(VALIDATE_PATH).body(body).unwrap();
     let response = router(state(Offline)).oneshot(request).await.unwrap();
-    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
 }
 
 /// The update of a child, which asks the caches for its cluster.

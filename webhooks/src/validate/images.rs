@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
+use memchr::memrchr;
+
 use super::text::and_more;
 use super::view::{Database, View};
 use super::{ChildContext, ClusterContext, Field, Fields, Reporter, rule};
@@ -130,7 +132,7 @@ impl<'a> Reference<'a> {
     /// The parts, legal or not, which are told apart by far less than they are checked for.
     fn split(text: &'a str) -> Self {
         // Neither tags nor digests hold a slash: what comes before the last one need not be searched for them.
-        let last = text.bytes().rposition(|c| c == b'/').map_or(0, |slash| slash + 1);
+        let last = memrchr(b'/', text.as_bytes()).map_or(0, |slash| slash + 1);
         let (place, last) = text.split_at(last);
         let (last, digest) = cut(last, b'@').map_or((last, None), |(last, digest)| (last, Some(digest)));
         let (last, tag) = cut(last, b':').map_or((last, None), |(last, tag)| (last, Some(tag)));
