@@ -2,8 +2,9 @@
 //!
 //! A live object is never equal to what was applied: the API server fills in defaults and assigns addresses. So two
 //! questions are asked. Does every desired value stand there, by meaning (`2048Mi` is `2Gi`)? And does any field
-//! manager but ours own a field that we do not want? The API server keeps that record in
-//! `metadata.managedFields`, exactly: a default is owned by nobody, an addition by who made it.
+//! manager own a field that we do not want, be it another, or we ourselves from a time when we wanted it? The API
+//! server keeps that record in `metadata.managedFields`, exactly: a default is owned by nobody, an addition by who
+//! made it.
 
 use multigres_crds::quantity;
 use serde_json::{Map, Value};
@@ -12,6 +13,9 @@ use serde_json::{Map, Value};
 const ASSIGNED: [&str; 6] =
     ["clusterIP", "clusterIPs", "healthCheckNodePort", "nodePort", "volumeName", "loadBalancerClass"];
 
+/// Filled in by the API server within maps that have one owner as a whole, such as a `fieldRef`.
+const DEFAULTED: [&str; 2] = ["apiVersion", "divisor"];
+
 /// What is different. Paths are JSON pointers into the live object.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Drift {
@@ -19,6 +23,8 @@ pub struct Drift {
     pub changed: Vec<String>,
     /// Fields that somebody added.
     pub added: Vec<String>,
+    /// Fields that were applied and are not wanted any more.
+    pub dropped: Vec<String>,
 }
 
 impl Drift {
@@ -26,23 +32,27 @@ impl Drift {
     pub fn between(desired: &Value, live: &Value, manager: &str) -> Self {
         let mut drift = Self::default();
         compare(desired, live, &mut Path::default(), &mut drift.changed);
-        for fields in foreign_fields(live, manager) {
-            for (key, inner) in fields {
-                if let Some(name) =
-                    key.strip_prefix("f:").filter(|name| !["metadata", "status"].contains(name))
-                {
-                    collect_field(name, inner, desired, live, &mut Path::default(), &mut drift.added);
+        for entry in entries(live) {
+            let is_ours = entry["manager"] == manager && entry["operation"] == "Apply";
+            let found = if is_ours { &mut drift.dropped } else { &mut drift.added };
+            for (key, inner) in entry["fieldsV1"].as_object().into_iter().flatten() {
+                // Labels, annotations and the like may be added by anybody.
+                let is_free = |name: &&str| *name == "status" || *name == "metadata" && !is_ours;
+                if let Some(name) = key.strip_prefix("f:").filter(|name| !is_free(name)) {
+                    collect_field(name, inner, desired, live, &mut Path::default(), found);
                 }
             }
         }
-        drift.added.sort_by_cached_key(|pointer| in_list_order(pointer));
-        drift.added.dedup();
+        for found in [&mut drift.added, &mut drift.dropped] {
+            found.sort_by_cached_key(|pointer| in_list_order(pointer));
+            found.dedup();
+        }
         drift
     }
 
     /// Whether the live object is as it should be.
     pub fn is_none(&self) -> bool {
-        self.changed.is_empty() && self.added.is_empty()
+        self.changed.is_empty() && self.unwanted().next().is_none()
     }
 
     /// Everything that differs, for people.
@@ -50,16 +60,24 @@ impl Drift {
         let fields = |pointers: &[String]| -> Vec<String> {
             pointers.iter().map(|pointer| pointer.trim_start_matches('/').replace('/', ".")).collect()
         };
-        [fields(&self.changed), fields(&self.added)].concat().join(", ")
+        [fields(&self.changed), fields(&self.added), fields(&self.dropped)].concat().join(", ")
+    }
+
+    /// What should not be there.
+    fn unwanted(&self) -> impl Iterator<Item = &String> {
+        self.added.iter().chain(&self.dropped)
     }
 }
 
-/// The live object without what was added and with every desired value: what a `PUT` puts back where server-side
-/// apply cannot (a list item whose merge key was edited).
+/// The live object without what should not be there and with every desired value: what a `PUT` puts back where
+/// server-side apply cannot (a list item whose merge key was edited).
 pub fn repaired(desired: &Value, live: &Value, drift: &Drift) -> Value {
     let mut object = live.clone();
+    let mut unwanted: Vec<&String> = drift.unwanted().collect();
+    unwanted.sort_by_cached_key(|pointer| in_list_order(pointer));
+    unwanted.dedup();
     // From the end, so that the removal of a list item does not move the others.
-    for pointer in drift.added.iter().rev() {
+    for pointer in unwanted.into_iter().rev() {
         remove(&mut object, pointer);
     }
     overlay(&mut object, desired);
@@ -122,14 +140,10 @@ fn same(desired: &Value, live: &Value) -> bool {
     changed.is_empty()
 }
 
-/// The fields that somebody else owns in the object itself, not in a subresource.
-fn foreign_fields<'a>(live: &'a Value, manager: &'a str) -> impl Iterator<Item = &'a Map<String, Value>> {
+/// Who owns what of the object itself, not of a subresource.
+fn entries(live: &Value) -> impl Iterator<Item = &Value> {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
-    let foreign = entries.filter(move |entry| {
-        let ours = entry["manager"] == manager && entry["operation"] == "Apply";
-        !ours && entry.get("subresource").is_none_or(|subresource| subresource == "")
-    });
-    foreign.filter_map(|entry| entry.get("fieldsV1").and_then(Value::as_object))
+    entries.filter(|entry| entry.get("subresource").is_none_or(|subresource| subresource == ""))
 }
 
 /// Position of the entry that records our updates, as opposed to what we apply. It comes with a repair and must not
@@ -141,12 +155,12 @@ pub fn update_entry(live: &Value, manager: &str) -> Option<usize> {
     })
 }
 
-fn collect(owned: &Value, desired: &Value, live: &Value, path: &mut Path, added: &mut Vec<String>) {
+fn collect(owned: &Value, desired: &Value, live: &Value, path: &mut Path, unwanted: &mut Vec<String>) {
     for (key, inner) in owned.as_object().into_iter().flatten() {
         match key.split_once(':') {
-            Some(("f", name)) => collect_field(name, inner, desired, live, path, added),
-            Some(("k", keys)) => collect_item(keys, inner, desired, live, path, added),
-            Some(("v", value)) => collect_element(value, desired, live, path, added),
+            Some(("f", name)) => collect_field(name, inner, desired, live, path, unwanted),
+            Some(("k", keys)) => collect_item(keys, inner, desired, live, path, unwanted),
+            Some(("v", value)) => collect_element(value, desired, live, path, unwanted),
             _ => {}
         }
     }
@@ -158,14 +172,14 @@ fn collect_field(
     desired: &Value,
     live: &Value,
     path: &mut Path,
-    added: &mut Vec<String>,
+    unwanted: &mut Vec<String>,
 ) {
     let Some(live) = live.get(name) else { return };
     path.within(name, |path| match desired.get(name) {
-        Some(desired) if is_leaf(inner) => collect_atomic(desired, live, path, added),
-        Some(desired) => collect(inner, desired, live, path, added),
+        Some(desired) if is_leaf(inner) => collect_atomic(desired, live, path, unwanted),
+        Some(desired) => collect(inner, desired, live, path, unwanted),
         None if ASSIGNED.contains(&name) => {}
-        None => added.push(path.pointer.clone()),
+        None => unwanted.push(path.pointer.clone()),
     });
 }
 
@@ -173,11 +187,13 @@ fn is_leaf(owned: &Value) -> bool {
     owned.as_object().is_some_and(Map::is_empty)
 }
 
-/// A map that has one owner as a whole (a Service's selector): whatever is in it beyond what we want was added.
-fn collect_atomic(desired: &Value, live: &Value, path: &mut Path, added: &mut Vec<String>) {
+/// A map that has one owner as a whole (a Service's selector): whatever is in it beyond what we want should not be
+/// there.
+fn collect_atomic(desired: &Value, live: &Value, path: &mut Path, unwanted: &mut Vec<String>) {
     let (Value::Object(desired), Value::Object(live)) = (desired, live) else { return };
-    for key in live.keys().filter(|key| !desired.contains_key(*key)) {
-        path.within(key, |path| added.push(path.pointer.clone()));
+    let is_unwanted = |key: &&String| !desired.contains_key(*key) && !DEFAULTED.contains(&key.as_str());
+    for key in live.keys().filter(is_unwanted) {
+        path.within(key, |path| unwanted.push(path.pointer.clone()));
     }
 }
 
@@ -188,7 +204,7 @@ fn collect_item(
     desired: &Value,
     live: &Value,
     path: &mut Path,
-    added: &mut Vec<String>,
+    unwanted: &mut Vec<String>,
 ) {
     let Ok(Value::Object(keys)) = serde_json::from_str::<Value>(keys) else { return };
     let matches = |item: &&Value| keys.iter().all(|(key, value)| item.get(key) == Some(value));
@@ -204,17 +220,17 @@ fn collect_item(
         items.iter().find(agrees).or_else(|| named(items, live))
     });
     path.within(&position.to_string(), |path| match wanted {
-        Some(desired) => collect(inner, desired, live, path, added),
-        None => added.push(path.pointer.clone()),
+        Some(desired) => collect(inner, desired, live, path, unwanted),
+        None => unwanted.push(path.pointer.clone()),
     });
 }
 
-fn collect_element(value: &str, desired: &Value, live: &Value, path: &mut Path, added: &mut Vec<String>) {
+fn collect_element(value: &str, desired: &Value, live: &Value, path: &mut Path, unwanted: &mut Vec<String>) {
     let Ok(value) = serde_json::from_str::<Value>(value) else { return };
     let wanted = desired.as_array().is_some_and(|elements| elements.contains(&value));
     let position = live.as_array().and_then(|elements| elements.iter().position(|element| *element == value));
     if let Some(position) = position.filter(|_| !wanted) {
-        added.push(format!("{}/{position}", path.pointer));
+        unwanted.push(format!("{}/{position}", path.pointer));
     }
 }
 
@@ -340,6 +356,40 @@ mod tests {
     }
 
     #[test]
+    fn what_was_applied_and_is_not_wanted_any_more_is_known() {
+        let live = json!({
+            "metadata": {
+                "labels": { "a": "1", "b": "2", "c": "3" },
+                "managedFields": [{ "manager": US, "operation": "Apply", "fieldsV1": {
+                    "f:metadata": { "f:labels": { "f:a": {}, "f:b": {} } },
+                    "f:spec": {
+                        "f:limits": { "f:cpu": {}, "f:memory": {} },
+                        "f:containers": { "k:{\"name\":\"a\"}": { ".": {}, "f:name": {} }, "k:{\"name\":\"b\"}": { ".": {} } },
+                        "f:gone": {},
+                    },
+                }}],
+            },
+            "spec": {
+                "limits": { "cpu": "1", "memory": "1Gi", "storage": "1Gi" },
+                "containers": [{ "name": "a", "image": "x" }, { "name": "b" }],
+            },
+        });
+        let desired = json!({
+            "metadata": { "labels": { "a": "1" } },
+            "spec": { "limits": { "cpu": "1" }, "containers": [{ "name": "a" }] },
+        });
+        let found = Drift::between(&desired, &live, US);
+        assert_eq!(found.dropped, ["/metadata/labels/b", "/spec/containers/1", "/spec/limits/memory"]);
+        assert!(found.added.is_empty());
+        let fixed = repaired(&desired, &live, &found);
+        assert_eq!(fixed["metadata"]["labels"], json!({ "a": "1", "c": "3" }));
+        assert_eq!(
+            fixed["spec"],
+            json!({ "limits": { "cpu": "1", "storage": "1Gi" }, "containers": [{ "name": "a", "image": "x" }] })
+        );
+    }
+
+    #[test]
     fn an_edited_port_number_keeps_its_node_port() {
         let desired = json!({ "ports": [{ "name": "pg", "port": 5432, "targetPort": 15432 }] });
         let spec = json!({
@@ -349,7 +399,7 @@ mod tests {
         let key = "k:{\"port\":5433,\"protocol\":\"TCP\"}";
         let owned = json!({ "f:clusterIP": {}, "f:ports": { key: { ".": {}, "f:port": {}, "f:nodePort": {}, "f:name": {} } } });
         let found = drift(&desired, &spec, &owned);
-        assert_eq!(found, Drift { changed: vec!["/spec/ports/0/port".into()], added: vec![] });
+        assert_eq!(found, Drift { changed: vec!["/spec/ports/0/port".into()], ..Drift::default() });
         let fixed = repaired(&json!({ "spec": desired }), &live(&spec, &owned), &found);
         assert_eq!(fixed["spec"]["ports"][0]["port"], 5432);
         assert_eq!(fixed["spec"]["ports"][0]["nodePort"], 30000);
@@ -359,8 +409,8 @@ mod tests {
     #[test]
     fn a_map_that_is_owned_as_a_whole_has_nothing_but_ours() {
         let desired = json!({ "selector": { "a": "1" } });
-        let found =
-            drift(&desired, &json!({ "selector": { "a": "1", "b": "2" } }), &json!({ "f:selector": {} }));
+        let selector = json!({ "a": "1", "b": "2", "apiVersion": "filled in" });
+        let found = drift(&desired, &json!({ "selector": selector }), &json!({ "f:selector": {} }));
         assert_eq!(found.added, ["/spec/selector/b"]);
     }
 

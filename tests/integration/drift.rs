@@ -165,3 +165,31 @@ async fn an_object_of_somebody_else_is_left_alone() {
     namespace.must(&["delete", "service", "small-admin"]).await;
     converged(&namespace, "small").await;
 }
+
+/// Fields that only a removal from the cluster tells of: nothing else about the objects is to change.
+#[tokio::test]
+async fn what_is_taken_out_of_a_cluster_goes_from_its_objects() {
+    let namespace = small("drift-removed").await;
+    let template = |object: &Value| object["spec"]["template"].clone();
+    let (cluster, gateway) = (("multigrescluster", "small"), ("deployment", "small-multigateway-a"));
+    let before = template(&namespace.get(gateway.0, gateway.1).await.unwrap());
+    for (add, remove) in [
+        (r#"{"podLabels":{"extra":"label"}}"#, r#"{"podLabels":null}"#),
+        (r#"{"podAnnotations":{"a":"1"}}"#, r#"{"podAnnotations":null}"#),
+        (
+            r#"{"multiGateway":{"resources":{"requests":{"cpu":"1"},"limits":{"cpu":"3"}}}}"#,
+            r#"{"multiGateway":{"resources":null}}"#,
+        ),
+    ] {
+        for (patch, there) in [(add, true), (remove, false)] {
+            let op = format!(
+                r#"[{{"op":"test","path":"/spec/cells/templates/0/name","value":"a"}},{{"op":"add","path":"/spec/cells/templates/0/spec","value":{patch}}}]"#
+            );
+            namespace.must(&["patch", cluster.0, cluster.1, "--type", "json", "-p", &op]).await;
+            let what = format!("{patch} applied");
+            namespace
+                .until(gateway.0, gateway.1, &what, |object| (template(object) != before) == there)
+                .await;
+        }
+    }
+}
