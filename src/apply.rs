@@ -4,6 +4,7 @@
 //! the API server a full write. What was compared once is not read again until its digest changes.
 
 mod drift;
+mod immutable;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -24,6 +25,9 @@ pub use drift::Drift;
 
 /// The field manager of everything that the operator applies.
 pub const MANAGER: &str = "multigres-operator";
+
+/// A version that no object has ever had: etcd's own first revision holds nothing.
+const NEVER: &str = "1";
 
 /// Longest time that one call may take, retries included.
 const CALL: Duration = Duration::from_secs(20);
@@ -55,6 +59,23 @@ impl OwnerReference {
     }
 }
 
+/// What the caches know of an object.
+#[derive(Clone, Copy, Debug)]
+pub enum Cached<'a> {
+    /// It was there a moment ago.
+    Shown(&'a Observed),
+    /// It was not there a moment ago, or is somebody else's.
+    Missing,
+    /// Nothing: objects of this kind are not watched.
+    Nothing,
+}
+
+impl<'a> From<Option<&'a Observed>> for Cached<'a> {
+    fn from(seen: Option<&'a Observed>) -> Self {
+        seen.map_or(Self::Missing, Self::Shown)
+    }
+}
+
 /// What had to be done for an object to be as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -66,6 +87,14 @@ pub enum Outcome {
     Updated,
     /// Somebody had edited these fields; they were put back.
     PutBack(String),
+}
+
+/// An object that was looked for.
+enum Found {
+    /// It was there.
+    Live(Value),
+    /// It was not, and was made.
+    Made(Value),
 }
 
 /// What an apply came to.
@@ -120,30 +149,33 @@ impl Applier {
         Self { client, verified: Mutex::default() }
     }
 
-    /// Makes the object as it should be. `seen` is what the caches know of it.
+    /// Makes the object as it should be.
     pub async fn ensure(
         &self,
         manifest: &Manifest,
         owner: &OwnerReference,
-        seen: Option<&Observed>,
+        cached: Cached<'_>,
     ) -> Result<Applied, ApplyError> {
         let key = manifest.key();
         let desired = with_owner(manifest, owner);
         let digest = content(&desired);
         let verified = self.verified(&key);
-        if let (Some(seen), Some(verified)) = (seen, verified)
+        if let (Cached::Shown(seen), Some(verified)) = (cached, verified)
             && verified == (digest, seen.content)
         {
             return Ok(Applied { outcome: Outcome::Unchanged, immutable: Vec::new() });
         }
         let api = self.api(&manifest.resource, &manifest.namespace);
-        let Some(live) = self.call(&key, api.get_opt(&manifest.name)).await?.map(raw) else {
-            let made = self.apply(&api, &key, &desired).await?;
-            self.verify(&key, digest, &made);
-            return Ok(Applied { outcome: Outcome::Created, immutable: Vec::new() });
+        let is_new = matches!(cached, Cached::Missing) && verified.is_none();
+        let live = match self.find_or_make(&api, &key, &desired, is_new).await? {
+            Found::Live(live) => live,
+            Found::Made(made) => {
+                self.verify(&key, digest, &made);
+                return Ok(Applied { outcome: Outcome::Created, immutable: Vec::new() });
+            }
         };
         check_ours(&key, manifest, owner, &live)?;
-        let (desired, immutable) = pin_immutable(&manifest.resource.kind, desired, &live);
+        let (desired, immutable) = immutable::pin(&manifest.resource.kind, desired, &live);
         let drift = Drift::between(&desired, &live, MANAGER);
         if drift.is_none() {
             self.note(&key, digest, &live, &immutable);
@@ -177,7 +209,7 @@ impl Applier {
     ) -> Result<(), ApplyError> {
         self.forget(key);
         let api = self.api(resource, &key.namespace);
-        let Some(live) = self.call(key, api.get_opt(&key.name)).await?.map(raw) else { return Ok(()) };
+        let Some(live) = self.live(&api, key).await? else { return Ok(()) };
         let owners = live["metadata"]["ownerReferences"].as_array().into_iter().flatten();
         let others: Vec<&Value> = owners.filter(|owner| owner["uid"] != owner_uid).collect();
         // Custom resources have no strategic merge: the list is written whole, guarded by the version that was read.
@@ -205,7 +237,7 @@ impl Applier {
     pub async fn pause(&self, resource: &ApiResource, key: &ObjectKey) -> Result<(), ApplyError> {
         self.forget(key);
         let api = self.api(resource, &key.namespace);
-        let live = self.call(key, api.get_opt(&key.name)).await?.map(raw);
+        let live = self.live(&api, key).await?;
         if live.is_none_or(|live| live["spec"]["paused"] == true) {
             return Ok(());
         }
@@ -246,6 +278,46 @@ impl Applier {
             Ok(applied)
         } else {
             Err(ApplyError::Stubborn { key: key.clone(), fields: rest.paths() })
+        }
+    }
+
+    async fn live(&self, api: &Api<DynamicObject>, key: &ObjectKey) -> Result<Option<Value>, ApplyError> {
+        Ok(self.call(key, api.get_opt(&key.name)).await?.map(raw))
+    }
+
+    /// The object as it is, or as it was made. What is most likely not there is not looked for first, which would be
+    /// one more request for every object of a new cluster.
+    async fn find_or_make(
+        &self,
+        api: &Api<DynamicObject>,
+        key: &ObjectKey,
+        desired: &Value,
+        is_new: bool,
+    ) -> Result<Found, ApplyError> {
+        if !is_new && let Some(live) = self.live(api, key).await? {
+            return Ok(Found::Live(live));
+        }
+        if let Some(made) = self.create(api, key, desired).await? {
+            return Ok(Found::Made(made));
+        }
+        // The caches lag behind, or it is somebody else's and they will never show it.
+        let live = self.live(api, key).await?;
+        live.map(Found::Live).ok_or_else(|| ApplyError::Deleting(key.clone()))
+    }
+
+    /// Applies what does not exist yet, in one request. Of an object that does exist nothing is touched or returned.
+    async fn create(
+        &self,
+        api: &Api<DynamicObject>,
+        key: &ObjectKey,
+        desired: &Value,
+    ) -> Result<Option<Value>, ApplyError> {
+        let mut desired = desired.clone();
+        desired["metadata"]["resourceVersion"] = NEVER.into();
+        match self.apply(api, key, &desired).await {
+            Ok(made) => Ok(Some(made)),
+            Err(ApplyError::Api { source, .. }) if is_conflict(&source) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -378,37 +450,6 @@ fn check_ours(
     if observed.deleting { Err(ApplyError::Deleting(key.clone())) } else { Ok(()) }
 }
 
-/// Fields that Kubernetes does not let change on an object that exists, as JSON pointers.
-fn immutable_fields(kind: &str) -> &'static [&'static str] {
-    match kind {
-        "StatefulSet" => &[
-            "/spec/serviceName",
-            "/spec/selector",
-            "/spec/podManagementPolicy",
-            "/spec/volumeClaimTemplates",
-        ],
-        "Deployment" => &["/spec/selector"],
-        "PersistentVolumeClaim" => &["/spec/accessModes", "/spec/storageClassName", "/spec/resources"],
-        _ => &[],
-    }
-}
-
-/// The desired object with the immutable fields as they are, and those of them that should be otherwise.
-fn pin_immutable(kind: &str, mut desired: Value, live: &Value) -> (Value, Vec<String>) {
-    let mut different = Vec::new();
-    for pointer in immutable_fields(kind) {
-        let (Some(wanted), Some(is)) = (desired.pointer(pointer), live.pointer(pointer)) else { continue };
-        let (wanted, is) = (json!({ "spec": wanted }), json!({ "spec": is }));
-        if !Drift::between(&wanted, &is, MANAGER).is_none() {
-            different.push(pointer.trim_start_matches('/').replace('/', "."));
-            if let Some(wanted) = desired.pointer_mut(pointer) {
-                *wanted = is["spec"].clone();
-            }
-        }
-    }
-    (desired, different)
-}
-
 fn raw(object: DynamicObject) -> Value {
     // Read from JSON, it is JSON again.
     serde_json::to_value(object).unwrap_or_default()
@@ -416,6 +457,10 @@ fn raw(object: DynamicObject) -> Value {
 
 fn is_invalid(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if is_code(status, 422))
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if is_code(status, 409))
 }
 
 fn is_gone(error: &kube::Error) -> bool {

@@ -195,7 +195,7 @@ where
     for manifest in manifests {
         let key = manifest.key();
         let seen = cx.objects.get(&key);
-        match cx.applier.ensure(manifest, &reference, seen.as_ref()).await {
+        match cx.applier.ensure(manifest, &reference, seen.as_ref().into()).await {
             Ok(Applied { outcome, immutable: pinned }) => {
                 if !pinned.is_empty() {
                     match volumes::grow(cx, manifest).await {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -40,8 +41,23 @@ pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Resu
             troubles = settle(&cluster, &cx, &manifests, &uid).await;
         }
     }
-    say(&cluster, &cx, &children, &manifests, &troubles).await?;
+    let view = view(&cluster, &cx, &children, &manifests, &troubles).await;
+    if let Some(wait) = hearing(&cluster, &view, cx.statuses.age(&uid)) {
+        return Ok(Action::requeue(wait));
+    }
+    say(&cluster, &cx, &view).await?;
     Ok(cx.next_look(&uid, &troubles))
+}
+
+/// Longest time for which children are waited for that have said nothing of their present spec.
+const HEARING: Duration = Duration::from_secs(10);
+
+/// How much longer to hear children before more is said of their cluster: each of them speaks soon after it was made or
+/// changed, and a status is what costs the API server most. A new spec, and what goes wrong, is told of at once.
+fn hearing(cluster: &MultigresCluster, view: &ClusterView, silent: Option<Duration>) -> Option<Duration> {
+    let said = cluster.status.as_ref().and_then(|status| status.observed_generation);
+    let has_news = said != cluster.metadata.generation || !view.troubles.is_empty() || view.is_complete();
+    if has_news { None } else { HEARING.checked_sub(silent?).filter(|wait| !wait.is_zero()) }
 }
 
 fn paused(cluster: &MultigresCluster) -> bool {
@@ -120,15 +136,8 @@ async fn part_with(
     Ok(())
 }
 
-async fn say(
-    cluster: &MultigresCluster,
-    cx: &Context,
-    children: &Children,
-    manifests: &[Manifest],
-    troubles: &[Trouble],
-) -> Result<(), Error> {
-    let view = view(cluster, cx, children, manifests, troubles).await;
-    let (mut status, facts) = cluster_status(&view);
+async fn say(cluster: &MultigresCluster, cx: &Context, view: &ClusterView) -> Result<(), Error> {
+    let (mut status, facts) = cluster_status(view);
     let before = cluster.status.as_ref();
     status.observed_generation = cluster.metadata.generation;
     let earlier = before.map_or(&[][..], |status| &status.conditions);
@@ -231,5 +240,46 @@ impl Belonging<'_> {
         K: Resource<DynamicType = ()> + Clone + 'static,
     {
         self.all(store, cluster).into_iter().next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../../tests/samples/two-cells.yaml");
+
+    #[test]
+    fn children_are_heard_before_more_is_said() {
+        let cluster = |said: Option<i64>| {
+            let mut cluster: MultigresCluster = serde_saphyr::from_str(SAMPLE).unwrap();
+            cluster.metadata.generation = Some(2);
+            cluster.status = said.map(|generation| MultigresClusterStatus {
+                observed_generation: Some(generation),
+                ..MultigresClusterStatus::default()
+            });
+            cluster
+        };
+        let child = ChildReference { kind: "MultiCell".to_owned(), name: "c-a".to_owned() };
+        let complete = ClusterView::default();
+        let incomplete = ClusterView { missing: vec![child], ..ClusterView::default() };
+        let refused = Trouble { reason: Reason::ApplyFailed, message: "refused".to_owned(), lasting: true };
+        let troubled = ClusterView {
+            troubles: vec![refused],
+            missing: incomplete.missing.clone(),
+            ..ClusterView::default()
+        };
+        let (second, left) = (Some(Duration::from_secs(1)), HEARING.checked_sub(Duration::from_secs(1)));
+        for (what, said, view, silent, expected) in [
+            ("a new cluster", None, &incomplete, None, None),
+            ("a new spec", Some(1), &incomplete, second, None),
+            ("a child is not there", Some(2), &incomplete, second, left),
+            ("it has been waited for", Some(2), &incomplete, Some(HEARING), None),
+            ("nothing was said by this process", Some(2), &incomplete, None, None),
+            ("all have spoken", Some(2), &complete, second, None),
+            ("trouble", Some(2), &troubled, second, None),
+        ] {
+            assert_eq!(hearing(&cluster(said), view, silent), expected, "{what}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
@@ -217,15 +217,21 @@ impl From<&ApplyError> for Trouble {
     }
 }
 
-/// Digests of the statuses that were written last, by object.
+/// Digests of the statuses that were written last, and when, by object.
 #[derive(Debug, Default)]
-pub struct Statuses(Mutex<HashMap<String, u64>>);
+pub struct Statuses(Mutex<HashMap<String, (u64, Instant)>>);
 
 impl Statuses {
     /// Whether this was written last, or nothing was.
     fn last_is(&self, uid: &str, status: &impl Serialize) -> bool {
         let statuses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        statuses.get(uid).is_none_or(|last| *last == digest(status))
+        statuses.get(uid).is_none_or(|(last, _)| *last == digest(status))
+    }
+
+    /// How long ago the last one was written, by this process.
+    pub fn age(&self, uid: &str) -> Option<Duration> {
+        let statuses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        statuses.get(uid).map(|(_, written)| written.elapsed())
     }
 
     fn forget(&self, uid: &str) {
@@ -233,7 +239,7 @@ impl Statuses {
     }
 
     fn note(&self, uid: String, status: &impl Serialize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, digest(status));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, (digest(status), Instant::now()));
     }
 }
 

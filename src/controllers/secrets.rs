@@ -11,7 +11,7 @@ use rand::Rng;
 use rand::distr::Alphanumeric;
 
 use super::context::Context;
-use crate::apply::OwnerReference;
+use crate::apply::{Cached, OwnerReference};
 use crate::build::{Manifest, secrets};
 use crate::reason::Reason;
 use crate::status::Trouble;
@@ -24,7 +24,7 @@ pub async fn ensure(shard: &MultiShard, cx: &Context, owner: &OwnerReference) ->
     let password = if shard.spec.password.generated { Some(password(shard, cx, owner).await?) } else { None };
     if let Some(record) = &shard.spec.database_record {
         let manifest = secrets::connection(shard, record, password.as_deref());
-        cx.applier.ensure(&manifest, owner, None).await.map_err(|error| Trouble::from(&error))?;
+        cx.applier.ensure(&manifest, owner, Cached::Nothing).await.map_err(|error| Trouble::from(&error))?;
     }
     Ok(())
 }

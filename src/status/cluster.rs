@@ -70,6 +70,11 @@ macro_rules! child_state {
 }
 
 impl ClusterView {
+    /// Whether every child is there and has said something of its present spec.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.children().iter().all(|child| child.current)
+    }
+
     fn children(&self) -> Vec<ChildState<'_>> {
         let mut children = Vec::new();
         children.extend(self.topo_server.iter().map(|child| child_state!("TopoServer", child)));

@@ -170,26 +170,43 @@ async fn an_object_of_somebody_else_is_left_alone() {
 #[tokio::test]
 async fn what_is_taken_out_of_a_cluster_goes_from_its_objects() {
     let namespace = small("drift-removed").await;
-    let template = |object: &Value| object["spec"]["template"].clone();
-    let (cluster, gateway) = (("multigrescluster", "small"), ("deployment", "small-multigateway-a"));
-    let before = template(&namespace.get(gateway.0, gateway.1).await.unwrap());
-    for (add, remove) in [
-        (r#"{"podLabels":{"extra":"label"}}"#, r#"{"podLabels":null}"#),
-        (r#"{"podAnnotations":{"a":"1"}}"#, r#"{"podAnnotations":null}"#),
+    let (cell, pool) = ("/spec/cells/templates/0/spec", "/spec/databases/templates/0/spec/pools/0/replica");
+    let (gateway, service) = (("deployment", "small-multigateway-a"), ("service", "small-multigateway-a"));
+    let instance = ("statefulset", "small-app-default-0-inf-a-replica-pg");
+    for (at, with, without, (kind, name)) in [
+        (cell, r#"{"podLabels":{"extra":"label"}}"#, "{}", gateway),
+        (cell, r#"{"podAnnotations":{"a":"1"}}"#, "{}", gateway),
         (
+            cell,
             r#"{"multiGateway":{"resources":{"requests":{"cpu":"1"},"limits":{"cpu":"3"}}}}"#,
-            r#"{"multiGateway":{"resources":null}}"#,
+            r#"{"multiGateway":{"resources":{"requests":{"cpu":"1"}}}}"#,
+            gateway,
         ),
+        (cell, r#"{"multiGateway":{"service":{"annotations":{"a":"1"}}}}"#, "{}", service),
+        (pool, r#"{"replicas":2,"podLabels":{"extra":"label"}}"#, r#"{"replicas":2}"#, instance),
     ] {
-        for (patch, there) in [(add, true), (remove, false)] {
-            let op = format!(
-                r#"[{{"op":"test","path":"/spec/cells/templates/0/name","value":"a"}},{{"op":"add","path":"/spec/cells/templates/0/spec","value":{patch}}}]"#
-            );
-            namespace.must(&["patch", cluster.0, cluster.1, "--type", "json", "-p", &op]).await;
-            let what = format!("{patch} applied");
-            namespace
-                .until(gateway.0, gateway.1, &what, |object| (template(object) != before) == there)
-                .await;
+        let set = async |value: &str| {
+            let patch = format!(r#"[{{"op":"add","path":"{at}","value":{value}}}]"#);
+            namespace.must(&["patch", "multigrescluster", "small", "--type", "json", "-p", &patch]).await;
+        };
+        set(without).await;
+        converged(&namespace, "small").await;
+        let before = asked_for(&namespace.get(kind, name).await.unwrap());
+        for (value, is_back) in [(with, false), (without, true)] {
+            set(value).await;
+            let what = format!("as {value} asks for");
+            namespace.until(kind, name, &what, |object| (asked_for(object) == before) == is_back).await;
         }
     }
+}
+
+/// What an object is to be, without what Kubernetes notes of it.
+fn asked_for(object: &Value) -> Value {
+    let metadata = &object["metadata"];
+    let mut annotations = metadata["annotations"].clone();
+    if let Some(annotations) = annotations.as_object_mut() {
+        annotations.remove("deployment.kubernetes.io/revision");
+    }
+    let annotations = annotations.as_object().filter(|annotations| !annotations.is_empty());
+    serde_json::json!({ "labels": metadata["labels"], "annotations": annotations, "spec": object["spec"] })
 }
