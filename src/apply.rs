@@ -15,7 +15,6 @@ use kube::Client;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
 };
-use kube::core::Status;
 use multigres_crds::labels;
 use serde_json::{Value, json};
 
@@ -456,18 +455,19 @@ fn raw(object: DynamicObject) -> Value {
 }
 
 fn is_invalid(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if is_code(status, 422))
+    code(error) == Some(422)
 }
 
 fn is_conflict(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if is_code(status, 409))
+    code(error) == Some(409)
 }
 
 fn is_gone(error: &kube::Error) -> bool {
     // 409: the name is another object's now.
-    matches!(error, kube::Error::Api(status) if is_code(status, 404) || is_code(status, 409))
+    matches!(code(error), Some(404 | 409))
 }
 
-fn is_code(status: &Status, code: u16) -> bool {
-    status.code == code
+/// The API server's answer, where it gave one.
+fn code(error: &kube::Error) -> Option<u16> {
+    if let kube::Error::Api(status) = error { Some(status.code) } else { None }
 }

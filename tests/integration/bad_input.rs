@@ -224,7 +224,7 @@ async fn nobody_holds_a_request_open() {
         peer.send(b"\x16\x03\x01 no HTTP at all\r\n\r\n", Then::Stay),
     );
     assert!(left.is_empty() || left.starts_with("HTTP/1.1 400 "), "{left}");
-    assert!(stayed.starts_with("HTTP/1.1 408 "), "{stayed}");
+    assert!(stayed.starts_with("HTTP/1.1 504 "), "{stayed}");
     assert!(noise.is_empty() || noise.starts_with("HTTP/1.1 400 "), "{noise}");
     assert_alive(installation).await;
 }

@@ -6,7 +6,6 @@
 //!
 //! There are no layers around the handlers: each is copied for each request, and its future is moved.
 
-mod body;
 #[cfg(test)]
 mod tests;
 
@@ -17,16 +16,16 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use futures::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::timeout;
 
-use self::body::Whole;
 use crate::admit::{Admission, Answer, NotAReview, Phase, handle, timed_out};
 use crate::configuration::TIMEOUT_SECONDS;
 use crate::conversion;
@@ -39,6 +38,10 @@ pub const VALIDATE_PATH: &str = "/validate";
 /// Where conversions are asked for.
 pub const CONVERT_PATH: &str = "/convert";
 
+/// Largest body that is read: an update carries an object of at most 3 MiB twice, and what is around it.
+pub const MAX_BODY_BYTES: usize = 7 << 20;
+/// How long a request may take as a whole, a slow body included: then the API server gives up.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(TIMEOUT_SECONDS as u64);
 /// How long a decision may take: whoever answers before the API server gives up can say more.
 pub const DECISION_TIMEOUT: Duration = Duration::from_secs(TIMEOUT_SECONDS as u64 - 1);
 /// Largest body that is decided where it was read, in well under a millisecond.
@@ -83,15 +86,39 @@ pub fn router(state: AppState) -> Router {
         .with_state(Arc::new(state))
 }
 
-async fn mutate(State(state): State<Arc<AppState>>, Whole(body): Whole) -> Response {
-    review(Phase::Mutate, state, body).await
+/// Ends a request that takes too long, or panics. The timer is set only where there is something to wait for, which
+/// small reviews hardly ever are.
+async fn guarded(answer: impl Future<Output = Response>) -> Response {
+    match timeout(REQUEST_TIMEOUT, AssertUnwindSafe(answer).catch_unwind()).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(_) => StatusCode::GATEWAY_TIMEOUT.into_response(),
+    }
 }
 
-async fn validate(State(state): State<Arc<AppState>>, Whole(body): Whole) -> Response {
-    review(Phase::Validate, state, body).await
+/// The body of a request, once all of it has arrived.
+async fn body(mut request: Request) -> Result<Bytes, Response> {
+    DefaultBodyLimit::max(MAX_BODY_BYTES).apply(&mut request);
+    Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)
 }
 
-async fn review(phase: Phase, state: Arc<AppState>, body: Bytes) -> Response {
+async fn mutate(State(state): State<Arc<AppState>>, request: Request) -> Response {
+    guarded(review(Phase::Mutate, state, request)).await
+}
+
+async fn validate(State(state): State<Arc<AppState>>, request: Request) -> Response {
+    guarded(review(Phase::Validate, state, request)).await
+}
+
+async fn convert(request: Request) -> Response {
+    guarded(refuse(request)).await
+}
+
+async fn review(phase: Phase, state: Arc<AppState>, request: Request) -> Response {
+    let body = match body(request).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
     let started = Instant::now();
     let answer = if body.len() <= state.small_body {
         let answer = decide_here(phase, &state.admission, &body);
@@ -141,12 +168,13 @@ fn respond(answer: Decision) -> (u16, Response) {
     }
 }
 
-async fn convert(Whole(body): Whole) -> Response {
-    match conversion::refuse(&body) {
-        Ok(review) => Json(review).into_response(),
-        Err(conversion::NotAReview) => {
+async fn refuse(request: Request) -> Response {
+    match body(request).await.map(|body| conversion::refuse(&body)) {
+        Ok(Ok(review)) => Json(review).into_response(),
+        Ok(Err(conversion::NotAReview)) => {
             (StatusCode::BAD_REQUEST, "the body is no ConversionReview").into_response()
         }
+        Err(refusal) => refusal,
     }
 }
 

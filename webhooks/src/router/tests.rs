@@ -90,7 +90,7 @@ async fn a_body_that_does_not_arrive_is_given_up() {
     let body = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
     let request = Request::builder().method(Method::POST).uri(VALIDATE_PATH).body(body).unwrap();
     let response = router(state(Offline)).oneshot(request).await.unwrap();
-    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
 }
 
 /// The update of a child, which asks the caches for its cluster.
@@ -125,6 +125,20 @@ async fn a_panic_ends_one_request() {
         let create = request(Kind::Cluster, None, Some(&sample()));
         assert_eq!(review(&router, VALIDATE_PATH, &create).await["response"]["allowed"], true);
     }
+}
+
+impl Metrics for Broken {
+    fn answered(&self, _: Observation) {
+        panic!("on purpose")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_beside_the_decision_ends_one_request() {
+    let router = router(AppState { metrics: Arc::new(Broken), ..state(Offline) });
+    let body = reviews::review(&request(Kind::Cluster, None, Some(&sample())));
+    let (status, _) = send(&router, Method::POST, VALIDATE_PATH, body).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 /// Answers only once the other end is gone.
