@@ -89,11 +89,14 @@ pub fn router(state: AppState) -> Router {
 /// Ends a request that takes too long, or panics. The timer is set only where there is something to wait for, which
 /// small reviews hardly ever are.
 async fn guarded(answer: impl Future<Output = Response>) -> Response {
-    match timeout(REQUEST_TIMEOUT, AssertUnwindSafe(answer).catch_unwind()).await {
+    let response = match timeout(REQUEST_TIMEOUT, AssertUnwindSafe(answer).catch_unwind()).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Err(_) => StatusCode::GATEWAY_TIMEOUT.into_response(),
-    }
+    };
+    // What arrived together is answered together: to wake a client costs as much as to decide, and this wakes it once.
+    yield_now().await;
+    response
 }
 
 /// The body of a request, once all of it has arrived.
@@ -121,10 +124,7 @@ async fn review(phase: Phase, state: Arc<AppState>, request: Request) -> Respons
     };
     let started = Instant::now();
     let answer = if body.len() <= state.small_body {
-        let answer = decide_here(phase, &state.admission, &body);
-        // What arrived together is answered together: to wake a client costs as much as to decide, and this wakes it once.
-        yield_now().await;
-        answer
+        decide_here(phase, &state.admission, &body)
     } else {
         decide_elsewhere(phase, &state, body).await
     };

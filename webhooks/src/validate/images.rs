@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
-use memchr::memrchr;
-
 use super::text::and_more;
 use super::view::{Database, View};
 use super::{ChildContext, ClusterContext, Field, Fields, Reporter, rule};
@@ -132,11 +130,15 @@ impl<'a> Reference<'a> {
     /// The parts, legal or not, which are told apart by far less than they are checked for.
     fn split(text: &'a str) -> Self {
         // Neither tags nor digests hold a slash: what comes before the last one need not be searched for them.
-        let last = memrchr(b'/', text.as_bytes()).map_or(0, |slash| slash + 1);
-        let (place, last) = text.split_at(last);
-        let (last, digest) = cut(last, b'@').map_or((last, None), |(last, digest)| (last, Some(digest)));
-        let (last, tag) = cut(last, b':').map_or((last, None), |(last, tag)| (last, Some(tag)));
-        let name = &text[..place.len() + last.len()];
+        let (mut rest, mut digest, mut colon) = (text, None, None);
+        for (at, c) in text.bytes().enumerate().rev().take_while(|(_, c)| *c != b'/') {
+            match c {
+                b'@' => (rest, digest, colon) = (&text[..at], Some(&text[at + 1..]), None),
+                b':' => colon = Some(at),
+                _ => {}
+            }
+        }
+        let (name, tag) = colon.map_or((rest, None), |at| (&rest[..at], Some(&rest[at + 1..])));
         let is_domain = |first: &str| first.bytes().any(|c| matches!(c, b'.' | b':')) || first == "localhost";
         let (domain, path) = match cut(name, b'/') {
             Some((first, rest)) if is_domain(first) => (Some(first), rest),
@@ -190,24 +192,20 @@ fn is_host_and_port(domain: &str) -> bool {
 
 /// Lower-case letters and digits, with single separators (`.`, `_`, `__` or any number of `-`) between.
 fn is_component(component: &[u8]) -> bool {
-    let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-    // A separator may stand at neither end.
-    let (mut separators, mut before) = (1, b' ');
-    for &c in component {
-        let continues = separators == 0 || c == before;
-        separators = if alphanumeric(c) { 0 } else { separators + 1 };
-        before = c;
-        let is_legal = match c {
-            b'.' => separators == 1,
-            b'_' => continues && separators <= 2,
-            b'-' => continues,
-            _ => separators == 0,
+    let mut rest = component;
+    loop {
+        let word = rest.iter().take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit()).count();
+        let separator = match &rest[word..] {
+            [] => return word > 0,
+            [b'_', b'_', ..] => 2,
+            [b'.' | b'_', ..] => 1,
+            dashes => dashes.iter().take_while(|c| **c == b'-').count(),
         };
-        if !is_legal {
+        if word == 0 || separator == 0 {
             return false;
         }
+        rest = &rest[word + separator..];
     }
-    separators == 0
 }
 
 fn is_tag(tag: &str) -> bool {
