@@ -22,24 +22,36 @@ mod tests {
 
     use super::*;
 
-    /// In place of pgBackRest.
-    const PGBACKREST: &str = "pgbackrest() { echo \"$@\"; }\n";
+    /// Bytes of a segment.
+    const SEGMENT: usize = 16 << 20;
+    /// In place of pgBackRest: tells what it is asked, and has a segment full of log.
+    const PGBACKREST: &str =
+        "pgbackrest() { echo \"$@\"; head -c 16777216 /dev/zero | tr '\\0' x >\"$5\"; }\n";
+    const RESTORED: &str = "pg_wal/RECOVERYXLOG";
 
-    /// What the script asks of pgBackRest for a file, if it does, in a directory with these timelines' histories.
-    fn asked(file: &str, histories: &[(&str, &str)]) -> Option<String> {
+    /// What the script asks of pgBackRest for a file, if it does, in a directory with these timelines' histories, and how
+    /// many bytes of it remain.
+    fn asked(file: &str, histories: &[(&str, &str)]) -> Option<(String, usize)> {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("pg_wal")).unwrap();
         for (name, history) in histories {
             fs::write(directory.path().join("pg_wal").join(name), history).unwrap();
         }
-        let script = RESTORE_WAL.replace("exec pgbackrest", "pgbackrest");
         let output = Command::new("sh")
-            .args(["-c", &[PGBACKREST, &script].concat(), RESTORE_WAL_FILE, file, "pg_wal/RECOVERYXLOG"])
+            .args(["-c", &[PGBACKREST, RESTORE_WAL].concat(), RESTORE_WAL_FILE, file, RESTORED])
             .current_dir(&directory)
             .output()
             .unwrap();
-        assert_eq!(output.stderr.is_empty(), output.status.success(), "{output:?}");
-        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+        if !output.status.success() {
+            assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{output:?}");
+            return None;
+        }
+        let restored = fs::read(directory.path().join(RESTORED)).unwrap();
+        assert_eq!(restored.len(), SEGMENT, "{file}");
+        let (log, rest) = restored.split_at(restored.iter().position(|byte| *byte == 0).unwrap_or(SEGMENT));
+        assert!(rest.iter().all(|byte| *byte == 0), "{file}: log after its end");
+        assert_eq!(output.stderr.is_empty(), rest.is_empty(), "{output:?}");
+        Some((String::from_utf8(output.stdout).unwrap(), log.len()))
     }
 
     #[test]
@@ -49,33 +61,53 @@ mod tests {
             "00000003.history",
             "1\t0/4000000\tno recovery target specified\n\n2\t1/50000A0\tbefore 2026-01-01\n",
         );
-        for (file, histories, is_asked) in [
+        for (file, histories, bytes) in [
             // Without a history there is one timeline.
-            ("000000010000000000000004", &[][..], true),
+            ("000000010000000000000004", &[][..], Some(SEGMENT)),
             // The end of a timeline is in the segment in which the next one begins.
-            ("000000020000000100000004", &[older, newer], true),
-            ("000000020000000100000005", &[older, newer], false),
-            ("000000020000000100000006", &[older, newer], false),
-            ("000000020000000200000000", &[older, newer], false),
-            ("0000000200000000000000FF", &[older, newer], true),
+            ("000000020000000100000004", &[older, newer], Some(SEGMENT)),
+            ("000000020000000100000005", &[older, newer], Some(0xA0)),
+            ("000000020000000100000006", &[older, newer], None),
+            ("000000020000000200000000", &[older, newer], None),
+            ("0000000200000000000000FF", &[older, newer], Some(SEGMENT)),
             // Where it ends with a segment, that one is whole.
-            ("000000010000000000000003", &[older, newer], true),
-            ("000000010000000000000004", &[older, newer], false),
+            ("000000010000000000000003", &[older, newer], Some(SEGMENT)),
+            ("000000010000000000000004", &[older, newer], None),
             // Its own, and later ones.
-            ("000000030000000100000005", &[older, newer], true),
-            ("000000040000000100000005", &[older, newer], true),
+            ("000000030000000100000005", &[older, newer], Some(SEGMENT)),
+            ("000000040000000100000005", &[older, newer], Some(SEGMENT)),
             // The newest history is the one that counts.
-            ("000000020000000100000005", &[older], true),
+            ("000000020000000100000005", &[older], Some(SEGMENT)),
             // What is no segment.
-            ("00000002.history", &[older, newer], true),
-            ("000000020000000100000005.partial", &[older, newer], true),
-            ("000000020000000100000005.00000028.backup", &[older, newer], true),
+            ("00000002.history", &[older, newer], Some(SEGMENT)),
+            ("000000020000000100000005.partial", &[older, newer], Some(SEGMENT)),
+            ("000000020000000100000005.00000028.backup", &[older, newer], Some(SEGMENT)),
         ] {
-            let asked = asked(file, histories);
-            let expected = format!(
-                "--stanza=multigres --config=/data/pgbackrest/pgbackrest.conf archive-get {file} pg_wal/RECOVERYXLOG\n"
-            );
-            assert_eq!(asked, is_asked.then_some(expected), "{file}");
+            let expected = bytes.map(|bytes| {
+                let asked = format!(
+                    "--stanza=multigres --config=/data/pgbackrest/pgbackrest.conf archive-get {file} {RESTORED}\n"
+                );
+                (asked, bytes)
+            });
+            assert_eq!(asked(file, histories), expected, "{file}");
+        }
+    }
+
+    /// What is not in the archive is not made up.
+    #[test]
+    fn what_pgbackrest_does_not_find_is_not_there() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("pg_wal")).unwrap();
+        fs::write(directory.path().join("pg_wal/00000002.history"), "1\t0/40000A0\tx\n").unwrap();
+        for file in ["000000010000000000000004", "000000010000000000000003", "00000002.history"] {
+            let script = ["pgbackrest() { return 1; }\n", RESTORE_WAL].concat();
+            let status = Command::new("sh")
+                .args(["-c", &script, RESTORE_WAL_FILE, file, RESTORED])
+                .current_dir(&directory)
+                .status()
+                .unwrap();
+            assert_eq!(status.code(), Some(1), "{file}");
+            assert!(!directory.path().join(RESTORED).exists(), "{file}");
         }
     }
 
