@@ -18,20 +18,23 @@ pub fn restore_command(directory: &str) -> EnvVar {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::process::Command;
+    use std::process::{Command, Output};
 
     use super::*;
 
     /// Bytes of a segment.
     const SEGMENT: usize = 16 << 20;
-    /// In place of pgBackRest: tells what it is asked, and has a segment full of log.
-    const PGBACKREST: &str =
-        "pgbackrest() { echo \"$@\"; head -c 16777216 /dev/zero | tr '\\0' x >\"$5\"; }\n";
+    /// In place of pgBackRest: tells what it is asked, and has each file, full of log, or those of one name.
+    const PGBACKREST: &str = "pgbackrest() {
+        echo \"$@\"
+        [ -z \"$HAS\" ] || [ \"$HAS\" = \"$4\" ] || return 1
+        head -c 16777216 /dev/zero | tr '\\0' x >\"$5\"
+    }\n";
     const RESTORED: &str = "pg_wal/RECOVERYXLOG";
 
-    /// What the script asks of pgBackRest for a file, if it does, in a directory with these timelines' histories, and how
-    /// many bytes of it remain.
-    fn asked(file: &str, histories: &[(&str, &str)]) -> Option<(String, usize)> {
+    /// Runs the script for a file, in a directory with these timelines' histories, and an archive that has all that it
+    /// is asked for or, where one is named, one file.
+    fn restore(file: &str, histories: &[(&str, &str)], has: &str) -> (Output, Option<Vec<u8>>) {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("pg_wal")).unwrap();
         for (name, history) in histories {
@@ -40,14 +43,20 @@ mod tests {
         let output = Command::new("sh")
             .args(["-c", &[PGBACKREST, RESTORE_WAL].concat(), RESTORE_WAL_FILE, file, RESTORED])
             .current_dir(&directory)
+            .env("HAS", has)
             .output()
             .unwrap();
-        if !output.status.success() {
-            assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{output:?}");
+        (output, fs::read(directory.path().join(RESTORED)).ok())
+    }
+
+    /// What the script asks of pgBackRest for a file, if it does, and how many bytes of it remain.
+    fn asked(file: &str, histories: &[(&str, &str)], has: &str) -> Option<(String, usize)> {
+        let (output, restored) = restore(file, histories, has);
+        let Some(restored) = restored else {
+            assert!(output.status.code() == Some(1), "{output:?}");
             return None;
-        }
-        let restored = fs::read(directory.path().join(RESTORED)).unwrap();
-        assert_eq!(restored.len(), SEGMENT, "{file}");
+        };
+        assert!(output.status.success() && restored.len() == SEGMENT, "{file}: {output:?}");
         let (log, rest) = restored.split_at(restored.iter().position(|byte| *byte == 0).unwrap_or(SEGMENT));
         assert!(rest.iter().all(|byte| *byte == 0), "{file}: log after its end");
         assert_eq!(output.stderr.is_empty(), rest.is_empty(), "{output:?}");
@@ -89,26 +98,24 @@ mod tests {
                 );
                 (asked, bytes)
             });
-            assert_eq!(asked(file, histories), expected, "{file}");
+            assert_eq!(asked(file, histories, ""), expected, "{file}");
         }
     }
 
-    /// What is not in the archive is not made up.
     #[test]
-    fn what_pgbackrest_does_not_find_is_not_there() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("pg_wal")).unwrap();
-        fs::write(directory.path().join("pg_wal/00000002.history"), "1\t0/40000A0\tx\n").unwrap();
-        for file in ["000000010000000000000004", "000000010000000000000003", "00000002.history"] {
-            let script = ["pgbackrest() { return 1; }\n", RESTORE_WAL].concat();
-            let status = Command::new("sh")
-                .args(["-c", &script, RESTORE_WAL_FILE, file, RESTORED])
-                .current_dir(&directory)
-                .status()
-                .unwrap();
-            assert_eq!(status.code(), Some(1), "{file}");
-            assert!(!directory.path().join(RESTORED).exists(), "{file}");
+    fn what_is_not_in_the_archive_is_not_made_up() {
+        let histories = [("00000002.history", "1\t0/40000A0\tno recovery target specified\n")];
+        for file in ["000000010000000000000004", "000000010000000000000003", "00000003.history"] {
+            let (output, restored) = restore(file, &histories, "another");
+            assert_eq!((output.status.code(), restored), (Some(1), None), "{file}");
         }
+        // Where a timeline was left, the new primary archives what it has of it under a name of its own.
+        let last = "000000010000000000000004.partial";
+        let (asked, bytes) = asked("000000010000000000000004", &histories, last).unwrap();
+        assert_eq!((asked.lines().count(), asked.contains(last), bytes), (2, true, 0xA0));
+        assert!(
+            restore("000000010000000000000003", &histories, "000000010000000000000003.partial").1.is_none()
+        );
     }
 
     #[test]

@@ -39,8 +39,11 @@ fetch_until() {
         echo "segment $1 is left out: the timeline was left by then" >&2
         exit 1
     fi
-    fetch "$1" "$2"
-    if [ "$begins" -eq "$number" ]; then
+    if [ "$begins" -lt "$number" ]; then
+        fetch "$1" "$2"
+    else
+        # The new primary archives what it has of it under this name. Where that is all there is, nobody else has it.
+        fetch "$1" "$2" || fetch "$1.partial" "$2"
         echo "segment $1 ends at $3/$4, where the timeline was left" >&2
         truncate -s "$bytes" "$2"
         truncate -s "$SIZE" "$2"
