@@ -53,7 +53,8 @@ mod tests {
     fn asked(file: &str, histories: &[(&str, &str)], has: &str) -> Option<(String, usize)> {
         let (output, restored) = restore(file, histories, has);
         let Some(restored) = restored else {
-            assert!(output.status.code() == Some(1), "{output:?}");
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{output:?}");
             return None;
         };
         assert!(output.status.success() && restored.len() == SEGMENT, "{file}: {output:?}");

@@ -11,17 +11,17 @@ set -eu
 # Bytes of a segment.
 SIZE=16777216
 
-# The number of the segment in which a position lies, whose halves are hexadecimal.
-segment() {
-    echo $((0x$1 * 256 + 0x$2 / SIZE))
+# A position in the log, in bytes, whose halves are hexadecimal.
+position() {
+    echo $((0x$1 * 4294967296 + 0x$2))
 }
 
 # Where the newest timeline that PostgreSQL has the history of left the timeline $1, if it did.
 left_at() {
     for history in pg_wal/????????.history; do :; done
     [ -f "$history" ] || return 0
-    while read -r timeline position _; do
-        [ "$timeline" != "$1" ] || echo "$position"
+    while read -r timeline at _; do
+        [ "$timeline" != "$1" ] || position "${at%/*}" "${at#*/}"
     done <"$history"
 }
 
@@ -29,33 +29,30 @@ fetch() {
     pgbackrest --stanza=multigres --config=/data/pgbackrest/pgbackrest.conf archive-get "$1" "$2"
 }
 
-# Fetches a segment up to a position, if that lies in it or after it.
+# Fetches a segment, of which so many bytes were written before its timeline was left.
 fetch_until() {
-    number=$(segment "$3" "$4")
-    begins=${1#????????}
-    begins=$(segment "${begins%????????}" "${begins#????????}000000")
-    bytes=$((0x$4 % SIZE))
-    if [ "$begins" -gt "$number" ] || { [ "$begins" -eq "$number" ] && [ "$bytes" -eq 0 ]; }; then
+    if [ "$3" -le 0 ]; then
         echo "segment $1 is left out: the timeline was left by then" >&2
         exit 1
     fi
-    if [ "$begins" -lt "$number" ]; then
+    if [ "$3" -ge "$SIZE" ]; then
         fetch "$1" "$2"
-    else
-        # The new primary archives what it has of it under this name. Where that is all there is, nobody else has it.
-        fetch "$1" "$2" || fetch "$1.partial" "$2"
-        echo "segment $1 ends at $3/$4, where the timeline was left" >&2
-        truncate -s "$bytes" "$2"
-        truncate -s "$SIZE" "$2"
+        return
     fi
+    # The new primary archives what it has of it under this name. Where that is all there is, nobody else has it.
+    fetch "$1" "$2" || fetch "$1.partial" "$2"
+    echo "segment $1 ends after $3 bytes, where the timeline was left" >&2
+    truncate -s "$3" "$2"
+    truncate -s "$SIZE" "$2"
 }
 
 # Segments are named by timeline, and by both halves of their number.
 case $1 in
 ????????????????????????)
-    position=$(left_at $((0x${1%????????????????})))
-    if [ -n "$position" ]; then
-        fetch_until "$1" "$2" "${position%/*}" "${position#*/}"
+    number=${1#????????}
+    left=$(left_at $((0x${1%"$number"})))
+    if [ -n "$left" ]; then
+        fetch_until "$1" "$2" $((left - $(position "${number%????????}" "${number#????????}000000")))
         exit
     fi
     ;;

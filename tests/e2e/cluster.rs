@@ -202,7 +202,7 @@ impl Cluster {
 
     /// Tells in the report from where an instance has what others wrote.
     pub async fn show_recovery(&self, pod: &str) -> anyhow::Result<()> {
-        let says = "restored log file|left out|ends at|started streaming";
+        let says = "restored log file|left out|ends after|started streaming";
         self.show(&["exec", pod, "-c", "multipooler", "--", "grep", "-E", says, POSTGRES_LOG]).await.map(drop)
     }
 

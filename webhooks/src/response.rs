@@ -143,7 +143,7 @@ fn listed(warnings: &[String]) -> Vec<String> {
 
 /// kubectl prints `Warning:` itself, and API servers cut what is long.
 fn fit(warning: &str) -> String {
-    let text = warning.strip_prefix("Warning:").unwrap_or(warning).trim().replace(char::is_control, " ");
+    let text = warning.trim_start_matches("Warning:").trim().replace(char::is_control, " ");
     shorten(&text, Report::MAX_WARNING).into_owned()
 }
 

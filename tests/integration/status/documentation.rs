@@ -42,8 +42,8 @@ An instance whose volume is lost, or that PostgreSQL cannot start on, is made an
 data-POD --wait=false && kubectl delete pod POD`, one instance at a time, and only while `servingWrites` is `True`. A former
 primary may need it whose PostgreSQL logs `requested timeline … is not a child of this server's history`: Multigres v0.1.0
 rewinds only a PostgreSQL that starts. What is on such a volume alone was never acknowledged. Nor was what a former primary
-may have archived after another one had taken over: `segment … ends at …`, or `is left out`, in the log of an instance that
-is made anew says that it has the rest from the primary instead (`restore_wal.sh` in the ConfigMap of the shard).
+may have archived after another one had taken over: `segment … ends after …`, or `is left out`, in the log of an instance
+that is made anew says that it has the rest from the primary instead (`restore_wal.sh` in the ConfigMap of the shard).
 
 What keeps a cluster from being made is an Event too, once; so is what the operator does: `Created`, `DriftReverted`,
 `FailoverTriggered`, `PodEvicted`, `PodDeleted`, `ScaledDown`, `PoolerRemoved`, `TopologyRecordWritten`, `Deleted`,

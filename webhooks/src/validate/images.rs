@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
+use memchr::memrchr;
+
 use super::text::and_more;
 use super::view::{Database, View};
 use super::{ChildContext, ClusterContext, Field, Fields, Reporter, rule};
@@ -130,15 +132,11 @@ impl<'a> Reference<'a> {
     /// The parts, legal or not, which are told apart by far less than they are checked for.
     fn split(text: &'a str) -> Self {
         // Neither tags nor digests hold a slash: what comes before the last one need not be searched for them.
-        let (mut rest, mut digest, mut colon) = (text, None, None);
-        for (at, c) in text.bytes().enumerate().rev().take_while(|(_, c)| *c != b'/') {
-            match c {
-                b'@' => (rest, digest, colon) = (&text[..at], Some(&text[at + 1..]), None),
-                b':' => colon = Some(at),
-                _ => {}
-            }
-        }
-        let (name, tag) = colon.map_or((rest, None), |at| (&rest[..at], Some(&rest[at + 1..])));
+        let last = memrchr(b'/', text.as_bytes()).map_or(0, |slash| slash + 1);
+        let (place, last) = text.split_at(last);
+        let (last, digest) = cut(last, b'@').map_or((last, None), |(last, digest)| (last, Some(digest)));
+        let (last, tag) = cut(last, b':').map_or((last, None), |(last, tag)| (last, Some(tag)));
+        let name = &text[..place.len() + last.len()];
         let is_domain = |first: &str| first.bytes().any(|c| matches!(c, b'.' | b':')) || first == "localhost";
         let (domain, path) = match cut(name, b'/') {
             Some((first, rest)) if is_domain(first) => (Some(first), rest),
