@@ -47,7 +47,10 @@ impl Bench {
         kubectl.must_with_stdin(["apply", "-f", "-"], &String::from_utf8(manifests.stdout)?).await?;
         report.did("multigres-operator manifests | kubectl apply -f -", "");
         let bench = Self { cluster: None, node, report, failures: 0 };
-        operator_is_scaled(&bench.node).await?;
+        if let Err(error) = operator_is_scaled(&bench.node).await {
+            bench.diagnose().await?;
+            return Err(error);
+        }
         bench.report.time("A node and the operator on it", began.elapsed());
         Ok(bench)
     }
@@ -80,7 +83,8 @@ impl Bench {
     pub async fn diagnose(&self) -> anyhow::Result<()> {
         let kubectl = self.node.kubectl();
         for look in [
-            &["get", "pods,deployments,statefulsets", "-A"][..],
+            &["describe", "nodes"][..],
+            &["get", "pods,deployments,statefulsets", "-A"],
             &["get", "multigrescluster,multishard", "-A", "-o", "yaml"],
             &[
                 "-n",

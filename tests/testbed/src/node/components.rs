@@ -116,9 +116,9 @@ pub fn kubelet(state: &State, cgroup: &str, labels: &[(String, String)]) -> anyh
             "clusterDNS": [ADDRESS],
             "clusterDomain": CLUSTER_DOMAIN,
             "containerRuntimeEndpoint": format!("unix://{CONTAINERD_SOCKET}"),
-            // A full disk of the machine outside is no reason to evict pods, nor to collect images that nobody
-            // can pull again.
-            "evictionHard": { "memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%" },
+            // A disk of the machine outside that is nearly full is no reason to evict pods or to admit none, nor to
+            // collect images that nobody can pull again: 0 % asks for nothing.
+            "evictionHard": { "memory.available": "100Mi", "nodefs.available": "0%", "imagefs.available": "0%" },
             "imageGCHighThresholdPercent": 100,
             "failCgroupV1": false,
             "failSwapOn": false,
