@@ -3,6 +3,7 @@
 //! Selectors use only `multigres.com/*` and name every dimension of what they select, so that no Service or
 //! StatefulSet of one shard ever matches a pod of another.
 
+use crate::names;
 use crate::v1alpha1::StringMap;
 
 /// What the operator's own labels, annotations and finalizers start with.
@@ -86,6 +87,14 @@ impl Labels {
             component,
             identity: identity.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         }
+    }
+
+    /// Labels of what a shard consists of.
+    pub fn of_shard(shard: &names::Shard<'_>) -> Self {
+        Self::new(shard.cluster, Component::MultiPooler)
+            .with(DATABASE, shard.database)
+            .with(TABLE_GROUP, shard.table_group)
+            .with(SHARD, shard.shard)
     }
 
     /// The same for one cell, database, table group, shard or pool.

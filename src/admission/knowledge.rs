@@ -98,9 +98,7 @@ impl Lookup for Knowledge {
         }
         // Only what is labelled as some cluster's is watched.
         let Some(cluster) = of.get(labels::CLUSTER) else { return Known::Yes(Vec::new()) };
-        let matches = |key: &ObjectKey, object: &Observed| {
-            key.kind == KIND && of.iter().all(|(label, value)| object.has_label(label, value))
-        };
+        let matches = |key: &ObjectKey, object: &Observed| key.kind == KIND && object.has_labels(of);
         let found =
             self.caches.iter().flat_map(|caches| caches.objects.of_cluster(namespace, cluster, matches));
         Known::Yes(found.filter_map(|(_, object)| object.claim.map(|claim| *claim)).collect())

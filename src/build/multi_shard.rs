@@ -67,10 +67,7 @@ struct Shard<'a> {
 impl<'a> Shard<'a> {
     fn of(shard: &'a MultiShard) -> Self {
         let spec = &shard.spec;
-        let labels = Labels::new(&spec.cluster, labels::Component::MultiPooler)
-            .with(labels::DATABASE, &spec.database)
-            .with(labels::TABLE_GROUP, &spec.table_group)
-            .with(labels::SHARD, &spec.shard);
+        let labels = Labels::of_shard(&shard_names(spec));
         Self { spec, namespace: shard.namespace().unwrap_or_default(), labels }
     }
 

@@ -7,14 +7,14 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
-use multigres_crds::labels;
+use multigres_crds::labels::{self, Labels};
 use multigres_crds::quantity::Quantity;
 use multigres_crds::v1alpha1::MultiShard;
 use serde_json::{Value, json};
 
 use super::context::Context;
 use crate::apply::MANAGER;
-use crate::build::Manifest;
+use crate::build::{Manifest, shard_names};
 use crate::observe::{ObjectKey, Observed};
 use crate::reason::Reason;
 use crate::status::Trouble;
@@ -139,15 +139,10 @@ fn expected_claims(manifests: &[Manifest]) -> Vec<String> {
 
 /// The claims of a shard, as far as they are labelled as such.
 fn of_shard(shard: &MultiShard, cx: &Context) -> Vec<(ObjectKey, Observed)> {
-    let identity = [
-        (labels::DATABASE, &shard.spec.database),
-        (labels::TABLE_GROUP, &shard.spec.table_group),
-        (labels::SHARD, &shard.spec.shard),
-    ];
+    let labels = Labels::of_shard(&shard_names(&shard.spec)).selector();
     let namespace = shard.namespace().unwrap_or_default();
     cx.objects.of_cluster(&namespace, &shard.spec.cluster, |key, claim| {
-        key.kind == "PersistentVolumeClaim"
-            && identity.iter().all(|(label, value)| claim.has_label(label, value))
+        key.kind == "PersistentVolumeClaim" && claim.has_labels(&labels)
     })
 }
 

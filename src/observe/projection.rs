@@ -6,6 +6,7 @@ use compact_str::CompactString;
 use litemap::LiteMap;
 use multigres_crds::labels;
 use multigres_crds::quantity::Quantity;
+use multigres_crds::v1alpha1::StringMap;
 use multigres_webhooks::lookup::Claim;
 use serde_json::Value;
 
@@ -103,6 +104,11 @@ impl Observed {
     /// Whether a label has a value.
     pub fn has_label(&self, key: &str, value: &str) -> bool {
         self.labels.get(key).is_some_and(|label| label == value)
+    }
+
+    /// Whether all of these labels have these values.
+    pub fn has_labels(&self, labels: &StringMap) -> bool {
+        labels.iter().all(|(key, value)| self.has_label(key, value))
     }
 }
 

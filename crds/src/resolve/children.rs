@@ -273,11 +273,7 @@ impl<'a> Resolver<'a> {
             table_group: group.name,
             shard: &range,
         };
-        let labels = self
-            .labels(Component::MultiPooler)
-            .with(labels::DATABASE, &database.name)
-            .with(labels::TABLE_GROUP, group.name)
-            .with(labels::SHARD, &range);
+        let labels = Labels::of_shard(&name);
         let metadata = self.metadata(name.name(), &labels);
         let spec = MultiShardSpec {
             cluster: self.name.clone(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube::ResourceExt;
-use multigres_crds::labels::{self, Component};
+use multigres_crds::labels::{self, Labels};
 use multigres_crds::names::instance;
 use multigres_crds::v1alpha1::{MultiShard, Truth};
 use serde_json::Value;
@@ -200,16 +200,9 @@ impl Expected {
 
 /// The pods of a shard.
 fn pods(owner: &MultiShard, cx: &Context, namespace: &str) -> Vec<(ObjectKey, Observed)> {
-    let spec = &owner.spec;
-    let identity = [
-        (labels::DATABASE, &spec.database),
-        (labels::TABLE_GROUP, &spec.table_group),
-        (labels::SHARD, &spec.shard),
-    ];
-    cx.objects.of_cluster(namespace, &spec.cluster, |key, observed| {
-        key.kind == "Pod"
-            && observed.has_label(labels::COMPONENT, Component::MultiPooler.as_str())
-            && identity.iter().all(|(label, value)| observed.has_label(label, value))
+    let labels = Labels::of_shard(&shard_names(&owner.spec)).selector();
+    cx.objects.of_cluster(namespace, &owner.spec.cluster, |key, observed| {
+        key.kind == "Pod" && observed.has_labels(&labels)
     })
 }
 

@@ -20,7 +20,7 @@ mod world;
 
 pub use mutation::mutated;
 pub use parsers::{address, path, quantity, record};
-pub use review::{codec, handler};
+pub use review::{codec, handler, review};
 pub use text::text;
 
 /// A function that holds its input to something.

@@ -1,11 +1,33 @@
 //! A review: the body of a request of the API server, and the answer to it.
 
+use multigres_crds::GROUP;
+use multigres_crds::kind::Kind;
 use multigres_webhooks::admit::{Admission, Answer, Phase, handle};
 use multigres_webhooks::review::{self, Undecodable};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{answer, world};
+
+/// A review by an ordinary user.
+pub fn review(operation: &str, kind: Kind, new: Option<&Value>, old: Option<&Value>) -> Value {
+    let of = |last: &str, value: &str| json!({"group": GROUP, "version": "v1alpha1", last: value});
+    json!({
+        "apiVersion": review::API_VERSION,
+        "kind": review::KIND,
+        "request": {
+            "uid": "705ab4f5",
+            "kind": of("kind", kind.as_str()),
+            "resource": of("resource", &kind.plural()),
+            "name": new.or(old).map(|object| &object["metadata"]["name"]),
+            "namespace": "ns",
+            "operation": operation,
+            "userInfo": {"username": "jane"},
+            "object": new,
+            "oldObject": old,
+        },
+    })
+}
 
 /// What any JSON reader makes of a body: enough to know that it wants an answer, and under which uid.
 #[derive(Deserialize)]

@@ -1,9 +1,10 @@
 //! Images, addresses, names, paths, quantities: every text of a cluster is somebody's to parse.
 
+use multigres_crds::kind::Kind;
 use serde_json::{Value, json};
 
-use crate::handler;
 use crate::world::CLUSTER;
+use crate::{handler, review};
 
 /// The first byte says which text of a cluster the rest replaces.
 pub fn text(data: &[u8]) {
@@ -16,7 +17,7 @@ pub fn text(data: &[u8]) {
     if let Some(place) = texts.into_iter().nth(usize::from(*which) % count) {
         *place = String::from_utf8_lossy(text).into_owned();
     }
-    handler(&creation(&cluster));
+    handler(review("CREATE", Kind::Cluster, Some(&cluster), None).to_string().as_bytes());
 }
 
 fn collect<'v>(value: &'v mut Value, texts: &mut Vec<&'v mut String>) {
@@ -26,20 +27,4 @@ fn collect<'v>(value: &'v mut Value, texts: &mut Vec<&'v mut String>) {
         Value::Object(fields) => fields.iter_mut().for_each(|(_, field)| collect(field, texts)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-}
-
-fn creation(cluster: &Value) -> Vec<u8> {
-    let of = |last: &str, value: &str| json!({"group": "multigres.com", "version": "v1alpha1", last: value});
-    let request = json!({
-        "uid": "1",
-        "kind": of("kind", "MultigresCluster"),
-        "resource": of("resource", "multigresclusters"),
-        "name": cluster["metadata"]["name"],
-        "namespace": "ns",
-        "operation": "CREATE",
-        "userInfo": {"username": "jane"},
-        "object": cluster,
-    });
-    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request});
-    review.to_string().into_bytes()
 }

@@ -68,7 +68,11 @@ async fn both_phases_are_served_and_counted() {
 #[tokio::test]
 async fn what_is_no_review_is_refused() {
     let router = router(state(Offline));
-    let conversion = json!({"request": {"uid": "u", "desiredAPIVersion": "multigres.com/v2"}});
+    let conversion = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "ConversionReview",
+        "request": {"uid": "u", "desiredAPIVersion": "multigres.com/v2", "objects": []},
+    });
     for (method, path, body, status, says) in [
         (Method::POST, MUTATE_PATH, b"not JSON".to_vec(), 400, "the body is no AdmissionReview"),
         (Method::POST, VALIDATE_PATH, b"".to_vec(), 400, "the body is no AdmissionReview"),

@@ -6,6 +6,7 @@ mod texts;
 use std::fs;
 use std::path::Path;
 
+use fuzz::review;
 use generators::{admissible, broken};
 use multigres_crds::kind::{ChildKind, Kind};
 use multigres_crds::resolve;
@@ -34,26 +35,6 @@ pub fn generated() -> Vec<(&'static str, Vec<Entry>)> {
 pub fn smallest() -> Vec<u8> {
     let object = json!({"metadata": {"name": "c"}, "spec": {}});
     review("CREATE", Kind::Cluster, Some(&object), None).to_string().into_bytes()
-}
-
-/// A review by an ordinary user.
-pub fn review(operation: &str, kind: Kind, new: Option<&Value>, old: Option<&Value>) -> Value {
-    let of = |last: &str, value: &str| json!({"group": "multigres.com", "version": "v1alpha1", last: value});
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5",
-            "kind": of("kind", kind.as_str()),
-            "resource": of("resource", &kind.plural()),
-            "name": new.or(old).map(|object| &object["metadata"]["name"]),
-            "namespace": "ns",
-            "operation": operation,
-            "userInfo": {"username": "jane"},
-            "object": new,
-            "oldObject": old,
-        },
-    })
 }
 
 fn entry(name: &str, review: &Value) -> Entry {
