@@ -89,19 +89,19 @@ impl Labels {
         }
     }
 
+    /// The same for one cell, database, table group, shard or pool.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.identity.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
     /// Labels of what a shard consists of.
     pub fn of_shard(shard: &names::Shard<'_>) -> Self {
         Self::new(shard.cluster, Component::MultiPooler)
             .with(DATABASE, shard.database)
             .with(TABLE_GROUP, shard.table_group)
             .with(SHARD, shard.shard)
-    }
-
-    /// The same for one cell, database, table group, shard or pool.
-    #[must_use]
-    pub fn with(mut self, key: &str, value: &str) -> Self {
-        self.identity.insert(key.to_owned(), value.to_owned());
-        self
     }
 
     /// What identifies the pods of a workload.
