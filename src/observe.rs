@@ -19,6 +19,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use compact_str::CompactString;
 use multigres_crds::kind::ChildKind;
 use multigres_crds::labels;
+use multigres_crds::v1alpha1::StringMap;
 
 pub use instance::Instance;
 pub use neighbourhood::Neighbourhood;
@@ -102,6 +103,12 @@ impl Objects {
             .filter(|(key, object)| matches(key, object))
             .map(|(key, object)| (key.clone(), object.clone()))
             .collect()
+    }
+
+    /// Objects of a kind that have all of these labels. Only what is labelled as some cluster's is watched.
+    pub fn labelled(&self, namespace: &str, kind: &str, wanted: &StringMap) -> Vec<(ObjectKey, Observed)> {
+        let Some(cluster) = wanted.get(labels::CLUSTER) else { return Vec::new() };
+        self.of_cluster(namespace, cluster, |key, object| key.kind == kind && object.has_labels(wanted))
     }
 
     /// Whether the first list of a kind is complete. Until then an absent object means nothing.

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use multigres_crds::kind::ChildKind;
-use multigres_crds::labels;
 use multigres_crds::v1alpha1::{MultigresCluster, StringMap};
 use multigres_webhooks::footprint::{Footprint, Neighbour};
 use multigres_webhooks::lookup::{Claim, Existing, Known, Lookup, StorageClass};
 use serde::Serialize;
 
 use crate::controllers::Caches;
-use crate::observe::{Neighbourhood, ObjectKey, Observed, StorageClasses};
+use crate::observe::{Neighbourhood, StorageClasses};
 
 /// What admission may know, from the operator's caches.
 pub(super) struct Knowledge {
@@ -96,11 +95,7 @@ impl Lookup for Knowledge {
         if !self.knows(KIND) {
             return Known::NotYet;
         }
-        // Only what is labelled as some cluster's is watched.
-        let Some(cluster) = of.get(labels::CLUSTER) else { return Known::Yes(Vec::new()) };
-        let matches = |key: &ObjectKey, object: &Observed| key.kind == KIND && object.has_labels(of);
-        let found =
-            self.caches.iter().flat_map(|caches| caches.objects.of_cluster(namespace, cluster, matches));
+        let found = self.caches.iter().flat_map(|caches| caches.objects.labelled(namespace, KIND, of));
         Known::Yes(found.filter_map(|(_, object)| object.claim.map(|claim| *claim)).collect())
     }
 }

@@ -141,9 +141,7 @@ fn expected_claims(manifests: &[Manifest]) -> Vec<String> {
 fn of_shard(shard: &MultiShard, cx: &Context) -> Vec<(ObjectKey, Observed)> {
     let labels = Labels::of_shard(&shard_names(&shard.spec)).selector();
     let namespace = shard.namespace().unwrap_or_default();
-    cx.objects.of_cluster(&namespace, &shard.spec.cluster, |key, claim| {
-        key.kind == "PersistentVolumeClaim" && claim.has_labels(&labels)
-    })
+    cx.objects.labelled(&namespace, "PersistentVolumeClaim", &labels)
 }
 
 /// What is to become of the claims that are made from a template.

@@ -201,9 +201,7 @@ impl Expected {
 /// The pods of a shard.
 fn pods(owner: &MultiShard, cx: &Context, namespace: &str) -> Vec<(ObjectKey, Observed)> {
     let labels = Labels::of_shard(&shard_names(&owner.spec)).selector();
-    cx.objects.of_cluster(namespace, &owner.spec.cluster, |key, observed| {
-        key.kind == "Pod" && observed.has_labels(&labels)
-    })
+    cx.objects.labelled(namespace, "Pod", &labels)
 }
 
 /// Orchestrators and gateways look at an instance every five seconds, and a step takes what they know for granted.
