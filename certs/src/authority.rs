@@ -12,16 +12,16 @@ use crate::{Credentials, Error};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// How long an authority is valid.
+/// Lifetime of an authority.
 ///
-/// One year and not ten: an operator that starts while it runs out replaces it by itself, and a replacement that happens
-/// every year is one that is known to work.
+/// One year rather than ten: the operator replaces the authority by itself, and a replacement that happens every year
+/// is known to work.
 pub const AUTHORITY_LIFETIME: Duration = DAY.saturating_mul(365);
 
-/// How long a serving certificate is valid.
+/// Lifetime of a serving certificate.
 pub const LEAF_LIFETIME: Duration = DAY.saturating_mul(90);
 
-/// How long before its issue a certificate begins to be valid, for API servers whose clock is behind.
+/// Backdating of a certificate, for API servers whose clock is behind.
 pub const BACKDATE: Duration = Duration::from_hours(1);
 
 const AUTHORITY_NAME: &str = "multigres-operator-ca";

@@ -1,6 +1,6 @@
-//! What can go wrong with a certificate.
+//! Errors of certificates.
 
-/// Why a certificate could not be issued, read or presented.
+/// Reason why a certificate could not be issued, read or presented.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A certificate for nothing would be trusted by nobody.

@@ -1,4 +1,4 @@
-//! What a client sees of an authority, its certificates and their replacement.
+//! An authority, its certificates and their replacement, as a client sees them.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ pub struct Endpoint {
     pub port: i32,
 }
 
-/// Why a text is no list of endpoints; the text says what to do.
+/// Reason why a text is not a list of endpoints, with what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Nothing there.
@@ -97,7 +97,7 @@ fn parse_endpoint(text: &str) -> Result<Endpoint, AddressError> {
     }
 }
 
-/// Whether the text is a DNS name or an IPv4 address.
+/// True for a DNS name or an IPv4 address.
 fn is_host(text: &str) -> bool {
     let label = |label: &str| names::is_dns_label(&label.to_ascii_lowercase().replace('_', "a"));
     let numeric = text.bytes().all(|c| c.is_ascii_digit() || c == b'.');
@@ -111,7 +111,7 @@ pub fn managed_etcd(cluster: &str, namespace: &str) -> String {
     format!("{}.{namespace}.svc:{}", names::etcd_client(cluster), crate::defaults::ETCD_CLIENT_PORT)
 }
 
-/// Whether the address is the managed etcd's client Service, in any DNS spelling.
+/// True if the address is the client Service of the cluster's managed etcd, in any DNS spelling.
 pub fn is_managed_etcd(address: &str, cluster: &str, namespace: &str) -> bool {
     let managed = Endpoint::of_etcd(format!("{}.{namespace}", names::etcd_client(cluster)));
     members(address, namespace) == BTreeSet::from([managed])
@@ -152,7 +152,7 @@ fn cut(host: &str, namespace: &str) -> String {
     }
 }
 
-/// Whether a name is that of a member of an etcd and its peer Service, rather than of a Service and its namespace.
+/// True if `<pod>.<service>` names an etcd member behind its peer Service, rather than a Service in a namespace.
 fn is_member(pod: &str, service: &str) -> bool {
     let set = service.strip_suffix("-peer");
     let ordinal = set.and_then(|set| pod.strip_prefix(set)?.strip_prefix('-'));

@@ -1,4 +1,4 @@
-//! What holds where a manifest is silent: pinned images, sizes, ports.
+//! Values of fields that a manifest leaves out: pinned images, sizes, ports.
 
 use crate::quantity::Quantity;
 use crate::v1alpha1::{

@@ -13,7 +13,7 @@ use crate::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresClu
 pub enum Kind {
     /// `MultigresCluster`, which people write.
     Cluster,
-    /// What a cluster is made into.
+    /// A child of a cluster.
     Child(ChildKind),
 }
 
@@ -84,7 +84,7 @@ impl ChildKind {
         }
     }
 
-    /// What the API server has to be told of it.
+    /// The kind's API resource: group, version, kind and plural.
     pub fn resource(self) -> ApiResource {
         match self {
             Self::TopoServer => ApiResource::erase::<TopoServer>(&()),

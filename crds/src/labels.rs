@@ -6,11 +6,11 @@
 use crate::names;
 use crate::v1alpha1::StringMap;
 
-/// What the operator's own labels, annotations and finalizers start with.
+/// Prefix of the operator's own labels, annotations and finalizers.
 pub const PREFIX: &str = "multigres.com/";
 /// Name of the cluster.
 pub const CLUSTER: &str = "multigres.com/cluster";
-/// What the object is for, see [`Component`].
+/// Label: the component that the object belongs to, see [`Component`].
 pub const COMPONENT: &str = "multigres.com/component";
 /// Name of the cell.
 pub const CELL: &str = "multigres.com/cell";
@@ -26,23 +26,23 @@ pub const POOL: &str = "multigres.com/pool";
 pub const POOL_TYPE: &str = "multigres.com/pool-type";
 /// On child CRs: `"true"` while the cluster manages it.
 pub const MANAGED: &str = "multigres.com/managed";
-/// What the object is part of the running of.
+/// Label: the application that the object belongs to.
 pub const APP_NAME: &str = "app.kubernetes.io/name";
 /// The same as [`COMPONENT`], for other tools.
 pub const APP_COMPONENT: &str = "app.kubernetes.io/component";
-/// Who made the object.
+/// Label: the tool that manages the object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The same as [`CLUSTER`], for other tools.
 pub const PART_OF: &str = "app.kubernetes.io/part-of";
 /// Value of [`MANAGED_BY`] on everything that the operator makes.
 pub const OPERATOR: &str = "multigres-operator";
 
-/// Whether a label of an object is the operator's to set.
+/// True for a label that the operator sets.
 pub fn is_own(key: &str) -> bool {
     key.starts_with(PREFIX) || [APP_NAME, APP_COMPONENT, MANAGED_BY, PART_OF].contains(&key)
 }
 
-/// What an object is for.
+/// The component that an object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Component {
     /// The topology server.
@@ -104,7 +104,7 @@ impl Labels {
             .with(SHARD, shard.shard)
     }
 
-    /// What identifies the pods of a workload.
+    /// Labels that select the pods of a workload.
     pub fn selector(&self) -> StringMap {
         self.identity.clone()
     }
@@ -146,7 +146,7 @@ impl Labels {
 mod tests {
     use super::*;
 
-    /// What is not known to be the operator's is not protected.
+    /// Labels missing from `is_own` are not protected against edits.
     #[test]
     fn every_label_of_a_child_is_known_to_be_ours() {
         let labels = Labels::new("c", Component::MultiPooler).with(POOL, "p").child();

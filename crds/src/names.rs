@@ -70,7 +70,7 @@ pub fn connection(cluster: &str, database: &str) -> String {
     base(&[cluster, database]) + "-connection"
 }
 
-/// What identifies a shard.
+/// The parts that identify a shard.
 #[expect(
     clippy::struct_field_names,
     reason = "a shard is known by its key range, which the API calls `shard`"
@@ -88,12 +88,12 @@ pub struct Shard<'a> {
 }
 
 impl Shard<'_> {
-    /// What the names of the shard's own objects start with.
+    /// Common prefix of the names of the shard's own objects.
     pub fn base(&self) -> ShardBase {
         ShardBase(Base::of(&[self.cluster, self.database, self.table_group, self.shard]))
     }
 
-    /// What the names of a pool's objects start with.
+    /// Common prefix of the names of a pool's objects.
     pub fn pool_base(&self, pool: &str) -> PoolBase {
         PoolBase(Base::of(&[self.cluster, self.database, self.table_group, self.shard, pool]))
     }
@@ -123,14 +123,14 @@ impl Shard<'_> {
         self.pool_base(pool).headless().to_owned()
     }
 
-    /// What a pooler's `--service-id` starts with; the pod's ordinal ends it. It identifies a member of the shard
-    /// for as long as its data lives, in a length that leaves room for the longest cell name.
+    /// Prefix of a pooler's `--service-id`, which ends in the pod's ordinal. It identifies a member of the shard for as
+    /// long as its data lives, and is short enough for the longest cell name.
     pub fn pooler_service_id(&self, pool: &str) -> String {
         hash(&[self.database, self.table_group, self.shard, pool]).into_iter().collect()
     }
 }
 
-/// What several names start with, each of which is written in the place of the one before.
+/// Prefix of several names. Each name is written into the same buffer, over the one before.
 #[derive(Clone, Debug)]
 struct Base {
     text: String,
@@ -150,7 +150,7 @@ impl Base {
     }
 }
 
-/// What the names of a shard's objects start with, for those who need several of them.
+/// Prefix of the names of a shard's objects, for callers that need several of them.
 #[derive(Clone, Debug)]
 pub struct ShardBase(Base);
 
@@ -169,7 +169,7 @@ impl ShardBase {
     }
 }
 
-/// What the names of a pool's objects start with, for those who need several of them.
+/// Prefix of the names of a pool's objects, for callers that need several of them.
 #[derive(Clone, Debug)]
 pub struct PoolBase(Base);
 
@@ -222,7 +222,7 @@ pub fn base(parts: &[&str]) -> String {
     name
 }
 
-/// Whether the text is an RFC 1123 label.
+/// True for an RFC 1123 label.
 pub fn is_dns_label(text: &str) -> bool {
     let alphanumeric = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let bytes = text.as_bytes();

@@ -240,7 +240,7 @@ mod tests {
             proptest::prop_assert_eq!(parse(&format!("{few}e{decimal}")), parse(&many));
         }
 
-        /// What a suffix stands for is said once for few digits, and once for any.
+        /// The parser for few digits and the one for any number of digits agree on every suffix.
         #[test]
         fn few_digits_and_many_are_equal(few in 0_u32..1_000_000_000, suffix in "[numkMGTPE]|[KMGTPE]i|") {
             let many = format!("{:0<20}{few}{suffix}", "");

@@ -1,4 +1,4 @@
-//! What the API server and GitOps tools rely on in the generated definitions.
+//! Properties of the generated definitions that API servers and GitOps tools rely on.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 

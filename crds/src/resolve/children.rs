@@ -55,12 +55,12 @@ pub fn children_without_shards(cluster: &MultigresCluster) -> Children {
     }
 }
 
-/// Whether the operator makes the topology server: an `external` one wins, whatever `managed` says.
+/// True if the operator makes the topology server. An `external` one wins over `managed`.
 pub fn topology_is_managed(spec: &MultigresClusterSpec) -> bool {
     spec.global_topo_server.external.is_none() && managed(spec.global_topo_server.managed)
 }
 
-/// Whether the operator manages the children of a kind; what it no longer manages it releases.
+/// True if the operator manages the children of a kind. Children of an unmanaged section are released.
 pub fn section_is_managed(spec: &MultigresClusterSpec, kind: ChildKind) -> bool {
     managed(match kind {
         ChildKind::TopoServer => return topology_is_managed(spec),

@@ -1,6 +1,7 @@
-//! What the objects are called that a cluster leads to.
+//! Predicts kind and name of every object that a cluster produces.
 //!
-//! Names are joined and cut, so two objects may end up with the same one: that is to be known before either is made.
+//! Names are joined and cut, so two objects may end up with the same name. Admission refuses that before either is
+//! made.
 
 use super::children::{managed, section_is_managed, topology_is_managed};
 use super::pools::{TableGroupSource, key_ranges, table_groups};
@@ -8,7 +9,7 @@ use crate::kind::ChildKind;
 use crate::names;
 use crate::v1alpha1::{Backup, DatabaseTemplate, MultigresCluster};
 
-/// What of a cluster leads to an object.
+/// The part of a cluster's spec that an object is derived from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the fields are indices: of templates, of `table_groups` and of their pools")]
 pub enum Source {

@@ -16,7 +16,7 @@ pub struct TableGroupSource<'a> {
     pub shards: i32,
     /// The pools of each shard.
     pub pools: Vec<PoolSource<'a>>,
-    /// Where it stands in `tableGroups`; nothing in the short form.
+    /// Index in `tableGroups`; none in the short form.
     pub index: Option<usize>,
 }
 
@@ -27,15 +27,15 @@ pub struct PoolSource<'a> {
     pub name: CompactString,
     /// The cell that it runs in.
     pub cell: &'a str,
-    /// What it is for.
+    /// The pool's type.
     pub type_: PoolType,
-    /// What is written of it, the inherited blocks filled in.
+    /// The pool's fields as written, with inherited blocks filled in.
     pub member: MemberRef<'a>,
-    /// Where it was written.
+    /// Place of the pool in the database's spec.
     pub origin: Origin,
 }
 
-/// Where a pool was written, relative to the database's spec.
+/// Place of a pool, relative to the database's spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// `pools[entry].primary`
@@ -57,7 +57,7 @@ pub enum Origin {
     },
 }
 
-/// What is written of a pool beside its name, type and cell.
+/// A pool's fields as written, except its name, type and cell.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(missing_docs, reason = "the fields are those of `Member`")]
 pub struct MemberRef<'a> {
@@ -71,7 +71,7 @@ pub struct MemberRef<'a> {
     pub service_account_name: Option<&'a String>,
 }
 
-/// What is written of a container.
+/// A container's fields as written.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(missing_docs, reason = "the fields are those of `Container`")]
 pub struct ContainerRef<'a> {
@@ -85,8 +85,8 @@ impl MemberRef<'_> {
         self.replicas.unwrap_or(defaults::POOL_REPLICAS)
     }
 
-    /// What a replica leaves out it inherits from the primary of its entry, block by block, each as a whole; never
-    /// the number of instances.
+    /// Fills the blocks that a replica leaves out from the primary of its entry. Each block is inherited as a whole;
+    /// the number of instances never is.
     fn inheriting(self, primary: Self) -> Self {
         Self {
             replicas: self.replicas,

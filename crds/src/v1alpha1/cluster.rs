@@ -56,7 +56,7 @@ pub struct MultigresClusterSpec {
     /// The databases and their shards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub databases: Option<DatabasesSection>,
-    /// Where backups are kept, unless a database says otherwise.
+    /// Location of backups, for every database that does not set its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<Backup>,
     /// Secrets with registry credentials, in the same namespace.
@@ -66,7 +66,7 @@ pub struct MultigresClusterSpec {
     /// When the kubelet pulls images. Kubernetes' own default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
-    /// What becomes of data, backup and etcd volumes. Retained when absent.
+    /// Retention of data, backup and etcd volumes. They are retained when this is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim_retention_policy: Option<RetentionPolicy>,
     /// While true, neither the cluster nor a database, table group or pool of it can be deleted.
@@ -84,7 +84,7 @@ pub struct MultigresClusterSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GlobalTopoServer {
-    /// Whether the operator makes an etcd. True when absent, unless `external` is set.
+    /// Makes the operator create and manage an etcd. True when absent, unless `external` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<bool>,
     /// The key prefix of this cluster's topology, for example `/multigres/global`. Cannot be changed.
@@ -118,7 +118,7 @@ pub struct ManagedTopoServerSpec {
     /// CPU and memory of each member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Where the members may run.
+    /// Constraints on the nodes that the members may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
@@ -150,7 +150,7 @@ pub struct ExternalTopoServer {
 /// The admin server: whether it is managed, and its template.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AdminSection {
-    /// Whether the operator makes a MultiAdmin. True when absent.
+    /// Makes the operator create and manage a MultiAdmin. True when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<bool>,
     /// Template of the MultiAdmin.
@@ -173,7 +173,7 @@ pub struct AdminTemplate {
     /// CPU and memory of each pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Where the pods may run.
+    /// Constraints on the nodes that the pods may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
@@ -193,7 +193,7 @@ pub struct AdminTemplate {
 /// The orchestrator: whether it is managed, and its template.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrchestratorSection {
-    /// Whether the operator makes a MultiOrch. True when absent.
+    /// Makes the operator create and manage a MultiOrch. True when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<bool>,
     /// Template of the MultiOrch.
@@ -216,7 +216,7 @@ pub struct OrchestratorTemplate {
     /// CPU and memory of each pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// Where the pods may run; the cell's placement where this is silent.
+    /// Constraints on the nodes that the pods may run on. Each field that is absent is taken from the cell's placement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
@@ -237,7 +237,7 @@ pub struct OrchestratorTemplate {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CellsSection {
-    /// Whether the operator makes MultiCells from the templates. True when absent.
+    /// Makes the operator create and manage a MultiCell for each template. True when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<bool>,
     /// Image of the gateways, unless a cell has its own.
@@ -257,12 +257,12 @@ pub struct CellTemplate {
     /// Name of the cell, unique in the cluster.
     #[schemars(length(max = 63))]
     pub name: String,
-    /// What the cell is made of.
+    /// The cell's settings.
     #[serde(default)]
     pub spec: CellTemplateSpec,
 }
 
-/// What a cell is made of.
+/// Settings of a cell.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CellTemplateSpec {
@@ -272,7 +272,7 @@ pub struct CellTemplateSpec {
     /// A topology server of the cell's own. The global one when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topo_server: Option<CellTopoServer>,
-    /// Where the cell's pods may run.
+    /// Constraints on the nodes that the cell's pods may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Box<Placement>>,
     /// Labels of the gateway's pods, beside the operator's own.
@@ -303,7 +303,7 @@ pub struct GatewayTemplate {
     /// CPU and memory of each gateway pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
-    /// How the gateway is exposed.
+    /// Exposure of the gateway to clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<GatewayService>,
     /// TLS for PostgreSQL clients.

@@ -24,31 +24,31 @@ pub type Amounts = LiteMap<CompactString, Quantity>;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceRequirements {
-    /// What the container is guaranteed, by resource name (`cpu`, `memory`, …).
+    /// Amounts that the container is guaranteed, by resource name (`cpu`, `memory`, …).
     #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Quantity>", extend("maxProperties" = 32))]
     pub requests: Amounts,
-    /// What the container may use at most, by resource name; never below the request.
+    /// Amounts that the container may use at most, by resource name; never below the request.
     #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Quantity>", extend("maxProperties" = 32))]
     pub limits: Amounts,
 }
 
 impl ResourceRequirements {
-    /// Whether anything is said of a resource.
+    /// True if a request or limit is set for the resource.
     pub fn names(&self, resource: &str) -> bool {
         self.requests.contains_key(resource) || self.limits.contains_key(resource)
     }
 }
 
-/// How a volume may be mounted, in place: there are no more ways.
+/// Access modes of a volume. Stored inline: Kubernetes knows four.
 pub type AccessModes = SmallVec<[AccessMode; 4]>;
 
 /// A volume claim that is made for each pod (or once for a shard's backups).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeClaimTemplate {
-    /// How the volume may be mounted, for example `ReadWriteOnce`.
+    /// Access modes of the volume, for example `ReadWriteOnce`.
     #[serde(default, skip_serializing_if = "SmallVec::is_empty")]
     #[schemars(with = "Vec<AccessMode>", length(max = 4))]
     pub access_modes: AccessModes,
@@ -61,7 +61,7 @@ pub struct VolumeClaimTemplate {
     pub resources: VolumeResources,
 }
 
-/// How a volume may be mounted.
+/// Access mode of a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "variant docs would replace the enum by a `oneOf` in the schema")]
 #[expect(clippy::enum_variant_names, reason = "the names are Kubernetes' own")]
@@ -87,12 +87,12 @@ impl AccessMode {
 /// The size of a volume.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct VolumeResources {
-    /// What is asked for.
+    /// Requested amounts.
     #[serde(default)]
     pub requests: VolumeRequests,
 }
 
-/// What is asked of a volume.
+/// Requested amounts of a volume.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct VolumeRequests {
     /// Bytes of storage, for example `100Gi`. It may grow later, never shrink.
@@ -100,7 +100,7 @@ pub struct VolumeRequests {
     pub storage: Option<Quantity>,
 }
 
-/// Where pods may run.
+/// Constraints on the nodes that pods may run on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
@@ -125,7 +125,7 @@ pub struct Placement {
     pub priority_class_name: Option<String>,
 }
 
-/// What every pod of a cluster has in common.
+/// Settings that all pods of a cluster share.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodSettings {
@@ -180,7 +180,7 @@ impl ImagePullPolicy {
     }
 }
 
-/// What becomes of volume claims.
+/// Retention of volume claims.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetentionPolicy {
@@ -193,12 +193,12 @@ pub struct RetentionPolicy {
 }
 
 impl RetentionPolicy {
-    /// What happens on deletion, the default applied.
+    /// Retention on deletion, with the default applied.
     pub fn deleted(self) -> Retention {
         self.when_deleted.unwrap_or_default()
     }
 
-    /// What happens on a scale-down, the default applied.
+    /// Retention on a scale-down, with the default applied.
     pub fn scaled(self) -> Retention {
         self.when_scaled.unwrap_or_default()
     }
@@ -223,7 +223,7 @@ impl Retention {
     }
 }
 
-/// How many copies of a commit are needed before it is acknowledged.
+/// Copies of a commit that are needed before it is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(missing_docs, reason = "variant docs would replace the enum by a `oneOf` in the schema")]
@@ -257,7 +257,7 @@ pub struct TopologyTls {
     pub client_cert_secret_ref: Option<LocalObjectReference>,
 }
 
-/// Where a topology is kept.
+/// Location of a topology.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TopologyReference {
@@ -272,7 +272,7 @@ pub struct TopologyReference {
     pub tls: Option<TopologyTls>,
 }
 
-/// Where pgBackRest keeps backups. Exactly one of the members.
+/// Location of pgBackRest's repository. Exactly one of the fields is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Backup {
     /// A volume that all poolers of a shard share.
@@ -338,7 +338,7 @@ pub struct ResolvedContainer {
     pub resources: ResourceRequirements,
 }
 
-/// How the gateway of a cell is exposed.
+/// Exposure of a cell's gateway to clients.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayService {

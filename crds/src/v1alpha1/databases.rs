@@ -10,7 +10,7 @@ use super::common::*;
 /// The databases of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 pub struct DatabasesSection {
-    /// Whether the operator makes MultiShards from the templates. True when absent.
+    /// Makes the operator create and manage MultiShards from the templates. True when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed: Option<bool>,
     /// Images of every database, unless it has its own.
@@ -58,24 +58,24 @@ pub struct DatabaseTemplate {
     /// Name of the database, an unquoted PostgreSQL identifier, unique in the cluster.
     #[schemars(length(max = 63))]
     pub name: String,
-    /// What the database is made of.
+    /// The database's settings.
     pub spec: DatabaseTemplateSpec,
 }
 
-/// What a database is made of: exactly one of `pools` and `tableGroups`.
+/// Settings of a database. Exactly one of `pools` and `tableGroups` is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseTemplateSpec {
     /// Images of this database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<DatabaseImages>,
-    /// How many copies of a commit are needed. `AT_LEAST_2` when absent. Cannot be changed.
+    /// Copies of a commit that are needed before it is acknowledged. `AT_LEAST_2` when absent. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durability_policy: Option<DurabilityPolicy>,
     /// The password of the superuser `postgres`. A random one is generated when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<SecretKeyReference>,
-    /// Where backups of this database are kept. Cannot be changed.
+    /// Location of this database's backups. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<Backup>,
     /// The Prometheus exporter beside each PostgreSQL.
@@ -95,7 +95,7 @@ pub struct DatabaseTemplateSpec {
 /// The Prometheus exporter beside each PostgreSQL.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PostgresExporter {
-    /// Whether it runs. False when absent.
+    /// Runs the exporter beside each instance. False when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// Image of the exporter.
@@ -141,7 +141,8 @@ pub struct Member {
     /// The pooler container, as one of the proposal's samples spells it. Never both spellings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multipooler: Option<Box<Container>>,
-    /// Where the instances may run; the cell's placement where this is silent.
+    /// Constraints on the nodes that the instances may run on. Each field that is absent is taken from the cell's
+    /// placement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
@@ -172,13 +173,13 @@ pub struct TableGroup {
     /// Name of the table group, unique in the database.
     #[schemars(length(max = 25))]
     pub name: String,
-    /// How the table group is cut into shards.
+    /// Partitioning of the table group into shards.
     pub partitioning: Partitioning,
-    /// What each shard is made of.
+    /// Settings of each shard.
     pub shard_template: ShardTemplate,
 }
 
-/// How a table group is cut into shards.
+/// Partitioning of a table group into shards.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 pub struct Partitioning {
     /// Number of shards, of equal key ranges. Cannot be changed.
@@ -187,7 +188,7 @@ pub struct Partitioning {
     pub shards: i32,
 }
 
-/// What each shard of a table group is made of.
+/// Settings of each shard of a table group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShardTemplate {
     /// The pools of each shard.
@@ -196,7 +197,7 @@ pub struct ShardTemplate {
     pub pools: Vec<Pool>,
 }
 
-/// What a pool is for.
+/// Type of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "variant docs would replace the enum by a `oneOf` in the schema")]
@@ -250,7 +251,8 @@ pub struct Pool {
     /// The pooler container, as one of the proposal's samples spells it. Never both spellings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multipooler: Option<Box<Container>>,
-    /// Where the instances may run; the cell's placement where this is silent.
+    /// Constraints on the nodes that the instances may run on. Each field that is absent is taken from the cell's
+    /// placement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.

@@ -42,7 +42,7 @@ pub struct MultiAdminSpec {
     /// CPU and memory of each pod.
     #[serde(default)]
     pub resources: ResourceRequirements,
-    /// Where the pods may run.
+    /// Constraints on the nodes that the pods may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
@@ -57,7 +57,7 @@ pub struct MultiAdminSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
-    /// What all pods of the cluster have in common.
+    /// Settings that all pods of the cluster share.
     #[serde(default)]
     pub pods: PodSettings,
     /// While true, the operator writes nothing.

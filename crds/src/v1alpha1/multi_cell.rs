@@ -43,7 +43,7 @@ pub struct MultiCellSpec {
     pub topology: TopologyReference,
     /// The gateway, through which PostgreSQL clients connect.
     pub multi_gateway: Gateway,
-    /// Where the pods may run.
+    /// Constraints on the nodes that the pods may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
@@ -58,7 +58,7 @@ pub struct MultiCellSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
-    /// What all pods of the cluster have in common.
+    /// Settings that all pods of the cluster share.
     #[serde(default)]
     pub pods: PodSettings,
     /// While true, the operator writes nothing.
@@ -78,7 +78,7 @@ pub struct Gateway {
     /// CPU and memory of each pod.
     #[serde(default)]
     pub resources: ResourceRequirements,
-    /// How the gateway is exposed.
+    /// Exposure of the gateway to clients.
     #[serde(default)]
     pub service: GatewayService,
     /// TLS for PostgreSQL clients.

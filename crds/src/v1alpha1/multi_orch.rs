@@ -64,7 +64,7 @@ pub struct MultiOrchSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
-    /// What all pods of the cluster have in common.
+    /// Settings that all pods of the cluster share.
     #[serde(default)]
     pub pods: PodSettings,
     /// While true, the operator writes nothing.
@@ -78,7 +78,7 @@ pub struct OrchCell {
     /// Name of the cell.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// Where its orchestrators may run.
+    /// Constraints on the nodes that the cell's orchestrators may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Box<Placement>>,
 }

@@ -54,15 +54,15 @@ pub struct MultiShardSpec {
     /// The Database record of the topology and the connection Secret, where this shard is the one that writes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database_record: Option<DatabaseRecord>,
-    /// How many copies of a commit are needed. Read by Multigres when the shard is bootstrapped.
+    /// Copies of a commit that are needed before it is acknowledged. Multigres reads it when the shard is bootstrapped.
     #[serde(default)]
     #[x_kube(validation = ("self == oldSelf", "durabilityPolicy cannot be changed: it is read at bootstrap only"))]
     pub durability_policy: DurabilityPolicy,
     /// The password of the superuser `postgres`.
     pub password: Password,
-    /// Where backups of this shard are kept.
+    /// Location of this shard's backups.
     pub backup: Backup,
-    /// What becomes of data and backup volumes.
+    /// Retention of data and backup volumes.
     #[serde(default)]
     pub persistent_volume_claim_retention_policy: RetentionPolicy,
     /// The Prometheus exporter beside each PostgreSQL, where it runs.
@@ -73,7 +73,7 @@ pub struct MultiShardSpec {
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub pools: Vec<ShardPool>,
-    /// What all pods of the cluster have in common.
+    /// Settings that all pods of the cluster share.
     #[serde(default)]
     pub pods: PodSettings,
     /// While true, the operator writes nothing.
@@ -81,7 +81,7 @@ pub struct MultiShardSpec {
     pub paused: bool,
 }
 
-/// What a database has once, over all its shards.
+/// Settings that a database has once, over all its shards.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseRecord {
@@ -97,13 +97,13 @@ pub struct DatabaseRecord {
     pub port: i32,
 }
 
-/// Where the superuser's password is.
+/// Location of the superuser's password.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Password {
     /// The Secret and its key.
     pub secret_key_ref: SecretKeyReference,
-    /// Whether the operator makes the Secret, once, with a random password.
+    /// Makes the operator create the Secret once, with a random password.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub generated: bool,
 }
@@ -121,7 +121,8 @@ pub struct ShardPool {
     /// `replica` (primary-eligible) or `readOnly`.
     #[serde(rename = "type")]
     pub type_: PoolType,
-    /// Whether the primary is preferred here. Multigres v0.1.0 cannot be told; status shows where it is.
+    /// Prefers this pool for the primary. Multigres v0.1.0 does not support that; the status shows where the primary
+    /// is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub primary_preferred: bool,
     /// Number of instances.
@@ -133,7 +134,7 @@ pub struct ShardPool {
     pub postgres: ResolvedContainer,
     /// The pooler container.
     pub multi_pooler: ResolvedContainer,
-    /// Where the instances may run.
+    /// Constraints on the nodes that the instances may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.

@@ -1,5 +1,5 @@
-//! What is observed of each kind. Every status is a pure function of observations, so that an idle cluster's
-//! status is a fixed point.
+//! Status of each kind. Every status is a pure function of observations, so that the status of an idle cluster never
+//! changes.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Whether something is so, as far as it was seen.
+/// A fact as far as it was observed; `Unknown` until it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "variant docs would replace the enum by a `oneOf` in the schema")]
 pub enum Truth {
@@ -84,7 +84,7 @@ pub struct MultigresClusterStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 70_000))]
     pub children: Vec<ChildReference>,
-    /// How far a change of the pods has come.
+    /// Progress of a change of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
 }
@@ -100,7 +100,7 @@ pub struct GlobalTopoServerStatus {
 /// The etcd of a topology.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EtcdStatus {
-    /// Whether a quorum of its members is ready (managed) or it answers (external).
+    /// `True` if a quorum of its members is ready (managed), or if it answers (external).
     #[serde(default)]
     pub available: Truth,
 }
@@ -109,10 +109,10 @@ pub struct EtcdStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CellStatus {
-    /// Whether a gateway pod is ready.
+    /// `True` if a gateway pod is ready.
     #[serde(default)]
     pub gateway_available: Truth,
-    /// Whether the cell's own topology server answers; absent where the cell uses the global one.
+    /// `True` if the cell's own topology server answers; absent if the cell uses the global one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topo_server_available: Option<Truth>,
 }
@@ -132,8 +132,8 @@ pub struct DatabaseStatus {
     /// `True` only when a primary that serves was seen in every shard.
     #[serde(default)]
     pub serving_writes: Truth,
-    /// Whether a shard ever had data: `True` for good once it was seen that one was initialised, `False` only while it
-    /// is known that none ever was. While it is `False`, the major version of PostgreSQL can be changed.
+    /// `True` for good once a shard was seen to be initialized with data, `False` only while it is known that none ever
+    /// was. While it is `False`, the major version of PostgreSQL can be changed.
     #[serde(default)]
     pub initialized: Truth,
 }
@@ -142,7 +142,7 @@ pub struct DatabaseStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdminStatus {
-    /// Whether a pod is ready.
+    /// `True` if a pod is ready.
     #[serde(default)]
     pub available: Truth,
     /// The Service of the admin server.
@@ -153,7 +153,7 @@ pub struct AdminStatus {
 /// The orchestrator.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OrchestratorStatus {
-    /// Whether a pod is ready in every cell.
+    /// `True` if a pod is ready in every cell.
     #[serde(default)]
     pub available: Truth,
 }
@@ -167,7 +167,7 @@ pub struct ChildReference {
     pub name: String,
 }
 
-/// How far a change of pods has come.
+/// Progress of a change of pods.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutStatus {
@@ -179,7 +179,7 @@ pub struct RolloutStatus {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub total: i32,
-    /// What the next step waits for.
+    /// Reason why the next step waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
 }
@@ -196,14 +196,14 @@ pub struct TopoServerStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
-    /// Whether a quorum of members is ready.
+    /// `True` if a quorum of members is ready.
     #[serde(default)]
     pub available: Truth,
     /// Members that are ready.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub ready_replicas: i32,
-    /// How far a change of the pods has come.
+    /// Progress of a change of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
 }
@@ -220,7 +220,7 @@ pub struct MultiAdminStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
-    /// Whether a pod is ready.
+    /// `True` if a pod is ready.
     #[serde(default)]
     pub available: Truth,
     /// Pods that are ready.
@@ -230,7 +230,7 @@ pub struct MultiAdminStatus {
     /// The Service of the admin server.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub service_name: String,
-    /// How far a change of the pods has come.
+    /// Progress of a change of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
 }
@@ -247,7 +247,7 @@ pub struct MultiOrchStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
-    /// Whether a pod is ready in every cell.
+    /// `True` if a pod is ready in every cell.
     #[serde(default)]
     pub available: Truth,
     /// Pods that are ready, over all cells.
@@ -258,7 +258,7 @@ pub struct MultiOrchStatus {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub desired_replicas: i32,
-    /// How far a change of the pods has come.
+    /// Progress of a change of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
 }
@@ -275,10 +275,10 @@ pub struct MultiCellStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_string()]))]
     pub conditions: Vec<Condition>,
-    /// Whether a gateway pod is ready.
+    /// `True` if a gateway pod is ready.
     #[serde(default)]
     pub gateway_available: Truth,
-    /// Whether the cell's own topology server answers; absent where the cell uses the global one.
+    /// `True` if the cell's own topology server answers; absent if the cell uses the global one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topo_server_available: Option<Truth>,
     /// Gateway pods that are ready.
@@ -288,7 +288,7 @@ pub struct MultiCellStatus {
     /// The Service of the gateway.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub service_name: String,
-    /// How far a change of the pods has come.
+    /// Progress of a change of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
 }
@@ -316,8 +316,8 @@ pub struct MultiShardStatus {
     /// `True` only when a primary that serves was seen.
     #[serde(default)]
     pub serving_writes: Truth,
-    /// Whether the shard ever had data: `True` for good once it was seen that it was initialised, `False` only while it
-    /// is known that it never was. While it is `False`, the major version of PostgreSQL can be changed.
+    /// `True` for good once the shard was seen to be initialized with data, `False` only while it is known that it
+    /// never was. While it is `False`, the major version of PostgreSQL can be changed.
     #[serde(default)]
     pub initialized: Truth,
     /// The pod of the primary, where it is known.
@@ -326,7 +326,7 @@ pub struct MultiShardStatus {
     /// Each pool, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pools: BTreeMap<String, PoolStatus>,
-    /// How far a change of the pods has come.
+    /// Progress of a change of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
 }

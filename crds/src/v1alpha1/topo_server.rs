@@ -43,10 +43,10 @@ pub struct TopoServerSpec {
     /// CPU and memory of each member.
     #[serde(default)]
     pub resources: ResourceRequirements,
-    /// What becomes of the volumes.
+    /// Retention of the volumes.
     #[serde(default)]
     pub persistent_volume_claim_retention_policy: RetentionPolicy,
-    /// Where the members may run.
+    /// Constraints on the nodes that the members may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Box<Placement>>,
     /// Labels of the pods, beside the operator's own.
@@ -61,7 +61,7 @@ pub struct TopoServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
-    /// What all pods of the cluster have in common.
+    /// Settings that all pods of the cluster share.
     #[serde(default)]
     pub pods: PodSettings,
     /// While true, the operator writes nothing.
