@@ -25,7 +25,7 @@ use crate::schema::Strictness;
 use crate::validate;
 use crate::verdict::{Denial, Outcome, RuleGroup, Verdict};
 
-/// What is asked of admission.
+/// The webhook that a review was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Defaults, before the API server has checked anything.
@@ -44,7 +44,7 @@ impl Phase {
     }
 }
 
-/// What admission knows beside the review.
+/// The state that admission reads beside the review.
 #[derive(Clone)]
 pub struct Admission {
     /// Other objects.
@@ -56,7 +56,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// What the rules may know.
+    /// The context that rules read.
     fn rules(&self) -> validate::Context<'_> {
         validate::Context { lookup: &*self.lookup, impact: self.impact.as_deref() }
     }
@@ -69,7 +69,7 @@ pub struct Answer {
     pub review: Review,
     /// Kind of the object; nothing where the request was not understood.
     pub kind: Option<Kind>,
-    /// What is to be done; nothing where the request was not understood.
+    /// The operation; none if the request was not understood.
     pub operation: Option<Operation>,
 }
 
@@ -154,7 +154,7 @@ fn decide(phase: Phase, request: &Request<'_>, admission: &Admission) -> Verdict
     }
 }
 
-/// What a request of its operation has to bring along, and does not.
+/// The object that a request of this operation must carry, if it is missing.
 fn missing(request: &Request<'_>) -> Option<Cause> {
     let is_missing = |json: Option<Json<'_>>| !json.is_some_and(Json::is_map);
     let (object, old_object) = (is_missing(request.object), is_missing(request.old_object));

@@ -51,7 +51,7 @@ pub(crate) const K05: Guard = Guard::new(
 /// Fields that a message names; the rest are counted.
 const NAMED_FIELDS: usize = 5;
 
-/// Whether someone who is not exempt may do this to a child. Warnings where they may.
+/// Decides if a user who is not exempt may write a child. Returns warnings if they may.
 ///
 /// # Errors
 /// The denial, with the field of the cluster to change instead.
@@ -78,8 +78,8 @@ pub fn protect(kind: ChildKind, request: &Request<'_>, lookup: &dyn Lookup) -> R
     }
 }
 
-/// What a child says of the cluster that controls it, as an update of `old` where there is one, though that is the
-/// operator's to say. No cluster is needed to tell.
+/// Finds claims of a child about its controlling cluster that only the operator may make, as an update of `old` if
+/// there is one. Needs no knowledge of the cluster.
 pub fn claims(new: &Object<'_>, old: Option<&Object<'_>>) -> Vec<Cause> {
     // Of metadata that cannot be read others tell.
     let (Ok(new), Ok(old)) = (Child::read(new), old.map(Child::read).transpose()) else { return Vec::new() };
@@ -273,7 +273,7 @@ impl Edit {
     }
 }
 
-/// What to do in place of edits, where there are any.
+/// Advice on what to change in the cluster instead of these edits, if there are any.
 fn instead(edits: &[Edit]) -> Option<String> {
     let first = edits.first()?;
     let mut sources: Vec<&str> = edits.iter().filter_map(|edit| edit.source.as_deref()).collect();
@@ -285,7 +285,7 @@ fn instead(edits: &[Edit]) -> Option<String> {
     })
 }
 
-/// What is the operator's to say.
+/// The cause for a field that only the operator may set.
 fn reserved(field: String, message: String) -> Cause {
     Cause { rule: Some(K02.id), ..forbidden(field, message) }
 }

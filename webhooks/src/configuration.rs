@@ -24,10 +24,10 @@ pub const NAME: &str = "multigres-operator";
 pub const OPT_OUT_LABEL: &str = "multigres.com/admission";
 /// Value of [`OPT_OUT_LABEL`].
 pub const OPT_OUT: &str = "disabled";
-/// How long the API server waits for an answer.
+/// Time that the API server waits for an answer, in seconds.
 pub const TIMEOUT_SECONDS: u8 = 5;
 
-/// How the API server reaches this server.
+/// Address under which the API server reaches this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Client {
     /// A URL without a path, for a server outside the cluster.
@@ -43,10 +43,10 @@ pub enum Client {
     },
 }
 
-/// What the configurations depend on.
+/// Settings of the webhook configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How the API server reaches this server.
+    /// Address under which the API server reaches this server.
     pub client: Client,
     /// The name under which the operator writes.
     pub operator_user: String,
@@ -54,7 +54,7 @@ pub struct Settings {
     pub ca_bundle: Option<Vec<u8>>,
 }
 
-/// What is sent before anything is checked: for defaults, and to tell all errors at once.
+/// The mutating webhook runs before anything is checked: it sets defaults and reports all errors at once.
 pub fn mutating(settings: &Settings) -> MutatingWebhookConfiguration {
     let entries =
         [Group::Clusters, Group::Children].map(|group| group.entry("defaulting", &["CREATE", "UPDATE"]));
@@ -64,7 +64,7 @@ pub fn mutating(settings: &Settings) -> MutatingWebhookConfiguration {
     }
 }
 
-/// What is sent once the API server has checked the schema.
+/// The validating webhook runs once the API server has checked the schema.
 pub fn validating(settings: &Settings) -> ValidatingWebhookConfiguration {
     let operations = ["CREATE", "UPDATE", "DELETE"];
     let [mut clusters, mut children] =

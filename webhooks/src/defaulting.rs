@@ -18,12 +18,12 @@ use crate::json::Json;
 use crate::object::Object;
 use crate::syntax::is_label_value;
 
-/// What is to be added to an object.
+/// Defaults to add to an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Defaults {
     /// The additions; empty where nothing is missing.
     pub patch: Patch,
-    /// How many fields they fill.
+    /// Number of fields that they fill.
     pub fields: usize,
 }
 
@@ -83,7 +83,7 @@ pub fn child(new: &Object<'_>) -> Defaults {
     additions.finish()
 }
 
-/// Whether the operator will make the etcd. With `external` it will not, and a written `managed: false` would outlive
+/// True if the operator will make the etcd. With `external` it will not, and a persisted `managed: false` would outlive
 /// an `external` that is removed again.
 fn topology_is_made(spec: Json<'_>) -> bool {
     is_map(spec, "globalTopoServer")

@@ -27,15 +27,15 @@ pub struct Document<'j, T> {
     violations: Vec<Violation>,
 }
 
-/// How often typed decoding is tried again, each time with one more unusable value taken out. The schema names nearly
-/// all of them before the first try.
+/// Attempts at typed decoding, each with one more unusable value taken out. The schema names nearly all of them before
+/// the first attempt.
 const ATTEMPTS: usize = 8;
 
 impl<'j, T: Resource<DynamicType = ()> + DeserializeOwned> Document<'j, T> {
     /// Decodes an object.
     ///
     /// # Errors
-    /// Where reading ended, of what is no object of any sort.
+    /// Fails with the path where reading ended, if the text is not an object.
     pub fn decode(json: Json<'j>, strictness: Strictness) -> Result<Self, Cause> {
         let schema = Schema::of(&T::kind(&()));
         let read = |schema: &Schema| schema.read(json, strictness);
@@ -95,10 +95,10 @@ impl<'j, T: Resource<DynamicType = ()> + DeserializeOwned> Document<'j, T> {
     }
 }
 
-/// Decodes an object, and the one that it replaces, for as long as it takes to judge them.
+/// Decodes an object and the one that it replaces, and lends both to `judge`.
 ///
 /// # Errors
-/// Where reading ended, of what is no object of any sort.
+/// Fails with the path where reading ended, if the text is not an object.
 pub fn decode<T, R>(
     new: &Value,
     old: Option<&Value>,
@@ -138,12 +138,12 @@ pub fn sound_spec<T: Resource<DynamicType = ()>>(json: Json<'_>) -> Option<Json<
     object_meta::violations(&metadata, false).is_empty().then_some(spec)
 }
 
-/// What the API server itself would refuse of an object.
+/// Violations that the API server itself would report.
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
     /// Grounds for denial.
     pub new: Vec<Violation>,
-    /// What the old object had as well, and may keep.
+    /// Violations that the old object had as well; an update may keep them.
     pub kept: Vec<Violation>,
 }
 

@@ -1,4 +1,4 @@
-//! Who may always write.
+//! Users that may always write.
 //!
 //! The same users are exempt in the webhook configurations, so that they need no answer while the operator is down;
 //! here they are exempt for requests that come all the same.
@@ -21,7 +21,7 @@ pub fn kubernetes_users(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// Whether a user is exempt for a kind.
+/// True if a user is exempt for a kind.
 pub fn is_exempt(kind: Kind, user: &str, operator_user: &str) -> bool {
     user == operator_user || kubernetes_users(kind).contains(&user)
 }

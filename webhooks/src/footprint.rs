@@ -1,6 +1,7 @@
-//! What a cluster takes up that no other may use: names in its namespace, and parts of topologies.
+//! A cluster's footprint: names in its namespace and parts of topologies that no other cluster may use.
 //!
-//! Small enough to be kept of every cluster, and indexed, so that a review asks only those that it may run into.
+//! It is small enough to be kept for every cluster, and indexed, so that a review compares only with clusters that it
+//! may conflict with.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,7 +13,7 @@ use multigres_crds::address::{self, Endpoint};
 use multigres_crds::resolve::{self, each_object};
 use multigres_crds::v1alpha1::MultigresCluster;
 
-/// What a cluster takes up, but for the names of its objects, of which there are many.
+/// A cluster's footprint without the names of its objects, which are many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footprint {
     /// Namespace of the cluster.
@@ -51,24 +52,24 @@ impl Footprint {
         }
     }
 
-    /// Whether the other cluster was there before.
+    /// True if the other cluster is older.
     pub fn is_younger_than(&self, other: &Self) -> bool {
         self.age > other.age
     }
 
-    /// Whether objects of both may get the same name: each begins with the name of its cluster.
+    /// True if objects of both may get the same name. Each name begins with the name of its cluster.
     pub fn may_share_names(&self, other: &Self) -> bool {
         self.namespace == other.namespace
             && (begins_with(&self.name, &other.name) || begins_with(&other.name, &self.name))
     }
 
-    /// Whether both are of the same cluster.
+    /// True if both are of the same cluster.
     fn is_of(&self, other: &Self) -> bool {
         self.name == other.name && self.namespace == other.namespace
     }
 }
 
-/// Whether what is named after the one may be named after the other.
+/// True if an object named after one cluster can have a name that begins with the other's.
 fn begins_with(name: &str, other: &str) -> bool {
     name.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
@@ -96,7 +97,7 @@ fn topologies(cluster: &MultigresCluster, namespace: &str) -> Vec<Topology> {
 }
 
 impl Topology {
-    /// Whether some key may be of both.
+    /// True if both may contain the same key.
     pub fn overlaps(&self, other: &Self) -> bool {
         let within = |inner: &str, outer: &str| {
             inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -119,7 +120,7 @@ impl Objects {
         Self(objects)
     }
 
-    /// Whether there is one of that kind and name, among others.
+    /// True if there may be an object of that kind and name.
     pub fn has(&self, kind: &str, name: &str) -> bool {
         self.has_key(Key::of((kind, name)))
     }
@@ -132,13 +133,13 @@ impl Objects {
 /// Another cluster, as far as it can be in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {
-    /// What it takes up.
+    /// The cluster's footprint.
     pub footprint: Footprint,
     /// The objects that it is made into.
     pub objects: Objects,
 }
 
-/// What two clusters must not share.
+/// A thing that two clusters must not share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
     /// A part of a topology.
@@ -153,7 +154,7 @@ impl Neighbour {
         Self { footprint: Footprint::of(cluster), objects: Objects::of(cluster) }
     }
 
-    /// What both take up, where that must not be.
+    /// The conflict between both, if there is one.
     pub fn conflict(&self, other: &Self) -> Option<Conflict> {
         let overlaps = |own: &Topology| other.footprint.topologies.iter().any(|theirs| own.overlaps(theirs));
         if self.footprint.topologies.iter().any(overlaps) {

@@ -1,8 +1,8 @@
 //! JSON that is parsed once, and then read as often, and as far, as it takes.
 //!
-//! What a text consists of is found with the instructions of the processor that look at many bytes at a time
-//! (simd-json). Each value is a run of such tokens, so that to leave a value out costs nothing. The library's own
-//! reader takes a text as a whole, to any depth; that of this module takes any value in it, and bounds the depth.
+//! simd-json splits the text into tokens with SIMD instructions. Each value is a run of tokens, so that skipping a
+//! value costs nothing. The library's own reader reads a whole text, to any depth; the reader of this module reads any
+//! value in it and bounds the depth.
 
 use std::slice::Iter;
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 use simd_json::Tape;
 pub(crate) use simd_json::{Node as Token, StaticNode as Scalar};
 
-/// How deep may be nested what is read: each level takes as much of the stack.
+/// Maximum nesting depth. Reading recurses once per level, so the depth bounds the use of the stack.
 const MAX_DEPTH: u8 = 128;
 
 /// A text, taken apart.
@@ -23,10 +23,10 @@ const MAX_DEPTH: u8 = 128;
 pub struct Parsed<'a>(Tape<'a>);
 
 impl<'a> Parsed<'a> {
-    /// Takes a text apart. Escapes are resolved in place.
+    /// Tokenizes a text. Escapes are resolved in place.
     ///
     /// # Errors
-    /// Why the text is no JSON, or holds a number or a character that nobody can represent.
+    /// Fails if the text is not JSON, or if it contains a number or character that cannot be represented.
     pub fn parse(text: &'a mut [u8]) -> Result<Self, simd_json::Error> {
         simd_json::to_tape(text).map(Self)
     }
@@ -45,12 +45,12 @@ impl<'a> Json<'a> {
     /// Nothing, where something has to be.
     pub const NULL: Json<'static> = Json(&[Token::Static(Scalar::Null)]);
 
-    /// Whether this is null.
+    /// True for null.
     pub fn is_null(self) -> bool {
         self == Self::NULL
     }
 
-    /// Whether this is a map.
+    /// True for a map.
     pub fn is_map(self) -> bool {
         matches!(self.0, [Token::Object { .. }, ..])
     }
@@ -71,7 +71,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// What is at a path of fields.
+    /// The value at a path of fields.
     pub fn at(self, path: &[&str]) -> Option<Self> {
         path.iter().try_fold(self, |json, name| json.field(name))
     }
@@ -91,18 +91,18 @@ impl<'a> Json<'a> {
         found
     }
 
-    /// What is said, as a type.
+    /// Deserializes the value into a type.
     ///
     /// # Errors
-    /// What does not fit the type.
+    /// Fails if the value does not fit the type.
     pub fn read<T: Deserialize<'a>>(self) -> Result<T, Error> {
         T::deserialize(&mut self.reader())
     }
 
-    /// All that is said.
+    /// The value as a tree.
     ///
     /// # Errors
-    /// Where it is nested too deep.
+    /// Fails if it is nested too deep.
     pub fn value(self) -> Result<Value, Error> {
         self.read()
     }
@@ -112,13 +112,13 @@ impl<'a> Json<'a> {
         Reader { tokens: self.0.iter(), depth: MAX_DEPTH }
     }
 
-    /// What this consists of: a list or map, and then what is in it.
+    /// The tokens of this value: a list or map first, then its contents.
     pub(crate) fn tokens(self) -> Iter<'a, Token<'a>> {
         self.0.iter()
     }
 }
 
-/// What is made of a value, read as if it had been sent.
+/// Lends a value to `read`, as if it had been received as text.
 pub fn of<R>(value: &Value, read: impl FnOnce(Json<'_>) -> R) -> R {
     let mut text = value.to_string().into_bytes();
     // What a `Value` can hold can be represented.
@@ -126,7 +126,7 @@ pub fn of<R>(value: &Value, read: impl FnOnce(Json<'_>) -> R) -> R {
     read(parsed.as_ref().map_or(Json::NULL, Parsed::json))
 }
 
-/// How many tokens the first value has.
+/// Number of tokens of the first value.
 pub(crate) fn size(tokens: &[Token<'_>]) -> Option<usize> {
     match tokens.first()? {
         Token::Array { count, .. } | Token::Object { count, .. } => Some(count + 1),
@@ -134,7 +134,7 @@ pub(crate) fn size(tokens: &[Token<'_>]) -> Option<usize> {
     }
 }
 
-/// What is still to be read.
+/// The tokens that are still to be read.
 #[derive(Debug)]
 pub struct Reader<'a> {
     tokens: Iter<'a, Token<'a>>,
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
         end.map(|_| ()).ok_or_else(|| Error::custom("nothing is left"))
     }
 
-    /// What is in a list or map, one level deeper.
+    /// Reads the contents of a list or map, one level deeper.
     fn within<T>(
         &mut self,
         left: usize,
@@ -218,7 +218,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 }
 
-/// What is still to be read of a list or map.
+/// The rest of a list or map.
 struct Within<'r, 'a> {
     reader: &'r mut Reader<'a>,
     left: usize,

@@ -1,4 +1,4 @@
-//! What admission may know of other objects.
+//! Other objects, as far as admission may know them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::footprint::{Footprint, Neighbour};
 
-/// What a cache says, or that it does not know yet. Nothing found is not the same as not known.
+/// The answer of a cache, or `Unknown` until it is synced. An empty answer differs from an unknown one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known<T> {
     /// The cache is complete.
@@ -30,20 +30,20 @@ pub struct Claim {
     pub created: Option<Timestamp>,
     /// The pool whose instance it is of; nothing where it is for backups, or of etcd.
     pub pool: Option<String>,
-    /// Whether a volume is bound to it.
+    /// True if a volume is bound to it.
     pub bound: bool,
     /// Size of the volume.
     pub capacity: Option<Quantity>,
     /// Class of the volume.
     pub storage_class: Option<String>,
-    /// How the volume may be mounted.
+    /// Access modes of the volume.
     pub access_modes: Vec<AccessMode>,
 }
 
 /// A child as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Existing {
-    /// Who controls it.
+    /// The controller's owner reference.
     pub controller: Option<OwnerReference>,
     /// Its spec.
     pub spec: Value,
@@ -54,15 +54,15 @@ pub struct Existing {
 pub struct StorageClass {
     /// Name of the class.
     pub name: String,
-    /// Whether volumes are of it that name none.
+    /// True for the default class.
     pub default: bool,
-    /// Whether its volumes can grow.
+    /// True if its volumes can grow.
     pub expandable: bool,
 }
 
 /// A view onto caches. Answers at once, from memory; never asks the API server.
 pub trait Lookup: Send + Sync + 'static {
-    /// Whether the caches are complete. Until then an absent object means nothing, and the server is not ready.
+    /// True once the caches are complete. Until then a missing object means nothing, and the server is not ready.
     fn synced(&self) -> bool;
 
     /// A cluster by name.
@@ -80,7 +80,7 @@ pub trait Lookup: Send + Sync + 'static {
         Known::NotYet
     }
 
-    /// Whether there are children in a namespace that the cluster does not control.
+    /// True if a namespace has children of the cluster that it does not control.
     fn has_others_children(&self, namespace: &str, cluster: &str) -> Known<bool> {
         let _ = (namespace, cluster);
         Known::NotYet
@@ -92,7 +92,7 @@ pub trait Lookup: Send + Sync + 'static {
         Known::NotYet
     }
 
-    /// Whether there is a topology server of a cluster, managed by it or standing alone.
+    /// True if a cluster has a topology server, managed or standalone.
     fn has_topo_server(&self, namespace: &str, cluster: &str) -> Known<bool> {
         let _ = (namespace, cluster);
         Known::NotYet

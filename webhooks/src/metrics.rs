@@ -1,4 +1,4 @@
-//! What is counted of each review.
+//! Metrics of each review.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use crate::review::Operation;
 /// One answered request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Observation {
-    /// What was asked of admission.
+    /// The webhook that the review was sent to.
     pub phase: Phase,
     /// The kind of the object; nothing where the request was not understood.
     pub kind: Option<Kind>,
-    /// What was to be done; nothing where the request was not understood.
+    /// The operation; none if the request was not understood.
     pub operation: Option<Operation>,
     /// 200 for what goes on, else the code of the denial or failure.
     pub code: u16,
-    /// How long the answer took.
+    /// Time until the answer.
     pub duration: Duration,
 }
 
-/// Where observations go. The labels are bounded, whatever is asked.
+/// Receives observations. The set of labels is bounded, whatever is requested.
 pub trait Metrics: Send + Sync + 'static {
     /// Counts an answered request.
     fn answered(&self, observation: Observation);

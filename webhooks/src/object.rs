@@ -13,11 +13,11 @@ use crate::report::{Cause, Reason};
 pub struct Object<'a> {
     /// Name, labels and the like.
     pub metadata: Option<Json<'a>>,
-    /// What the object is to be.
+    /// The object's spec.
     pub spec: Option<Json<'a>>,
 }
 
-/// What is read of an object's metadata.
+/// The parts of an object's metadata that admission reads.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Metadata {
@@ -25,7 +25,7 @@ pub struct Metadata {
     pub labels: Option<BTreeMap<String, String>>,
     /// Annotations, by key.
     pub annotations: Option<BTreeMap<String, String>>,
-    /// What has to be done before the object can go.
+    /// Finalizers.
     pub finalizers: Option<Vec<String>>,
     /// The objects without which this one goes.
     pub owner_references: Option<Vec<OwnerReference>>,
@@ -53,12 +53,12 @@ impl<'a> Object<'a> {
         name.filter(|name| !name.is_empty()).or(generate_name).unwrap_or_default()
     }
 
-    /// Whether the object is being deleted.
+    /// True if the object is being deleted.
     pub fn is_terminating(&self) -> bool {
         self.identity().deletion_timestamp.is_some()
     }
 
-    /// Whether both have the same spec, in the same order: the API server writes equal values alike.
+    /// True if both have the same spec, in the same order. The API server serializes equal values alike.
     pub fn has_spec_of(&self, other: &Self) -> bool {
         self.spec == other.spec
     }
@@ -66,7 +66,7 @@ impl<'a> Object<'a> {
     /// The metadata.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Fails with the first field that does not decode.
     pub fn metadata(&self) -> Result<Metadata, Cause> {
         let Some(json) = self.metadata else { return Ok(Metadata::default()) };
         serde_path_to_error::deserialize(&mut json.reader()).map_err(|error| {

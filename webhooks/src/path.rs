@@ -1,7 +1,7 @@
-//! Where in an object something stands.
+//! Paths of fields in an object.
 //!
-//! Rules carry a [`Path`], a list that is linked through the stack, so that a valid object costs no allocation; what
-//! is reported keeps a [`FieldPath`].
+//! Rules carry a [`Path`], a list that is linked through the stack, so that a valid object costs no allocation.
+//! Findings keep a [`FieldPath`].
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -182,7 +182,7 @@ impl From<&Path<'_>> for FieldPath {
 }
 
 impl StepOf<String> {
-    /// What stands in brackets: an index as it is displayed, or else a key.
+    /// Reads the text in brackets: an index as it is displayed, otherwise a key.
     fn read(edge: &str) -> Self {
         match edge.parse::<usize>() {
             Ok(index) if index.to_string() == edge => Self::Item(index, String::new()),
@@ -202,13 +202,13 @@ impl StepOf<String> {
 /// A set of paths that answers whether another path touches one of them.
 #[derive(Clone, Debug, Default)]
 pub struct PathSet {
-    /// Whether the path that leads here is in the set.
+    /// True if the path that leads here is in the set.
     included: bool,
     below: HashMap<String, PathSet>,
 }
 
 impl PathSet {
-    /// Whether nothing is in the set.
+    /// True if the set is empty.
     pub fn is_empty(&self) -> bool {
         !self.included && self.below.is_empty()
     }
@@ -220,12 +220,12 @@ impl PathSet {
         end.included = true;
     }
 
-    /// Whether the path is, lies within, or contains one of the set.
+    /// True if the path equals, lies within or contains a path of the set.
     pub fn touches(&self, path: &FieldPath) -> bool {
         self.end_of(path).is_some_and(|end| !end.is_empty())
     }
 
-    /// Whether the path is, or lies within, one of the set.
+    /// True if the path equals or lies within a path of the set.
     pub fn covers(&self, path: &FieldPath) -> bool {
         self.end_of(path).is_some_and(|end| end.included)
     }

@@ -1,4 +1,4 @@
-//! What admission has to say of one object.
+//! The report of admission on one object.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,9 +8,9 @@ use serde_json::Value;
 /// Everything that is wrong with an object, and everything its author should know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What is wrong, in document order. Empty: the object is valid.
+    /// Errors in document order. None means that the object is valid.
     pub errors: Vec<Cause>,
-    /// What the author should know, the most important first.
+    /// Warnings for the author, the most important first.
     pub warnings: Vec<Warning>,
 }
 
@@ -19,7 +19,7 @@ pub struct Report {
 pub struct Warning {
     /// The rule that says so; none of the consequences of a change, and of what the API server itself demands.
     pub rule: Option<&'static str>,
-    /// What it says.
+    /// The text.
     pub message: String,
 }
 
@@ -69,7 +69,7 @@ impl Reason {
 }
 
 impl Cause {
-    /// What the API server itself would say.
+    /// A cause in the API server's own words.
     pub fn new(reason: Reason, field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { reason, field: field.into(), message: message.into(), rule: None }
     }
@@ -82,11 +82,11 @@ impl fmt::Display for Cause {
 }
 
 impl Report {
-    /// How many errors an answer lists; of the others it gives the number.
+    /// Maximum number of errors that an answer lists; it gives the number of the others.
     pub const MAX_CAUSES: usize = 50;
     /// Characters of a warning that clients show in full.
     pub const MAX_WARNING: usize = 120;
-    /// How many warnings an answer lists: an API server passes on 4 KiB of them.
+    /// Maximum number of warnings that an answer lists: an API server passes on 4 KiB of them.
     pub const MAX_WARNINGS: usize = 30;
 }
 

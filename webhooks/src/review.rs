@@ -18,7 +18,7 @@ pub const API_VERSION: &str = "admission.k8s.io/v1";
 /// `kind` of a review.
 pub const KIND: &str = "AdmissionReview";
 
-/// What the API server asks.
+/// A request of the API server.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request<'a> {
@@ -39,12 +39,12 @@ pub struct Request<'a> {
     /// Namespace of the object.
     #[serde(default)]
     pub namespace: &'a str,
-    /// What is to be done.
+    /// The operation.
     pub operation: Operation,
-    /// Who asks.
+    /// The user who sent the request.
     #[serde(borrow)]
     pub user_info: UserInfo<'a>,
-    /// Whether nothing will be stored. The verdict is the same.
+    /// True if nothing will be stored. The verdict is the same.
     #[serde(default)]
     pub dry_run: Option<bool>,
     /// The object as it is to be; nothing on DELETE.
@@ -75,7 +75,7 @@ pub struct GroupResource<'a> {
     pub resource: &'a str,
 }
 
-/// Who asks.
+/// The user who sent the request.
 #[derive(Debug, Deserialize)]
 pub struct UserInfo<'a> {
     /// Name of the user or service account.
@@ -83,7 +83,7 @@ pub struct UserInfo<'a> {
     pub username: &'a str,
 }
 
-/// What is to be done with an object.
+/// An operation on an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "the names are Kubernetes' own")]
@@ -123,7 +123,7 @@ impl<'a> Request<'a> {
         Object::read(self.old_object)
     }
 
-    /// Whether an update leaves the spec as it is.
+    /// True if an update leaves the spec unchanged.
     pub fn keeps_spec(&self) -> bool {
         self.parts().has_spec_of(&self.old_parts())
     }
@@ -134,7 +134,7 @@ impl<'a> Request<'a> {
         Kind::of(self.resource.group, self.resource.resource)
     }
 
-    /// What the request is about.
+    /// The subject of the request.
     pub fn subject(&self) -> Subject {
         let name = match self.name {
             "" if self.object.is_none() => self.old_parts().name(),
@@ -145,7 +145,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What a request is about.
+/// The subject of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     /// Kind of the object.
@@ -154,7 +154,7 @@ pub struct Subject {
     pub name: String,
 }
 
-/// Why a body is no request.
+/// Reason why a body is not a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Undecodable {
     /// Nothing that could be answered.
@@ -163,14 +163,14 @@ pub enum Undecodable {
     Malformed(Box<Malformed>),
 }
 
-/// What can be said of a review that does not decode.
+/// A review that does not decode.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed {
     /// Identifies the request.
     pub uid: String,
     /// The object, as far as it could be read.
     pub subject: Subject,
-    /// Where decoding failed, and why.
+    /// The path where decoding failed, and the reason.
     pub cause: Cause,
 }
 
@@ -204,7 +204,7 @@ fn request(json: Json<'_>) -> Result<Request<'_>, Undecodable> {
     }
 }
 
-/// What there is of a request that does not decode, one thing at a time: what is wrong with one costs no other.
+/// Reads a request that does not decode field by field, so that one bad field does not hide the others.
 fn undecodable(json: Json<'_>, error: &impl Display) -> Undecodable {
     let text = |path: &[&str]| path.iter().try_fold(json, |json, name| json.field(name))?.text();
     let Some(uid) = text(&["request", "uid"]) else { return not_a_review(error) };
@@ -363,7 +363,7 @@ mod tests {
         }
     }
 
-    /// What no `Value` can hold costs no uid either.
+    /// The uid survives values that a `Value` cannot hold.
     #[test]
     fn the_uid_survives_any_object() {
         let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));

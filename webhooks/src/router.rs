@@ -31,29 +31,29 @@ use crate::configuration::TIMEOUT_SECONDS;
 use crate::conversion;
 use crate::metrics::{Metrics, Observation};
 
-/// Where defaults are asked for.
+/// Path of the mutating webhook.
 pub const MUTATE_PATH: &str = "/mutate";
-/// Where verdicts are asked for.
+/// Path of the validating webhook.
 pub const VALIDATE_PATH: &str = "/validate";
-/// Where conversions are asked for.
+/// Path of the conversion webhook.
 pub const CONVERT_PATH: &str = "/convert";
 
 /// Largest body that is read: an update carries an object of at most 3 MiB twice, and what is around it.
 pub const MAX_BODY_BYTES: usize = 7 << 20;
-/// How long a request may take as a whole, a slow body included: then the API server gives up.
+/// Time limit of a whole request, including a slow body. The API server gives up after it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(TIMEOUT_SECONDS as u64);
-/// How long a decision may take: whoever answers before the API server gives up can say more.
+/// Time limit of a decision. It is shorter than the API server's, because an answer in time can explain more.
 pub const DECISION_TIMEOUT: Duration = Duration::from_secs(TIMEOUT_SECONDS as u64 - 1);
 /// Largest body that is decided where it was read, in well under a millisecond.
 const SMALL_BODY_BYTES: usize = 16 << 10;
 
-/// What the router's handlers share.
+/// State that the router's handlers share.
 pub struct AppState {
-    /// What admission knows.
+    /// The state of admission.
     pub admission: Admission,
-    /// Where answers are counted.
+    /// Receives the metrics of answers.
     pub metrics: Arc<dyn Metrics>,
-    /// How long the decision on a large review may take; [`DECISION_TIMEOUT`] but in tests.
+    /// Time limit of the decision on a large review; [`DECISION_TIMEOUT`] outside of tests.
     pub decision_timeout: Duration,
     /// Largest body of a review that is decided where it was read, in bytes.
     pub small_body: usize,

@@ -1,7 +1,7 @@
-//! What the CRDs' own schemas say of an object.
+//! Checks objects against the CRDs' own schemas.
 //!
-//! One schema, read in two ways: [`checked`] finds out whether an object is sound, which is all that a sound one costs;
-//! [`violations`] explains to the author of an unsound one what is wrong with it, in the API server's words.
+//! One schema with two readers: [`checked`] answers only valid or invalid, which is all that a valid object costs;
+//! [`violations`] explains in the API server's words what is wrong with an invalid one.
 
 mod checked;
 mod node;
@@ -27,7 +27,7 @@ use node::Node;
 pub(crate) use violations::step;
 pub use violations::{Origin, UNKNOWN_FIELD, Violation};
 
-/// Whether unknown fields are violations.
+/// Treatment of unknown fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strictness {
     /// No: the API server has pruned them.
@@ -81,7 +81,7 @@ impl Schema {
         checked::is_sound(&self.node, json, strictness).then(|| json.read().ok())?
     }
 
-    /// What is wrong with the object, which is first read as the API server reads it.
+    /// The violations of an object, which is first read as the API server reads it.
     pub fn violations(&self, object: &mut Value, strictness: Strictness) -> Vec<Violation> {
         normalise::normalise(&self.root, object);
         let mut violations = violations::of_lists(&self.root, object);
@@ -153,7 +153,7 @@ fn nullable(schema: &JSONSchemaProps) -> bool {
     schema.nullable == Some(true)
 }
 
-/// Whether a text is a point in time to the API server and to us.
+/// True if a text is a date-time both to the API server and to the typed decoder.
 fn is_date_time(text: &str) -> bool {
     text.as_bytes().get(10).is_some_and(|separator| separator.eq_ignore_ascii_case(&b'T'))
         && text.parse::<Timestamp>().is_ok()
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// What the two readers of the schema would both overlook.
+    /// Finds schema keywords that both readers would overlook.
     #[test]
     fn no_schema_says_more_than_is_understood() {
         const UNDERSTOOD: &[&str] = &[

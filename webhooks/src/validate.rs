@@ -53,7 +53,7 @@ pub use child::{Child, ChildSpec, ChildView};
 pub use findings::{Findings, Reporter};
 pub use view::{Database, View};
 
-/// What admission may know beside the object itself.
+/// Knowledge that rules may use beside the object itself.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// Other objects.
@@ -67,7 +67,7 @@ impl Context<'_> {
     pub const OFFLINE: Context<'static> = Context { lookup: &Offline, impact: None };
 }
 
-/// What the rules for clusters read.
+/// The input of rules for clusters.
 pub struct ClusterContext<'a> {
     /// The cluster as it is to be.
     pub new: View<'a>,
@@ -77,7 +77,7 @@ pub struct ClusterContext<'a> {
     pub lookup: &'a dyn Lookup,
 }
 
-/// What the rules for children read.
+/// The input of rules for children.
 pub struct ChildContext<'a> {
     /// The child as it is to be.
     pub new: ChildView<'a>,
@@ -89,11 +89,11 @@ pub struct ChildContext<'a> {
 
 /// A demand on clusters, or on their children where these stand alone, or on both.
 pub struct Rule {
-    /// What the documentation knows it by.
+    /// Identifier in the documentation.
     pub id: &'static str,
     /// The version of the operator that it came with.
     pub since: &'static str,
-    /// Whether the CRD demands it too, so that it holds with the webhooks removed.
+    /// True if the CRD enforces it too, so that it holds with the webhooks removed.
     pub in_crd: bool,
     summary: &'static str,
     checks: Checks,
@@ -102,7 +102,7 @@ pub struct Rule {
 type ClusterCheck = fn(&ClusterContext<'_>, &mut Reporter<'_>);
 type ChildCheck = fn(&ChildContext<'_>, &mut Reporter<'_>);
 
-/// Where a rule looks.
+/// The functions of a rule, by the object that they check.
 #[derive(Clone, Copy)]
 struct Checks {
     /// At each such block, of a cluster or a child.
@@ -118,7 +118,7 @@ impl Checks {
 }
 
 impl Rule {
-    /// What it demands, in one line.
+    /// Its text: the demand in one line.
     pub fn summary(&self) -> &'static str {
         self.summary.trim()
     }
@@ -198,7 +198,7 @@ pub const RULES: &[Rule] = &[
 
 /// A demand on requests: who may do what.
 pub struct Guard {
-    /// What the documentation knows it by.
+    /// Identifier in the documentation.
     pub id: &'static str,
     /// The version of the operator that it came with.
     pub since: &'static str,
@@ -210,7 +210,7 @@ impl Guard {
         Self { id, since, summary }
     }
 
-    /// What it demands, in one line.
+    /// Its text: the demand in one line.
     pub fn summary(&self) -> &'static str {
         self.summary
     }
@@ -220,7 +220,7 @@ impl Guard {
 pub const GUARDS: &[Guard] =
     &[crate::admit::U12, crate::children::K01, crate::children::K02, crate::children::K05];
 
-/// What is admitted but should be known, the most important first.
+/// Rules that warn, the most important first.
 pub const WARNINGS: &[Rule] = &[
     unpausing::W16,
     storage::W14,
@@ -276,8 +276,8 @@ pub fn child<T: Child>(new: &Document<'_, T>, old: Option<&Document<'_, T>>, cx:
     verdict.report(new, Vec::new(), advice)
 }
 
-/// Whether the API server will let the cluster pass to the validating webhook. Where it will not, nobody but the
-/// mutating webhook can tell the author everything at once.
+/// True if the API server will pass the cluster on to the validating webhook. If not, only the mutating webhook can
+/// report everything at once.
 pub fn reaches_validation(
     new: &Document<'_, MultigresCluster>,
     old: Option<&Document<'_, MultigresCluster>>,
@@ -303,7 +303,7 @@ fn is_being_deleted<T: Resource>(object: &T) -> bool {
     object.meta().deletion_timestamp.is_some()
 }
 
-/// What was found, by whether it is a ground for denial.
+/// Findings, divided into grounds for denial and others.
 #[derive(Default)]
 struct Verdict {
     errors: Vec<Located>,

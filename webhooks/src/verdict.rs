@@ -1,23 +1,23 @@
-//! What admission decides, before it is put into the API server's words.
+//! Decisions of admission, before they are put into the API server's format.
 
 use json_patch::Patch;
 
 use crate::report::{Cause, Report};
 
-/// What was decided of one request.
+/// The decision on one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// Whether the request goes on.
+    /// True if the request goes on.
     pub outcome: Outcome,
-    /// What the author should know, the most important first.
+    /// Warnings for the author, the most important first.
     pub warnings: Vec<String>,
     /// The rules that decided.
     pub decided_by: RuleGroup,
-    /// How many fields were given a default.
+    /// Number of fields that were given a default.
     pub defaulted: usize,
 }
 
-/// Whether a request goes on.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// It does, with these changes to the object.
@@ -26,7 +26,7 @@ pub enum Outcome {
     Denied(Denial),
 }
 
-/// Why a request does not go on.
+/// Reason why a request is denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
     /// The object breaks rules: all of them.
@@ -47,19 +47,19 @@ pub enum Denial {
 /// The rules that decided a request; an audit annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleGroup {
-    /// What a review has to be.
+    /// The format of a review.
     Review,
-    /// Who may always write: the operator and Kubernetes' own controllers.
+    /// Users that may always write: the operator and Kubernetes' own controllers.
     Exemption,
-    /// What is being deleted is let go.
+    /// Updates of objects that are being deleted are always allowed.
     Termination,
     /// The defaults of a cluster, and its schema.
     Defaulting,
     /// The rules of a cluster.
     Cluster,
-    /// Whether a cluster may be deleted.
+    /// Protection of a cluster against deletion.
     DeletionProtection,
-    /// Who may write a child.
+    /// Protection of managed children against edits.
     ChildProtection,
     /// The rules of a child.
     Child,
@@ -105,7 +105,7 @@ impl Verdict {
         Self { warnings, ..verdict }
     }
 
-    /// Whether the request goes on.
+    /// True if the request goes on.
     pub fn allowed(&self) -> bool {
         matches!(self.outcome, Outcome::Allowed(_))
     }

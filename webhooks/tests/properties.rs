@@ -1,4 +1,4 @@
-//! What holds for every cluster.
+//! Properties that hold for every cluster.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -59,7 +59,7 @@ impl Lookup for Empty {
     }
 }
 
-/// What the mutating webhook makes of a manifest; nothing where it refuses it.
+/// The manifest as defaulted by the mutating webhook; none if it refuses it.
 fn defaulted(cluster: &Value) -> Option<Value> {
     let request = json!({
         "uid": "1", "operation": "CREATE", "namespace": "n", "name": cluster["metadata"]["name"], "userInfo": {"username": "u"},
@@ -80,7 +80,7 @@ fn defaulted(cluster: &Value) -> Option<Value> {
     Some(defaulted)
 }
 
-/// Whether everything of `written` is in `stored`, lists and scalars byte by byte.
+/// True if all of `written` is in `stored`, with lists and scalars byte for byte.
 fn survives(written: &Value, stored: &Value) -> bool {
     match (written, stored) {
         (Value::Object(written), Value::Object(stored)) => {
@@ -131,7 +131,7 @@ proptest! {
         prop_assert!(report.warnings.iter().all(|warning| warning.message.chars().count() <= Report::MAX_WARNING));
     }
 
-    /// What is stored stays editable: nothing that was wrong before is an error now.
+    /// Stored objects stay editable: a violation that existed before is not an error.
     #[test]
     fn an_update_that_changes_nothing_else_is_admitted(old in broken(), label in "[a-z]{1,5}") {
         let mut new = old.clone();

@@ -44,7 +44,7 @@ fn writes_spec(request: &Request<'_>) -> bool {
 
 /// The rules of one kind.
 struct Rules {
-    /// Whether the API server lets the object pass to validation.
+    /// True if the API server passes the object on to validation.
     are_reached: fn(&Request<'_>) -> bool,
     judge: fn(&Request<'_>, &validate::Context<'_>) -> Report,
 }

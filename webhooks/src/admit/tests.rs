@@ -26,7 +26,7 @@ fn respond(phase: Phase, request: &Value) -> Value {
     response
 }
 
-/// What decided a request, and the code of the decision.
+/// The check that decided a request, and the code of the decision.
 fn decision(phase: Phase, request: &Value) -> (String, u64) {
     let response = respond(phase, request);
     let decided_by = response["auditAnnotations"]["decided-by"].as_str().unwrap().to_owned();

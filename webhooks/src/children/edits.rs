@@ -1,4 +1,4 @@
-//! Which fields an update changes.
+//! Fields that an update changes.
 
 use std::fmt;
 

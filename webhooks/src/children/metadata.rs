@@ -1,4 +1,4 @@
-//! Which metadata of a child is the operator's.
+//! Metadata of a child that belongs to the operator.
 
 use std::collections::BTreeMap;
 

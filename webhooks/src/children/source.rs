@@ -39,7 +39,7 @@ impl Source<'_> {
         }
     }
 
-    /// What to do in the cluster so that the child goes.
+    /// Advice on what to change in the cluster so that the child is removed.
     pub fn removal(&self) -> String {
         let template = match self.kind {
             ChildKind::TopoServer => return release("set spec.globalTopoServer.external"),
@@ -235,7 +235,7 @@ mod tests {
         }
     }
 
-    /// Whether a schema has a field of this path.
+    /// True if a schema has a field at this path.
     fn has_field(schema: &Value, path: &str) -> bool {
         let path = FieldPath::parse(path);
         let found = path.names().iter().try_fold(schema, |schema, name| {

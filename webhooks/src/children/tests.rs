@@ -172,7 +172,7 @@ fn long_enumerations_are_cut() {
     assert_eq!(enumerate(&fields), "a, b, c, d, e and 2 more");
 }
 
-/// What is protected, by what the caches know: the message of the denial ends so, or there is none.
+/// Expected end of the denial's message for each state of the caches, or none if the write is allowed.
 #[test]
 fn protected_is_what_a_living_cluster_controls() {
     const DENIED: Option<&str> = Some("change spec.cells.templates[0].spec.multiGateway.replicas there");
@@ -264,7 +264,7 @@ fn what_is_not_the_operators_is_everyones() {
     }
 }
 
-/// Who a child belongs to is not a matter of the cluster's being paused.
+/// Ownership of a child is protected also while its cluster is paused.
 #[test]
 fn ownership_is_the_operators_to_change() {
     let mut cluster = cluster();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::Defaults;
 use crate::json::Json;
 
-/// What is to be added to one part of an object.
+/// Fields to add to one part of an object.
 pub struct Additions<'a> {
     root: &'a str,
     document: Json<'a>,

@@ -240,7 +240,7 @@ fn clusters() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Whether everything of `written` is in `stored`, lists and scalars unchanged.
+/// True if all of `written` is in `stored`, with lists and scalars unchanged.
 fn survives(written: &Value, stored: &Value) -> bool {
     match (written, stored) {
         (Value::Object(written), Value::Object(stored)) => {

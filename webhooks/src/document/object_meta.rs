@@ -1,4 +1,4 @@
-//! What the API server demands of the metadata of every object (`k8s.io/apimachinery/pkg/api/validation`).
+//! The API server's rules for the metadata of every object (`k8s.io/apimachinery/pkg/api/validation`).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -17,7 +17,7 @@ const NAME_PART: &str = "name part must consist of alphanumeric characters, '-',
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or \
                            '.', and must start and end with an alphanumeric character";
 
-/// What is wrong with the metadata. A name cannot be changed, so an update does not look at it again.
+/// Violations in the metadata. A name cannot be changed, so an update does not check it again.
 pub(super) fn violations(meta: &ObjectMeta, update: bool) -> Vec<Violation> {
     let mut found = Vec::new();
     if !update {

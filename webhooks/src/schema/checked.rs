@@ -1,6 +1,6 @@
-//! Holding a value against a schema.
+//! Validates a value against a schema.
 //!
-//! Whether it is sound is all that is found out, in one pass: whoever wants to know what is wrong asks again.
+//! One pass that answers only valid or invalid; use `violations` for the reasons.
 
 use std::slice::Iter;
 
@@ -8,19 +8,19 @@ use super::Strictness;
 use super::node::{Node, Type};
 use crate::json::{Json, Scalar, Token, size};
 
-/// Whether a value is what the schema describes.
+/// True if a value is valid under the schema.
 pub(super) fn is_sound(node: &Node, json: Json<'_>, strictness: Strictness) -> bool {
     Check { tokens: json.tokens(), strictness }.value(node).is_some()
 }
 
-/// What is still to be checked. Each function takes one value, and returns nothing where it is unsound.
+/// The tokens that are still to be checked. Each function takes one value, and returns `None` if it is invalid.
 #[derive(Clone)]
 struct Check<'a> {
     tokens: Iter<'a, Token<'a>>,
     strictness: Strictness,
 }
 
-/// Whether a value is there: null where there can be none is as if nothing were written.
+/// True if a value is present. A null that is not allowed counts as absent.
 type IsThere = bool;
 
 impl<'a> Check<'a> {
@@ -96,7 +96,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// What is not looked into.
+    /// Skips a value.
     fn unseen(&mut self) -> Option<()> {
         let size = size(self.tokens.as_slice())?;
         self.tokens.nth(size - 1).map(|_| ())

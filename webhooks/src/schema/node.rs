@@ -5,28 +5,28 @@ use serde_json::Value;
 
 use super::{is_date_time, items, list_key, normalise, nullable, values};
 
-/// What the schema says of one value.
+/// The schema of one value.
 #[derive(Debug)]
 pub(super) struct Node {
     type_: Type,
-    /// Whether null is a value of its own. Elsewhere it is as if the field were absent.
+    /// True if null is a value of its own. Otherwise null counts as absent.
     pub nullable: bool,
-    /// Whether fields that are not listed may be there.
+    /// True if fields that are not listed are allowed.
     pub open: bool,
     /// The fields, by name.
     properties: Box<[Property]>,
     /// The fields that have to be there, a bit for each.
     pub required: u64,
-    /// What is in a map, under any name.
+    /// Schema of a map's values, under any key.
     values: Option<Box<Node>>,
-    /// What is in a list.
+    /// Schema of a list's items.
     pub items: Option<Box<Node>>,
     /// The field by which the items of a list are told apart.
     pub key: Option<Box<str>>,
     /// Most items of a list, or fields of a map.
     most: usize,
     lengths: (usize, usize),
-    /// Whether only its length is left to be said of a text.
+    /// True if a text is bounded by nothing but its length.
     takes_any_text: bool,
     bounds: (f64, f64),
     format: Option<Format>,
@@ -101,7 +101,7 @@ impl Node {
         }
     }
 
-    /// Whether anything is sound.
+    /// True if every value is valid.
     pub fn takes_anything(&self) -> bool {
         self.type_ == Type::Any
     }
@@ -125,7 +125,7 @@ impl Node {
         self.properties.get(index)
     }
 
-    /// What is under any other name.
+    /// Schema of values under any other key.
     pub fn values(&self) -> Option<&Self> {
         self.values.as_deref()
     }
@@ -134,7 +134,7 @@ impl Node {
         self.options.is_some()
     }
 
-    /// Whether a list or map may be that long.
+    /// True if a list or map may have that length.
     pub fn has_room_for(&self, length: usize) -> bool {
         length <= self.most
     }

@@ -1,4 +1,4 @@
-//! What an update leaves as it was is no ground for denial.
+//! Violations that an update leaves unchanged do not deny it.
 //!
 //! As `CRDValidationRatcheting` of the API server: a value that equals its old self is not held against the schema.
 //! Items of a list have an old self only where a key identifies them.
@@ -31,7 +31,7 @@ pub(super) fn ratchet(
     })
 }
 
-/// Whether nothing changed. If something did, what did not is added to the set.
+/// True if nothing changed. If something did, the unchanged parts are added to the set.
 fn is_unchanged(
     schema: &JSONSchemaProps,
     new: &Value,

@@ -1,4 +1,4 @@
-//! What is wrong with an object, in the API server's words.
+//! Violations of the schema, in the API server's words.
 //!
 //! Paths, reasons and texts are those of `k8s.io/apiextensions-apiserver`, except that a text does not repeat the
 //! path, and that one value is one violation: of those that the API server would list, the first of type,
@@ -18,25 +18,25 @@ use super::{items, list_key, property};
 use crate::path::FieldPath;
 use crate::report::{self, Reason};
 
-/// What is said of a field that the schema does not have.
+/// Text for a field that the schema does not have.
 pub const UNKNOWN_FIELD: &str = "unknown field";
 
 /// Something that the API server itself would refuse.
 #[derive(Clone, Debug)]
 pub struct Violation {
-    /// What is wrong.
+    /// The path of the offending field.
     pub path: FieldPath,
     /// The kind of problem.
     pub reason: Reason,
     /// The problem.
     pub message: String,
-    /// Whether the value cannot be judged by: all but a name that another item has too, and an unknown field.
+    /// True if rules cannot use the value. Only a duplicate name and an unknown field leave it usable.
     pub unusable: bool,
-    /// What found it.
+    /// The check that found it.
     pub origin: Origin,
 }
 
-/// What found a violation, which decides when an update may leave it as it was.
+/// The check that found a violation; it decides when an update may leave it unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The schema of the value at the path.
@@ -212,7 +212,7 @@ pub(crate) fn step<'v>(
     }
 }
 
-/// What an item of a list is known by.
+/// The text that identifies an item of a list.
 fn name_of(item: &Value) -> &str {
     ["name", "cell"].iter().find_map(|field| item.get(field)?.as_str()).unwrap_or_default()
 }

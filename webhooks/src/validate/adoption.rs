@@ -1,4 +1,4 @@
-//! What is there already under the name of a child that is to be made.
+//! Objects that already exist under the name of a child that is to be made.
 //!
 //! A cluster that expects a child adopts one of its own that nobody controls. What then changes is told; what cannot
 //! change is refused, by the rules that hold for an update of the child itself.
@@ -89,7 +89,7 @@ pub(super) fn desired(children: &Children, kind: ChildKind, name: &str) -> Optio
     }
 }
 
-/// Whose a child is.
+/// Owner of a child.
 enum Owner {
     /// Nobody's: it can be adopted.
     Nobody,
@@ -136,7 +136,7 @@ impl Adoption<'_> {
         tell_changes(self.kind, &self.name, &self.existing.spec, &self.desired["spec"], &refused, report);
     }
 
-    /// What is wrong with the child as an update of the one that exists, and would not be without that.
+    /// Errors of the child as an update of the existing one that it would not have as a new object.
     fn conflicts(&self) -> Vec<Cause> {
         let mut existing = self.desired.clone();
         existing["spec"] = self.existing.spec.clone();
@@ -166,7 +166,7 @@ impl Adoption<'_> {
         source.of(&steps).map(|path| FieldPath::parse(&path))
     }
 
-    /// What makes the cluster expect the child.
+    /// The part of the cluster that the child is made from.
     fn template(&self) -> FieldPath {
         let spec = self.cx.new.spec();
         let text = |field: &str| self.desired["spec"][field].as_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is admitted but should be known.
+//! Warnings about settings that are admitted but risky.
 
 use std::collections::BTreeSet;
 
@@ -175,7 +175,7 @@ fn open_gateways(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// Where no backup is configured, every shard needs a shared volume of the default class.
+    /// No backup is configured: every shard then needs a shared volume of the default class.
     W11 since "0.1.0" = cluster: default_backup
 );
 

@@ -16,7 +16,7 @@ use crate::syntax::{is_key, is_subdomain};
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
-/// How many values an operator compares with.
+/// Number of values that an operator compares with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Arity {
     None,
@@ -226,7 +226,7 @@ mod tests {
     use crate::testing::edit;
     use crate::validate::testing::create;
 
-    /// What is found in an affinity, without the path to it.
+    /// Asserts the findings in an affinity, without the path to it.
     fn found(affinity: &Value, expected: &[(&str, &str)]) {
         let at =
             |(reason, field): &(&str, &str)| format!("{reason} spec.admin.spec.placement.affinity.{field}");

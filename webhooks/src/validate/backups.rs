@@ -1,4 +1,4 @@
-//! Where backups are kept.
+//! Rules for the location of backups.
 
 use multigres_crds::address;
 use multigres_crds::v1alpha1::{Backup, DurabilityPolicy, S3Backup};
@@ -121,7 +121,7 @@ fn stays(path: FieldPath, new: &Place<'_>, old: &Place<'_>, report: &mut Reporte
     }
 }
 
-/// Where backups are, as far as it matters to what finds them there.
+/// Location of backups, as far as restores depend on it.
 #[derive(PartialEq)]
 enum Place<'a> {
     Volume,

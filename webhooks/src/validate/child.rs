@@ -1,4 +1,4 @@
-//! What a cluster is made into, as rules read it.
+//! Children of a cluster, as rules read them.
 
 use multigres_crds::v1alpha1::{
     MultiAdmin, MultiAdminSpec, MultiCell, MultiCellSpec, MultiOrch, MultiOrchSpec, MultiShard,
@@ -24,7 +24,7 @@ pub trait Child: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned 
     /// The spec.
     fn as_spec(&self) -> ChildSpec<'_>;
 
-    /// Whether it ever had data of a database.
+    /// The child's word on having had data of a database.
     fn initialized(&self) -> Truth {
         Truth::Unknown
     }
@@ -63,7 +63,7 @@ impl<'a> ChildSpec<'a> {
         }
     }
 
-    /// What all pods have in common.
+    /// Settings that all pods share.
     pub(super) fn pods(&self) -> &'a PodSettings {
         match self {
             Self::TopoServer(spec) => &spec.pods,
@@ -93,7 +93,7 @@ pub struct ChildView<'a> {
     pub spec: ChildSpec<'a>,
     /// The namespace that it is in.
     pub namespace: &'a str,
-    /// Whether it ever had data of a database.
+    /// The child's word on having had data of a database.
     pub initialized: Truth,
     unknown: &'a PathSet,
 }
@@ -105,7 +105,7 @@ impl<'a> ChildView<'a> {
         Self { spec, namespace, initialized, unknown: document.unknown() }
     }
 
-    /// Whether what a rule reads at a path is known, all of it.
+    /// True if everything that a rule reads at a path is decodable.
     pub(super) fn knows<P>(&self, path: P) -> bool
     where
         FieldPath: From<P>,

@@ -13,7 +13,7 @@ use super::view::View;
 use super::{Findings, Reporter};
 use crate::path::{Path, PathSet};
 
-/// What a rule demands of a block, and of where it stands.
+/// A rule's check of a block, with the block's path.
 pub(super) type Check<T> = fn(&Path<'_>, &T, &mut Reporter<'_>);
 
 /// Declares the blocks, by what they hold.
@@ -25,7 +25,7 @@ macro_rules! blocks {
             $($(#[doc = $doc])+ $variant(&'a $type),)+
         }
 
-        /// What a rule demands of each block, by what it holds.
+        /// A rule's checks of blocks, by type of block.
         #[derive(Clone, Copy)]
         pub(super) struct FieldChecks {
             $($(#[doc = $doc])+ pub $name: Option<Check<$type>>,)+
@@ -35,7 +35,7 @@ macro_rules! blocks {
             pub const NONE: Self = Self { $($name: None,)+ };
         }
 
-        /// What several rules together demand of each block, so that it is held to nothing else.
+        /// The checks of several rules, by type of block, so that each block is visited once.
         #[derive(Default)]
         pub(super) struct Demands {
             $($name: Vec<(&'static str, Check<$type>)>,)+
@@ -46,7 +46,7 @@ macro_rules! blocks {
                 $(self.$name.extend(checks.$name.map(|check| (rule, check)));)+
             }
 
-            /// Whether nothing is demanded.
+            /// True if there is no check.
             pub fn is_empty(&self) -> bool {
                 $(self.$name.is_empty())&&+
             }
@@ -74,15 +74,15 @@ blocks! {
     image: Image(str),
     /// CPU and memory of a container.
     resources: Resources(ResourceRequirements),
-    /// What is asked of a volume.
+    /// A volume claim.
     claim: Claim(VolumeClaimTemplate),
-    /// Where backups are kept.
+    /// A location of backups.
     backup: Backup(Backup),
     /// Labels of what is made, in addition to the operator's own.
     labels: Labels(StringMap),
     /// Annotations of what is made.
     annotations: Annotations(StringMap),
-    /// Where pods may run.
+    /// A placement.
     placement: Placement(Placement),
     /// The name of another object.
     name: Name(str),
@@ -92,7 +92,7 @@ blocks! {
     ranges: Ranges([String]),
 }
 
-/// What is written of pods beside their containers.
+/// Fields of pods beside their containers.
 #[derive(Clone, Copy)]
 pub(super) struct Pods<'a> {
     pub placement: Option<&'a Placement>,

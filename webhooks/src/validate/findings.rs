@@ -1,4 +1,4 @@
-//! What rules find.
+//! Findings of rules.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -28,7 +28,7 @@ pub(super) struct Finding {
     offending: String,
 }
 
-/// What two findings have in common that are the same, in two versions of an object.
+/// Identifies a finding across two versions of an object: rule, path by name, offending value.
 pub(super) type Fingerprint = (&'static str, String, String);
 
 impl Finding {
@@ -45,7 +45,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// What tells these from others.
+    /// Fingerprints of the findings.
     pub(super) fn fingerprints(&self) -> HashSet<Fingerprint> {
         self.errors.iter().map(Finding::fingerprint).collect()
     }

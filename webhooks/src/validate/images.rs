@@ -153,12 +153,12 @@ impl<'a> Reference<'a> {
             && self.digest.is_none_or(is_digest)
     }
 
-    /// Whether the same reference may be another image tomorrow.
+    /// True if the reference may point to another image tomorrow.
     fn is_floating(&self) -> bool {
         self.digest.is_none() && self.tag.is_none_or(|tag| tag == "latest")
     }
 
-    /// Whether it is one of the official images of PostgreSQL on Docker Hub.
+    /// True for one of PostgreSQL's official images on Docker Hub.
     fn is_stock_postgres(&self) -> bool {
         let hub = self.domain.is_none_or(|domain| matches!(domain, "docker.io" | "index.docker.io"));
         hub && matches!(self.path, "postgres" | "library/postgres")

@@ -1,6 +1,6 @@
-//! What is passed on to Kubernetes as it is written.
+//! Fields that are passed on to Kubernetes as written.
 //!
-//! The API server would refuse the objects that are built of it, long after the cluster was admitted.
+//! Without these rules the API server would refuse the built objects long after the cluster was admitted.
 
 use std::net::IpAddr;
 
@@ -18,7 +18,8 @@ use crate::syntax::{is_key, is_label_value, is_object_name};
 const EFFECTS: [&str; 4] = ["", "NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 rule!(
-    /// What is passed on to Kubernetes is legal there: names of objects, labels, tolerations, affinity, ranges of addresses.
+    /// Fields that are passed on to Kubernetes are legal there: names of objects, labels, tolerations, affinity, ranges
+    /// of addresses.
     C23 since "0.1.0" = {
         name: object_name,
         secret_key: secret_key,
@@ -151,7 +152,7 @@ fn check_resources(path: &Path<'_>, resources: &ResourceRequirements, report: &m
     }
 }
 
-/// What a resource comes in, where it is one that is given to one container alone.
+/// The smallest unit of a resource, if it is an extended resource.
 fn unit(resource: &str) -> Option<Nanos> {
     let of_pages = || quantity::parse(resource.strip_prefix("hugepages-")?).filter(|page| page.0 > 0);
     let one = || (resource.contains('/') && is_key(resource)).then(|| quantity::parse("1"))?;

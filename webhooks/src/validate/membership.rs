@@ -1,8 +1,8 @@
-//! Who holds the data of a shard, and how that may change.
+//! Rules for the instances that hold a shard's data, and for changes of them.
 //!
-//! A new instance restores the last backup and catches up from its peers. Where most of the instances that hold what
-//! was acknowledged since go at once, nobody is left to catch up from. So a change keeps a quorum and the majority;
-//! whatever goes further is made in several steps, which [`plan`] finds.
+//! A new instance restores the last backup and catches up from its peers. If most of the instances that hold later
+//! commits go at once, nobody is left to catch up from. So a change keeps a quorum and the majority; larger changes are
+//! made in several steps, which [`plan`] finds.
 
 mod members;
 
@@ -63,7 +63,7 @@ fn majority_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     });
 }
 
-/// Where the pools of a table group are listed.
+/// Path of the list of a table group's pools.
 fn pools_path(template: &Path<'_>, group: &TableGroupSource<'_>) -> FieldPath {
     let spec = template.field("spec");
     match group.index {
@@ -135,7 +135,7 @@ fn judge(
     report.error(path, Reason::Forbidden, format!("{:?} {:?}", change.old, change.new), message);
 }
 
-/// How pools are written, which decides what may be written on the way.
+/// The form that pools are written in, which decides the possible intermediate steps.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// With a primary in one cell, and names made of cells.
@@ -143,7 +143,7 @@ enum Form {
     Full,
 }
 
-/// What an update makes of a shard.
+/// The change that an update makes to a shard.
 struct Change {
     policy: DurabilityPolicy,
     old: Members,
@@ -353,7 +353,7 @@ mod tests {
         crate::validate::cluster(&decode(new), Some(&decode(old)), &crate::validate::Context::OFFLINE).errors
     }
 
-    /// What is to be done instead of a change.
+    /// Advice on what to do instead of a change.
     fn advice(old: &[Edit], new: &[Edit]) -> String {
         let manifest = |edits: &[Edit]| edited(small(), edits).to_string();
         let causes = errors(&manifest(old), &manifest(new));

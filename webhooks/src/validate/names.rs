@@ -1,4 +1,4 @@
-//! What things may be called.
+//! Rules for names.
 
 use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
 use crate::path::Path;
@@ -8,7 +8,7 @@ use crate::report::{Reason, quote};
 const RESERVED_CELLS: [&str; 5] = ["global", "cells", "databases", "backups", "locks"];
 const MAX_CLUSTER: usize = 40;
 const MAX_CELL: usize = 40;
-/// What the API server appends to a prefix.
+/// Number of characters that the API server appends to a prefix.
 const GENERATED: usize = 5;
 
 rule!(
@@ -49,8 +49,7 @@ fn check_cluster(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
     }
 }
 
-/// Whether the API server made the name of the prefix, cut to fit, before it asked: then the prefix is what the
-/// author can change.
+/// True if the API server generated the name from the prefix, cut to fit. The author can then change only the prefix.
 fn is_generated(name: &str, prefix: &str) -> bool {
     let start = name.len().checked_sub(GENERATED).and_then(|end| name.get(..end));
     start.is_some_and(|start| !start.is_empty() && prefix.starts_with(start))

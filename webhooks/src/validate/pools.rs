@@ -14,7 +14,7 @@ use crate::lookup::Known;
 use crate::path::{FieldPath, Path};
 use crate::report::{Reason, quote};
 
-/// What the schema of a MultiShard bounds.
+/// Maximum number of pools in the schema of a MultiShard.
 const MAX_POOLS: usize = 20;
 
 rule!(
@@ -187,7 +187,7 @@ fn enough_instances(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     });
 }
 
-/// Whether everything is known that decides how many instances of a shard can lead, and where.
+/// True if everything is decodable that decides how many instances of a shard can lead, and in which cells.
 fn is_known(
     cx: &ClusterContext<'_>,
     path: &Path<'_>,
@@ -221,8 +221,8 @@ fn enough_of_shard(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
     }
 }
 
-/// What is missing for the policy, of pools that can lead, by cell and number of instances: the field that says so,
-/// what it amounts to, and the message.
+/// The shortage under the policy, given cell and number of instances of each pool that can lead: the field at fault, its
+/// value, and the message.
 fn shortage<'p>(
     policy: DurabilityPolicy,
     pools: impl Iterator<Item = (&'p str, i32)>,

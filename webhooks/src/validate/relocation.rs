@@ -41,7 +41,7 @@ fn etcd(view: &View<'_>) -> String {
         .map_or_else(|| "the managed etcd".to_owned(), quote)
 }
 
-/// Whether no member is left of the etcd. Of what is not known, nothing is said.
+/// True if no member of the etcd is kept. False if the members are not known.
 fn moves(old: &BTreeSet<Endpoint>, new: &BTreeSet<Endpoint>) -> bool {
     !old.is_empty() && !new.is_empty() && old.is_disjoint(new)
 }

@@ -1,4 +1,4 @@
-//! What cannot be removed.
+//! Rules for parts that cannot be removed.
 
 use std::collections::BTreeSet;
 

@@ -28,13 +28,13 @@ impl RuleSet {
         &ALL
     }
 
-    /// What is a ground for denial.
+    /// The rules that deny.
     pub fn errors() -> &'static Self {
         static ERRORS: LazyLock<RuleSet> = LazyLock::new(|| RuleSet::of(RULES));
         &ERRORS
     }
 
-    /// What the CRD demands too.
+    /// The rules that the CRD enforces too.
     pub fn in_crd() -> &'static Self {
         static IN_CRD: LazyLock<RuleSet> =
             LazyLock::new(|| RuleSet::of(RULES.iter().filter(|rule| rule.in_crd)));
@@ -51,7 +51,7 @@ impl RuleSet {
         set
     }
 
-    /// What is found in a cluster, as an update of `old` where there is one.
+    /// Findings in a cluster, as an update of `old` if there is one.
     pub fn of_cluster(
         &self,
         new: &Document<'_, MultigresCluster>,

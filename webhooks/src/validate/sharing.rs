@@ -1,4 +1,4 @@
-//! What a cluster would share with another, or with itself.
+//! Rules against names and topologies that a cluster would share with another, or use twice itself.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -66,8 +66,8 @@ fn own_names(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     });
 }
 
-/// Whether all objects get names of their own, as is plain to see of most clusters: parts of a name that hold no `-`
-/// themselves can be read back from it, up to the pool, which is last. Names that are cut end with a hash of all parts.
+/// True if all objects surely get distinct names, which is quick to see for most clusters: parts that contain no `-`
+/// can be read back from a name, up to the pool, which is last. Names that are cut end with a hash of all parts.
 fn is_told_apart_by_name(view: &View<'_>) -> bool {
     let cells = &view.spec().cells.templates;
     let mut databases = view.databases.iter();
@@ -84,7 +84,7 @@ fn is_told_apart_by_name(view: &View<'_>) -> bool {
         })
 }
 
-/// What is named after a cell, as if this were a database.
+/// Name segments of per-cell objects; a database with one of these names would collide with them.
 const NAMES_BY_CELL: [&str; 2] = ["multiorch", "multigateway"];
 
 /// Of lists that the schema keeps short.
@@ -97,7 +97,7 @@ fn are_distinct<'a>(mut names: impl Iterator<Item = &'a str> + Clone) -> bool {
     true
 }
 
-/// Where the other source of an object is. What is written twice is said to be so by other rules.
+/// Path of the other source of an object. Duplicate names are reported by other rules.
 fn same_within(view: &View<'_>, first: Source, source: Source) -> Option<String> {
     if first == source {
         return None;
@@ -325,7 +325,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is not looked at closer is sound.
+        /// Clusters that the quick check passes have no duplicate names.
         #[test]
         fn objects_are_told_apart_by_name(
             databases in some_of(&["d", "e_f", "d-a", "multiorch", "multigateway", "etcd"], any_database),

@@ -1,4 +1,4 @@
-//! What only a child that stands alone can get wrong: a cluster's are made right.
+//! Rules for standalone children; those of a cluster satisfy them by construction.
 
 use std::collections::BTreeSet;
 
@@ -120,7 +120,7 @@ fn cells_are_there(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// What identifies a child, its durability policy and the number of etcd's members stay.
+    /// The identity of a child, its durability policy and the number of etcd members stay.
     K04 in the CRD since "0.1.0" = child: identity_stays
 );
 

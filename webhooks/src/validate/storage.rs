@@ -1,4 +1,4 @@
-//! What volumes will meet in the cluster that they are made in.
+//! Rules that compare volumes with the Kubernetes cluster that they are made in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,7 +99,7 @@ fn retained_data(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     }
 }
 
-/// What a volume that is there will never be, though it is asked for.
+/// The difference between a requested and an existing volume that can never be resolved.
 fn difference(wanted: &VolumeClaimTemplate, there: &Claim) -> Option<String> {
     let name = &there.name;
     let class =

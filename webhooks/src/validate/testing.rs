@@ -30,7 +30,7 @@ pub fn found(id: &str, new: &Value, old: Option<&Value>, lookup: &dyn Lookup) ->
     errors.chain(found.warnings.into_iter().map(|warning| warning.message)).collect()
 }
 
-/// What a rule finds in the small cluster after edits.
+/// Asserts a rule's findings in the small cluster after edits.
 pub fn create(id: &str, table: &[(Vec<Edit>, &[&str])]) {
     for (edits, expected) in table {
         let new = edited(small(), edits);
@@ -38,7 +38,8 @@ pub fn create(id: &str, table: &[(Vec<Edit>, &[&str])]) {
     }
 }
 
-/// What a rule finds in an update of the small cluster: edits of the old one, and edits that make the new one of it.
+/// Asserts a rule's findings in an update of the small cluster: edits of the old one, and edits that turn it into the
+/// new one.
 pub fn update(id: &str, table: &[(Vec<Edit>, Vec<Edit>, &[&str])]) {
     for (before, edits, expected) in table {
         let old = edited(small(), before);
@@ -94,7 +95,7 @@ impl Lookup for Children {
     }
 }
 
-/// What is known of the claims of the small cluster.
+/// A lookup that knows only these claims of the small cluster.
 pub struct Claims(pub Known<Vec<Claim>>);
 
 impl Lookup for Claims {

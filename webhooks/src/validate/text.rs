@@ -32,7 +32,7 @@ pub(super) fn count(number: impl Into<i64>, thing: &str) -> String {
     }
 }
 
-/// How many others there are beside the one that is named, where there are any.
+/// The number of further items beside the one that is named, if there are any.
 pub(super) fn and_more(others: usize) -> String {
     match others {
         0 => String::new(),

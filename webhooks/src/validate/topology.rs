@@ -1,4 +1,4 @@
-//! Where the topology is kept.
+//! Rules for the location of the topology.
 
 use multigres_crds::address;
 

@@ -1,4 +1,4 @@
-//! What an update cannot change.
+//! Rules for fields that an update cannot change.
 
 use multigres_crds::defaults;
 use multigres_crds::resolve::topology_is_managed;

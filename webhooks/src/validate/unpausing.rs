@@ -1,4 +1,4 @@
-//! What was edited while a cluster was paused, and is put back when it no longer is.
+//! Edits made while a cluster was paused, which unpausing reverts.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Which PostgreSQL data was made with.
+//! Rules for the PostgreSQL version that data was created with.
 
 use std::collections::BTreeSet;
 
@@ -57,7 +57,7 @@ fn image<'a>(view: &View<'a>, database: &Database<'a>, pool: &PoolSource<'a>) ->
     own.or_else(shared).map_or(defaults::POSTGRES_IMAGE, String::as_str)
 }
 
-/// Where that image is written, or would be.
+/// Path at which that image is written, or would be.
 fn image_path(database: &Database<'_>, pool: &PoolSource<'_>) -> FieldPath {
     let path = DATABASES.item(database.index, &database.template.name);
     if pool.member.postgres.image.is_some() {
@@ -76,8 +76,8 @@ fn of(images: Option<&DatabaseImages>) -> Option<&String> {
     images.and_then(|images| images.postgres.as_ref())
 }
 
-/// Whether a shard may have been initialised: none was where the status says so, and nowhere else. Volumes do not tell:
-/// they come before the data, and backups outlive them.
+/// True if a shard may have been initialized. Only the status can rule that out: volumes exist before the data does,
+/// and backups outlive them.
 fn may_have_data(old: &View<'_>, database: &str) -> bool {
     let said = old.cluster.status.as_ref().and_then(|status| status.databases.get(database));
     said.is_none_or(|status| status.initialized != Truth::False)

@@ -14,9 +14,9 @@ use super::fields::{Pods, pods};
 use crate::footprint::Footprint;
 use crate::path::{FieldPath, Path, PathSet};
 
-/// Where the templates of the cells are.
+/// Path of the cells' templates.
 pub(super) const CELLS: Path<'static> = Path::new("spec.cells.templates");
-/// Where the templates of the databases are.
+/// Path of the databases' templates.
 pub(super) const DATABASES: Path<'static> = Path::new("spec.databases.templates");
 
 /// A cluster, its pools read as one whichever form they are written in.
@@ -31,7 +31,7 @@ pub struct View<'a> {
 
 /// A database and its table groups.
 pub struct Database<'a> {
-    /// Where it stands among the templates.
+    /// Index among the templates.
     pub index: usize,
     /// The template.
     pub template: &'a DatabaseTemplate,
@@ -39,7 +39,7 @@ pub struct Database<'a> {
     pub groups: Vec<TableGroupSource<'a>>,
 }
 
-/// What is written of a pool, before anything is inherited.
+/// A pool's fields as written, before anything is inherited.
 #[derive(Clone, Copy)]
 pub(super) struct Written<'a> {
     pub claim: Option<&'a VolumeClaimTemplate>,
@@ -61,11 +61,11 @@ macro_rules! written {
     };
 }
 
-/// Where a pool is written.
+/// Place at which a pool is written.
 pub(super) struct Site<'p> {
-    /// What the pool is made of.
+    /// Path of the pool's fields.
     pub block: Path<'p>,
-    /// What names its cell: the same, or the entry of the short form that holds it.
+    /// Path of the object that names its cell: the same, or the entry of the short form.
     pub entry: Path<'p>,
 }
 
@@ -95,12 +95,12 @@ impl<'a> View<'a> {
         self.unknown
     }
 
-    /// What the cluster takes up.
+    /// The cluster's footprint.
     pub(super) fn footprint(&self) -> &Footprint {
         self.footprint.get_or_init(|| Footprint::of(self.cluster))
     }
 
-    /// Whether what a rule reads at a path is known, all of it.
+    /// True if everything that a rule reads at a path is decodable.
     pub(super) fn knows<P>(&self, path: P) -> bool
     where
         FieldPath: From<P>,
@@ -164,8 +164,8 @@ impl<'a> View<'a> {
         });
     }
 
-    /// Whether the name of a pool is known, of a database that is written at `path`. Where none is written it is made of
-    /// what is.
+    /// True if the name of a pool is decodable, in a database that is written at `path`. A missing name is derived from
+    /// the cell and type.
     pub(super) fn knows_name(&self, path: &Path<'_>, database: &Database<'_>, pool: &PoolSource<'_>) -> bool {
         let written = |group: usize, index: usize| {
             let pools = &database.template.spec.table_groups.get(group)?.shard_template.pools;
@@ -228,7 +228,7 @@ impl<'a> Database<'a> {
         });
     }
 
-    /// Where a block of a pool is written that a replica may inherit from the primary of its entry.
+    /// Calls `f` with the path of a pool's block, which a replica may inherit from the primary of its entry.
     pub(super) fn at_block<R>(
         &self,
         database: &Path<'_>,
@@ -245,7 +245,7 @@ impl<'a> Database<'a> {
         })
     }
 
-    /// Where a pool of this database, which is written at `database`, is written.
+    /// Calls `f` with the place of a pool of the database that is written at `database`.
     pub(super) fn at_pool<R>(
         &self,
         database: &Path<'_>,

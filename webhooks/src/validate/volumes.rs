@@ -158,13 +158,13 @@ fn sorted(modes: &[AccessMode]) -> Vec<&'static str> {
 pub(super) struct Kept<'v> {
     pub new: Volume<'v>,
     pub old: Volume<'v>,
-    /// Where the claim is written, or would be.
+    /// Path at which the claim is written, or would be.
     path: &'v Path<'v>,
     owner: Owner<'v>,
     lookup: &'v dyn Lookup,
 }
 
-/// Whose volumes they are.
+/// Owner of volumes.
 #[derive(Clone, Copy)]
 struct Owner<'v> {
     namespace: &'v str,
@@ -176,7 +176,7 @@ impl Kept<'_> {
         self.new.claims(self.lookup, self.owner.namespace, self.owner.cluster)
     }
 
-    /// Whether the claims of the volume are known, all of them such, be they none at all.
+    /// True if the claims are known and every one passes `test` (also when there are none).
     fn all_claims(&self, test: impl Fn(&Claim) -> bool) -> bool {
         matches!(self.claims(), Known::Yes(claims) if claims.iter().all(test))
     }
@@ -257,7 +257,7 @@ impl<'v> Volume<'v> {
         known
     }
 
-    /// What its claims have in common.
+    /// Labels that its claims share.
     fn labels(&self, cluster: &str) -> StringMap {
         let labels = match self.identity {
             Identity::Etcd => Labels::new(cluster, Component::Etcd),
@@ -289,14 +289,13 @@ impl<'v> Volume<'v> {
 static ETCD_VOLUME: LazyLock<VolumeClaimTemplate> = LazyLock::new(defaults::etcd_volume);
 static BACKUP_VOLUME: LazyLock<VolumeClaimTemplate> = LazyLock::new(defaults::backup_volume);
 
-/// Whether an etcd is made for the topology, as far as that is known.
+/// True if an etcd is made for the topology, as far as that is known.
 pub(super) fn manages_topology(view: &View<'_>) -> bool {
     let knows = |field| view.knows(&TOPOLOGY.field(field));
     topology_is_managed(view.spec()) && knows("managed") && knows("external")
 }
 
-/// Whether shards are made of the templates, as far as that is known. Where they are not, other rules hold as soon as
-/// they come to be.
+/// True if shards are made from the templates, as far as that is known. If not, other rules apply once they are.
 pub(super) fn manages_databases(view: &View<'_>) -> bool {
     section_is_managed(view.spec(), ChildKind::MultiShard) && view.knows(&DATABASES_MANAGED)
 }

@@ -8,7 +8,7 @@ use multigres_crds::v1alpha1::{DurabilityPolicy, MultiShardSpec, PoolType};
 /// Instances that each durability policy needs.
 pub const QUORUM: i32 = 2;
 
-/// What an instance is known by, beside its ordinal.
+/// Identity of an instance, without its ordinal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     pub pool: String,
@@ -126,7 +126,7 @@ impl Members {
     }
 }
 
-/// Whether so many of the old instances may go at once.
+/// True if that many of the old instances may go at once.
 pub fn is_safe(policy: DurabilityPolicy, old: &Members, new: &Members) -> bool {
     let kept = old.kept_by(new);
     let removed = old.total() - kept.total();
@@ -229,7 +229,7 @@ pub mod tests {
     }
 
     proptest! {
-        /// Who follows the steps gets where they wanted to be, and is never refused.
+        /// The advised steps lead to the wanted state, and every one of them is admitted.
         #[test]
         fn every_step_is_admitted(old in any_members(), new in any_members(), cells in any::<bool>()) {
             let policy = if cells { DurabilityPolicy::MultiCellAtLeast2 } else { DurabilityPolicy::AtLeast2 };
