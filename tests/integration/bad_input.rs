@@ -129,7 +129,7 @@ async fn what_is_no_review_is_refused() {
     let installation = Installation::shared().await;
     let peer = Peer::of(installation).await;
     let review = review().to_string();
-    let no_review = "the body is no AdmissionReview";
+    let no_review = "the body is not an AdmissionReview";
     let deep = nested(10_000);
     let huge = " ".repeat(10 << 20);
     for (method, path, body, status, says) in [
@@ -143,7 +143,7 @@ async fn what_is_no_review_is_refused() {
         ("POST", "/validate", b"{\"request\":{\"uid\":\"\xff\xfe\"}}", 400, no_review),
         ("POST", "/validate", &review.as_bytes()[..review.len() / 2], 400, no_review),
         ("POST", "/validate", deep.as_bytes(), 400, no_review),
-        ("POST", "/convert", deep.as_bytes(), 400, "the body is no ConversionReview"),
+        ("POST", "/convert", deep.as_bytes(), 400, "the body is not a ConversionReview"),
         ("POST", "/validate", huge.as_bytes(), 413, "length limit exceeded"),
         ("POST", "/mutate", huge.as_bytes(), 413, "length limit exceeded"),
         ("GET", "/validate", b"", 405, "/validate takes POST, not GET"),

@@ -111,7 +111,7 @@ async fn neither_deletion_nor_status_nor_scale_are_others() {
         let status = json!({"status": {"observedGeneration": 99}});
         let answer = resource.merge_subresource("status", name, status).await;
         assert_eq!(answer.code, 403, "{answer:#?}");
-        assert!(answer.message().ends_with("its status is written by the operator alone"), "{answer:#?}");
+        assert!(answer.message().ends_with("only the operator writes its status"), "{answer:#?}");
 
         let args = ["-n", &namespace.name, "scale", plural, name, "--replicas=3"];
         let scale = developer.kubectl.run(args).await.unwrap();
@@ -252,7 +252,7 @@ async fn a_paused_cluster_lets_its_children_be_edited_until_it_is_not() {
         answer.is_allowed().then_some(answer)
     };
     let answer = eventually("the pause is known", edited).await.unwrap();
-    answer.assert_warns("MultigresCluster \"small\" is paused: unpausing it puts this back");
+    answer.assert_warns("MultigresCluster \"small\" is paused: unpausing it reverts this change");
     clusters.merge("small", json!({"spec": {"paused": false}})).await.allowed();
     let put_back = |cell: &Value| cell["spec"]["multiGateway"]["replicas"] == 1;
     namespace.until("multicell", "small-a", "put back", put_back).await;

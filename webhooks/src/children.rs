@@ -29,23 +29,25 @@ use crate::review::{Operation, Request};
 use crate::validate::Guard;
 use crate::verdict::Denial;
 
-/// See its text.
+/// Rule K01: managed children are edited in their cluster.
 pub(crate) const K01: Guard = Guard::new(
     "K01",
     "0.1.0",
-    "What a cluster manages is changed and deleted in the cluster: the answer names the field to edit there.",
+    "An object that a cluster manages is changed and deleted through the cluster; the answer names the field to edit there.",
 );
-/// See its text.
+
+/// Rule K02: only the operator sets the controller of a child.
 pub(crate) const K02: Guard = Guard::new(
     "K02",
     "0.1.0",
-    "Only the operator says which cluster controls an object: the controller reference and the labels that go with it.",
+    "Only the operator decides which cluster controls an object: it alone sets the controller reference and its labels.",
 );
-/// See its text.
+
+/// Rule K05: a paused cluster lets its children be edited.
 pub(crate) const K05: Guard = Guard::new(
     "K05",
     "0.1.0",
-    "While the cluster is paused, what it manages may be changed, with a warning that this will be put back.",
+    "While a cluster is paused, the objects that it manages may be edited, with a warning that unpausing reverts the edit.",
 );
 
 /// Fields that a message names; the rest are counted.
@@ -174,7 +176,7 @@ impl<'a> Child<'a> {
         let is_old = old.is_some_and(|old| old.label(labels::CLUSTER) == Some(label));
         (label != cluster && !is_old).then(|| {
             let message =
-                format!("must be {cluster:?}, as spec.cluster; change it, or leave it out to have it set");
+                format!("must be {cluster:?}, as in spec.cluster; change it, or remove it to have it set");
             reserved(format!("metadata.labels[{}]", labels::CLUSTER), message)
         })
     }
@@ -186,7 +188,7 @@ impl Owner {
     }
 
     fn pause_warning(&self) -> String {
-        format!("MultigresCluster {:?} is paused: unpausing it puts this back", self.name)
+        format!("MultigresCluster {:?} is paused: unpausing it reverts this change", self.name)
     }
 }
 
@@ -198,7 +200,7 @@ impl Subject {
         Err(self.forbid(reserved(
             format!("metadata.labels[{}]", labels::MANAGED),
             format!(
-                "is the operator's while MultigresCluster {:?} manages this; to release it, set `managed` of its section \
+                "is reserved while MultigresCluster {:?} manages this object; to release it, set `managed` of its section \
                  to false there",
                 owner.name
             ),
@@ -219,7 +221,7 @@ impl Subject {
             return Some(self.managed(owner, &source.removal(), Vec::new()));
         }
         if !request.sub_resource.is_empty() {
-            return Some(self.managed(owner, "its status is written by the operator alone", Vec::new()));
+            return Some(self.managed(owner, "only the operator writes its status", Vec::new()));
         }
         let new = new?;
         let new_spec = new.spec();
@@ -267,7 +269,7 @@ impl Edit {
             Some(source) => {
                 format!("is managed by MultigresCluster {:?}: change {source} there", owner.name)
             }
-            None => "is set by the operator alone".to_owned(),
+            None => "is set only by the operator".to_owned(),
         };
         forbidden(self.field, message)
     }
@@ -280,7 +282,7 @@ fn instead(edits: &[Edit]) -> Option<String> {
     sources.sort_unstable();
     sources.dedup();
     Some(match sources.as_slice() {
-        [] => format!("{} is set by the operator alone", first.field),
+        [] => format!("{} is set only by the operator", first.field),
         sources => format!("change {} there", enumerate(sources)),
     })
 }

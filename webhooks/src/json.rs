@@ -102,7 +102,7 @@ impl<'a> Json<'a> {
     /// The value as a tree.
     ///
     /// # Errors
-    /// Fails if it is nested too deep.
+    /// Fails if nested too deep.
     pub fn value(self) -> Result<Value, Error> {
         self.read()
     }
@@ -143,12 +143,12 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn next(&mut self) -> Result<&'a Token<'a>, Error> {
-        self.tokens.next().ok_or_else(|| Error::custom("nothing is left"))
+        self.tokens.next().ok_or_else(|| Error::custom("unexpected end"))
     }
 
     fn skip(&mut self) -> Result<(), Error> {
         let end = size(self.tokens.as_slice()).and_then(|size| self.tokens.nth(size - 1));
-        end.map(|_| ()).ok_or_else(|| Error::custom("nothing is left"))
+        end.map(|_| ()).ok_or_else(|| Error::custom("unexpected end"))
     }
 
     /// Reads the contents of a list or map, one level deeper.
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
         read: impl FnOnce(Within<'_, 'a>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let depth = self.depth;
-        self.depth = depth.checked_sub(1).ok_or_else(|| Error::custom("it is nested too deep"))?;
+        self.depth = depth.checked_sub(1).ok_or_else(|| Error::custom("nested too deep"))?;
         let value = read(Within { reader: self, left })?;
         self.depth = depth;
         Ok(value)

@@ -200,7 +200,7 @@ fn request(json: Json<'_>) -> Result<Request<'_>, Undecodable> {
         Some(request) if review.api_version == API_VERSION && review.kind == KIND => {
             Ok(request.with_objects(json.field("request").unwrap_or(Json::NULL)))
         }
-        _ => Err(not_a_review("it has another kind or no request")),
+        _ => Err(not_a_review("its kind is wrong or it has no request")),
     }
 }
 
@@ -263,7 +263,7 @@ fn malformed(uid: &str, subject: Subject, field: String, error: &impl Display) -
 }
 
 fn not_a_review(why: impl Display) -> Undecodable {
-    Undecodable::NotAReview(format!("the body is no {KIND} of {API_VERSION}: {why}"))
+    Undecodable::NotAReview(format!("the body is not an {KIND} of {API_VERSION}: {why}"))
 }
 
 #[cfg(test)]

@@ -172,7 +172,7 @@ async fn refuse(request: Request) -> Response {
     match body(request).await.map(|body| conversion::refuse(&body)) {
         Ok(Ok(review)) => Json(review).into_response(),
         Ok(Err(conversion::NotAReview)) => {
-            (StatusCode::BAD_REQUEST, "the body is no ConversionReview").into_response()
+            (StatusCode::BAD_REQUEST, "the body is not a ConversionReview").into_response()
         }
         Err(refusal) => refusal,
     }

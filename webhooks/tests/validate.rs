@@ -71,7 +71,7 @@ fn a_bad_enum_a_repeated_name_and_an_unknown_cell_are_three_causes() {
         causes,
         [
             "spec.cells.templates[1].name: Duplicate value: \"us-east-1\"",
-            "spec.databases.templates[0].spec.pools[1].cell: \"us-est-1\" is no cell of this cluster; did you mean \
+            "spec.databases.templates[0].spec.pools[1].cell: \"us-est-1\" is not a cell of this cluster; did you mean \
              \"us-east-1\"?",
             "spec.imagePullPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"IfNotPresent\", \
              \"Never\"",

@@ -250,7 +250,7 @@ pub const CASES: &[Case] = &[
             (
                 "Required",
                 "spec.admin.spec.placement.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].values",
-                "In compares with values; write at least one",
+                "In needs at least one value; write one",
             ),
             ("Invalid", "spec.admin.spec.placement.tolerations[0].operator", "is no operator"),
             ("Invalid", "spec.admin.spec.placement.zone", "is no value of a label"),
@@ -269,7 +269,7 @@ pub const CASES: &[Case] = &[
             (
                 "Invalid",
                 "spec.orchestrator.spec.resources.requests[example.com/gpu]",
-                "is never overcommitted; write the same limit and request",
+                "cannot be overcommitted; write the same limit and request",
             ),
         ],
     ),

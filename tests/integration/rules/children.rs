@@ -152,14 +152,14 @@ pub const WARNED: &[Warned] = &[
             c["spec"]["cluster"] = json!("other");
             c["spec"]["globalTopology"]["address"] = json!("other-etcd-client:2379");
         },
-        "there is no TopoServer of cluster \"other\" yet for spec.globalTopology.address",
+        "TopoServer of cluster \"other\" does not exist yet (spec.globalTopology.address)",
         |c| c["spec"]["globalTopology"]["address"] = json!("alone-etcd-client:2379"),
     ),
     (
         "W17",
         SHARD,
         |c| c["spec"]["pools"][0]["cell"] = json!("b"),
-        "there is no MultiCell of cell \"b\" in cluster \"alone\" yet",
+        "MultiCell of cell \"b\" in cluster \"alone\" does not exist yet",
         |_| {},
     ),
 ];
@@ -225,7 +225,7 @@ async fn of_children_that_are_to_be_adopted() {
     let allowed = || async { Some(clusters.create(&cluster).await).filter(Answer::is_allowed) };
     let adopts =
         crate::installation::eventually("admission knows that they are gone", allowed).await.unwrap();
-    adopts.assert_warns("MultiAdmin alone-admin spec.replicas: 0 → 1");
+    adopts.assert_warns("MultiAdmin \"alone-admin\" spec.replicas: 0 → 1");
 }
 
 pub fn all() -> impl Iterator<Item = &'static Case> {

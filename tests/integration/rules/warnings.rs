@@ -43,7 +43,7 @@ pub const CREATED: &[Warned] = &[
     (
         "W03",
         |c| *images(c) = json!({"postgres": "example.com/postgres:15.3"}),
-        "image example.com/postgres:15.3 is PostgreSQL 15; Multigres is made for 17 (short)",
+        "image example.com/postgres:15.3 is PostgreSQL 15; Multigres needs 17 (short)",
         nothing,
     ),
     (
@@ -64,7 +64,7 @@ pub const CREATED: &[Warned] = &[
     (
         "W05",
         |c| group(c)["partitioning"]["shards"] = json!(2),
-        "Multigres serves only default/0-inf yet: pods stay unready in full/default (2 shards)",
+        "Multigres serves only default/0-inf so far: pods stay unready in full/default (2 shards)",
         nothing,
     ),
     (
@@ -73,7 +73,7 @@ pub const CREATED: &[Warned] = &[
         "writes stop while one instance is down: only 2 can lead in full/default",
         more_instances,
     ),
-    ("W07", nothing, "Multigres may still elect a readOnly pool: reports of full", |c| {
+    ("W07", nothing, "Multigres may still elect a readOnly pool: \"reports\" of \"full\"", |c| {
         pool(c, 1)["type"] = json!("replica");
     }),
     (
@@ -88,13 +88,13 @@ pub const CREATED: &[Warned] = &[
             without(&mut c["spec"], "databases");
             c["spec"]["cells"]["templates"].as_array_mut().unwrap().pop();
         },
-        "one cell only: the cluster fails with zone-a",
+        "only one cell: the cluster fails with cell \"zone-a\"",
         nothing,
     ),
     (
         "W10",
         |c| without(cell(c), "spec"),
-        "LoadBalancer without tls and loadBalancerSourceRanges: open to everybody in zone-a",
+        "LoadBalancer without tls or loadBalancerSourceRanges: open to everybody in \"zone-a\"",
         |c| {
             let service = json!({"loadBalancerSourceRanges": ["10.0.0.0/8"]});
             cell(c)["spec"]["multiGateway"]["service"] = service;
@@ -118,25 +118,25 @@ pub const CREATED: &[Warned] = &[
     (
         "W17",
         |c| topology(c)["external"] = json!({"address": "made-etcd-client:2379"}),
-        "there is no TopoServer of cluster \"made\" yet for spec.globalTopoServer.external.address",
+        "TopoServer of cluster \"made\" does not exist yet (spec.globalTopoServer.external.address)",
         |c| topology(c)["external"] = json!({"address": "etcd.example.com:2379"}),
     ),
     (
         "W13",
         |c| volume(c)["storageClassName"] = json!("nowhere"),
-        "there is no StorageClass \"nowhere\": pods wait for it (2 volume templates)",
+        "StorageClass \"nowhere\" does not exist: pods wait for it (2 volume templates)",
         nothing,
     ),
     (
         "W14",
         nothing,
-        "database short finds data of an earlier one and uses it: 1 volume, made first",
+        "database \"short\" will use data of an earlier one: 1 volume, the first is \"made\"",
         renamed,
     ),
     (
         "W15",
         backed_up,
-        "backups of short/default are on a volume for one node: its 4 instances must all run there",
+        "backups of short/default use a volume for one node: all 4 instances must run there",
         nothing,
     ),
 ];
@@ -146,7 +146,7 @@ pub const CHANGED: &[Warned] = &[
     (
         "W12",
         |c| database(c, 0)["name"] = json!("renamed"),
-        "no data moves: database short is removed and renamed is new",
+        "data is not moved: database \"short\" is removed and \"renamed\" is created empty",
         |c| {
             c["spec"]["databases"]["templates"].as_array_mut().unwrap().remove(0);
         },
@@ -154,7 +154,7 @@ pub const CHANGED: &[Warned] = &[
     (
         "W16",
         |c| c["spec"]["paused"] = json!(false),
-        "unpausing makes 7 objects that are not there, MultiAdmin sound-admin first",
+        "unpausing creates 7 objects, the first is MultiAdmin \"sound-admin\"",
         |c| c["spec"]["deletionProtection"] = json!(true),
     ),
 ];

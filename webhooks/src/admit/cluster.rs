@@ -43,11 +43,11 @@ pub fn validate(request: &Request<'_>, admission: &Admission) -> Verdict {
     }
 }
 
-/// See its text.
+/// Rule U12: a protected cluster cannot be deleted.
 pub(crate) const U12: Guard = Guard::new(
     "U12",
     "0.1.0",
-    "A cluster is not deleted while `deletionProtection` is true, except with its namespace.",
+    "A cluster cannot be deleted while `deletionProtection` is true, except together with its namespace.",
 );
 
 /// Refuses to delete what is protected from it.
@@ -58,7 +58,7 @@ pub fn delete(old: &Object<'_>) -> Verdict {
     let field = "spec.deletionProtection".to_owned();
     let message =
         format!("MultigresCluster {:?} is protected from deletion: set {field} to false first", old.name());
-    let cause_message = "is true: set it to false before the cluster is deleted".to_owned();
+    let cause_message = "is true; set it to false before you delete the cluster".to_owned();
     let causes = vec![Cause::new(Reason::Forbidden, field, cause_message)];
     Verdict::deny(RuleGroup::DeletionProtection, Denial::Forbidden { message, causes })
 }

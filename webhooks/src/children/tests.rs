@@ -131,7 +131,7 @@ fn every_field_of_every_kind_is_accounted_for() {
             let new = edited(old, &format!("/spec/{field}"), json!("changed"));
             let message = message(update(kind, old, &new, &lookup));
             let own = ["cluster", "cell", "database", "tableGroup", "shard"];
-            let end = if own.contains(&field.as_str()) { "by the operator alone" } else { " there" };
+            let end = if own.contains(&field.as_str()) { "only by the operator" } else { " there" };
             assert!(message.ends_with(end), "{message}");
         }
     }
@@ -236,7 +236,10 @@ fn deletion_status_and_scale() {
 
         let mut status = request(Kind::Child(kind), Some(child), Some(child));
         status["subResource"] = json!("status");
-        assert!(message(decide(kind, &status, &lookup)).ends_with("by the operator alone"), "{kind:?}");
+        assert!(
+            message(decide(kind, &status, &lookup)).ends_with("only the operator writes its status"),
+            "{kind:?}"
+        );
 
         let scale = json!({"metadata": {"name": "x"}, "spec": {"replicas": 1}});
         let mut scale = request(Kind::Child(kind), Some(&scale), Some(&scale));
@@ -306,7 +309,9 @@ fn ownership_is_the_operators_to_change() {
     assert!(message(create(child)).contains("only the operator may set"));
     assert_eq!(create(&orphan), Ok(vec![]));
     let mislabelled = edited(&orphan, "/metadata/labels/multigres.com~1cluster", json!("other"));
-    assert!(message(create(&mislabelled)).contains("must be \"example-multigres-cluster\", as spec.cluster"));
+    assert!(
+        message(create(&mislabelled)).contains("must be \"example-multigres-cluster\", as in spec.cluster")
+    );
     // What was so before stays editable elsewhere.
     let edit = edited(&mislabelled, "/spec/multiGateway/replicas", json!(5));
     assert_eq!(update(ChildKind::MultiCell, &mislabelled, &edit, &lookup), Ok(vec![]));
@@ -319,7 +324,8 @@ fn a_paused_cluster_lets_its_children_be_edited() {
     let lookup = Clusters::with(cluster.clone());
     let child = &children(ChildKind::MultiCell, &cluster)[0];
     let warning = vec![
-        "MultigresCluster \"example-multigres-cluster\" is paused: unpausing it puts this back".to_owned(),
+        "MultigresCluster \"example-multigres-cluster\" is paused: unpausing it reverts this change"
+            .to_owned(),
     ];
     let new = edited(child, "/spec/multiGateway/replicas", json!(0));
     assert_eq!(update(ChildKind::MultiCell, child, &new, &lookup), Ok(warning.clone()));

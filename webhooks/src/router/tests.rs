@@ -74,9 +74,9 @@ async fn what_is_no_review_is_refused() {
         "request": {"uid": "u", "desiredAPIVersion": "multigres.com/v2", "objects": []},
     });
     for (method, path, body, status, says) in [
-        (Method::POST, MUTATE_PATH, b"not JSON".to_vec(), 400, "the body is no AdmissionReview"),
-        (Method::POST, VALIDATE_PATH, b"".to_vec(), 400, "the body is no AdmissionReview"),
-        (Method::POST, CONVERT_PATH, b"{}".to_vec(), 400, "the body is no ConversionReview"),
+        (Method::POST, MUTATE_PATH, b"not JSON".to_vec(), 400, "the body is not an AdmissionReview"),
+        (Method::POST, VALIDATE_PATH, b"".to_vec(), 400, "the body is not an AdmissionReview"),
+        (Method::POST, CONVERT_PATH, b"{}".to_vec(), 400, "the body is not a ConversionReview"),
         (Method::POST, CONVERT_PATH, conversion.to_string().into_bytes(), 200, "\"status\":\"Failure\""),
         (Method::POST, VALIDATE_PATH, vec![b' '; 10 << 20], 413, "length limit exceeded"),
         (Method::GET, VALIDATE_PATH, vec![], 405, "/validate takes POST, not GET"),

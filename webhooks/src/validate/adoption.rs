@@ -26,7 +26,7 @@ use crate::schema::Strictness;
 const TOLD: usize = 5;
 
 rule!(
-    /// Of a child that exists, a cluster adopts only its own, and only where nothing has to change that cannot.
+    /// A cluster adopts an existing child only if the child is its own and no immutable field would have to change.
     U10 since "0.1.0" = cluster: adoptions
 );
 
@@ -121,7 +121,7 @@ impl Adoption<'_> {
 
     fn refuse(&self, other: &str, report: &mut Reporter<'_>) {
         let child = self.subject();
-        let message = format!("{child} exists and belongs to {other}; choose another name, or remove it");
+        let message = format!("{child} exists and belongs to {other}; choose another name, or delete it");
         report.error(self.template(), Reason::Forbidden, format!("{child} {other}"), message);
     }
 
@@ -217,12 +217,12 @@ pub(super) fn tell_changes(
         .iter()
         .map(|path| (format!("spec{}", Steps(path)), at(live, path), at(template, path)))
         .filter(|(field, ..)| !but.contains(field.as_str()))
-        .map(|(field, live, template)| format!("{kind} {name} {field}: {live} → {template}"))
+        .map(|(field, live, template)| format!("{kind} {} {field}: {live} → {template}", quote(name)))
         .collect();
     let more = changes.len().saturating_sub(TOLD);
     changes.into_iter().take(TOLD).for_each(|change| report.warn(change));
     if more > 0 {
-        report.warn(format!("{kind} {name}: {more} more fields change"));
+        report.warn(format!("{kind} {}: {more} more fields change", quote(name)));
     }
 }
 
@@ -302,11 +302,11 @@ mod tests {
             // What can change does.
             (
                 There::with(MultiCell, &spec("/multiGateway/replicas", json!(5))),
-                &["MultiCell c-a spec.multiGateway.replicas: 5 → 2"],
+                &["MultiCell \"c-a\" spec.multiGateway.replicas: 5 → 2"],
             ),
             (
                 There::with(MultiCell, &spec("/podLabels", json!({"a": "b"}))),
-                &["MultiCell c-a spec.podLabels: {…} → none"],
+                &["MultiCell \"c-a\" spec.podLabels: {…} → none"],
             ),
             // What cannot is pointed at where it is written in the cluster.
             (

@@ -9,9 +9,10 @@ use multigres_crds::v1alpha1::{MultigresClusterSpec, PoolType, ServiceType};
 use super::text::{and_more, count};
 use super::view::Database;
 use super::{ClusterContext, Reporter, rule};
+use crate::report::quote;
 
 rule!(
-    /// Of a section that is not managed, or of an etcd that is not used, the template is ignored.
+    /// The template of a section that is not managed, or of an etcd that is not used, is ignored.
     W04 since "0.1.0" = cluster: ignored_sections
 );
 
@@ -66,7 +67,7 @@ fn ignored_sections(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// Multigres serves only one shard of one table group today.
+    /// Multigres serves only one shard of one table group so far.
     W05 since "0.1.0" = cluster: unserved_shards
 );
 
@@ -77,14 +78,14 @@ fn unserved_shards(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         let Some(first) = unserved.next() else { continue };
         let (shards, more) = (count(first.shards, "shard"), and_more(unserved.count()));
         report.warn(format!(
-            "Multigres serves only default/0-inf yet: pods stay unready in {}/{} ({shards}){more}",
+            "Multigres serves only default/0-inf so far: pods stay unready in {}/{} ({shards}){more}",
             template.name, first.name
         ));
     }
 }
 
 rule!(
-    /// With fewer than three instances that can lead, writes stop while one is down.
+    /// With fewer than three primary-eligible instances, writes stop while one is down.
     W06 since "0.1.0" = cluster: few_instances
 );
 
@@ -102,7 +103,7 @@ fn few_instances(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// Multigres does not know of read-only pools yet, and may elect one.
+    /// Multigres does not know read-only pools yet and may elect a primary in one.
     W07 since "0.1.0" = cluster: read_only_pools
 );
 
@@ -111,7 +112,8 @@ fn read_only_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         for pool in group.pools.iter().filter(|pool| pool.type_ == PoolType::ReadOnly) {
             report.warn(format!(
                 "Multigres may still elect a readOnly pool: {} of {}",
-                pool.name, database.template.name
+                quote(&pool.name),
+                quote(&database.template.name)
             ));
         }
     }
@@ -124,7 +126,7 @@ fn each_group<'c>(
 }
 
 rule!(
-    /// A topology with one member cannot outlive it.
+    /// An etcd with one member is unavailable while that member is down.
     W08 since "0.1.0" = cluster: single_etcd
 );
 
@@ -137,18 +139,18 @@ fn single_etcd(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// A cluster in one cell fails with it.
+    /// A cluster in a single cell fails with that cell.
     W09 since "0.1.0" = cluster: single_cell
 );
 
 fn single_cell(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     if let [cell] = cx.new.spec().cells.templates.as_slice() {
-        report.warn(format!("one cell only: the cluster fails with {}", cell.name));
+        report.warn(format!("only one cell: the cluster fails with cell {}", quote(&cell.name)));
     }
 }
 
 rule!(
-    /// A load balancer without TLS and source ranges sends passwords and data in the clear, to whoever connects.
+    /// A load balancer without TLS and source ranges sends passwords and data in the clear, to everybody who connects.
     W10 since "0.1.0" = cluster: open_gateways
 );
 
@@ -166,9 +168,9 @@ fn open_gateways(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         }
     }
     if !open.is_empty() && cells.managed.unwrap_or(true) {
-        let cells: Vec<&str> = open.into_iter().collect();
+        let cells: Vec<String> = open.into_iter().map(quote).collect();
         report.warn(format!(
-            "LoadBalancer without tls and loadBalancerSourceRanges: open to everybody in {}",
+            "LoadBalancer without tls or loadBalancerSourceRanges: open to everybody in {}",
             cells.join(", ")
         ));
     }
@@ -185,14 +187,14 @@ fn default_backup(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let defaulted = cx.new.databases.iter().any(|database| database.template.spec.backup.is_none());
     if managed && defaulted && spec.backup.is_none() {
         report.warn(format!(
-            "no spec.backup: each shard gets a {} ReadWriteMany volume of the default class, if that has such",
+            "no spec.backup: each shard needs a {} ReadWriteMany volume of the default StorageClass",
             defaults::BACKUP_STORAGE
         ));
     }
 }
 
 rule!(
-    /// A new name is a new database or table group: nothing moves there.
+    /// A renamed database or table group is a new one: data is not moved.
     W12 since "0.1.0" = cluster: renames
 );
 
@@ -207,7 +209,11 @@ fn renames(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 fn renamed(kind: &str, new: &BTreeSet<String>, old: &BTreeSet<String>, report: &mut Reporter<'_>) {
     let (mut removed, mut added) = (old.difference(new), new.difference(old));
     if let Some((removed, added)) = removed.next().zip(added.next()) {
-        report.warn(format!("no data moves: {kind} {removed} is removed and {added} is new"));
+        report.warn(format!(
+            "data is not moved: {kind} {} is removed and {} is created empty",
+            quote(removed),
+            quote(added)
+        ));
     }
 }
 
@@ -281,12 +287,14 @@ mod tests {
                 (vec![], &[]),
                 (
                     vec![edit(FULL, "/spec/tableGroups/0/name", json!("orders"))],
-                    &["Multigres serves only default/0-inf yet: pods stay unready in full/orders (1 shard)"],
+                    &[
+                        "Multigres serves only default/0-inf so far: pods stay unready in full/orders (1 shard)",
+                    ],
                 ),
                 (
                     vec![edit(FULL, "/spec/tableGroups/0/partitioning/shards", json!(2))],
                     &[
-                        "Multigres serves only default/0-inf yet: pods stay unready in full/default (2 shards)",
+                        "Multigres serves only default/0-inf so far: pods stay unready in full/default (2 shards)",
                     ],
                 ),
                 (
@@ -296,7 +304,7 @@ mod tests {
                         edit(FULL, "/spec/tableGroups/-", group("default")),
                     ],
                     &[
-                        "Multigres serves only default/0-inf yet: pods stay unready in full/orders (1 shard) and 1 more",
+                        "Multigres serves only default/0-inf so far: pods stay unready in full/orders (1 shard) and 1 more",
                     ],
                 ),
             ],
@@ -304,7 +312,7 @@ mod tests {
         let few: &[&str] = &["writes stop while one instance is down: only 2 can lead in full/default"];
         let replicas = edit(FULL, "/spec/tableGroups/0/shardTemplate/pools/0/replicas", json!(3));
         create("W06", &[(vec![], few), (vec![replicas], &[])]);
-        create("W07", &[(vec![], &["Multigres may still elect a readOnly pool: reports of full"])]);
+        create("W07", &[(vec![], &["Multigres may still elect a readOnly pool: \"reports\" of \"full\""])]);
     }
 
     #[test]
@@ -319,31 +327,30 @@ mod tests {
             ],
         );
         let one = edit("/spec/cells/templates", "/1", json!(null));
-        create("W09", &[(vec![], &[]), (vec![one], &["one cell only: the cluster fails with a"])]);
+        create("W09", &[(vec![], &[]), (vec![one], &["only one cell: the cluster fails with cell \"a\""])]);
     }
 
     #[test]
     fn open_gateways() {
         let ranges = json!({"service": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}});
         let open = |cells: &str| {
-            format!("LoadBalancer without tls and loadBalancerSourceRanges: open to everybody in {cells}")
+            format!("LoadBalancer without tls or loadBalancerSourceRanges: open to everybody in {cells}")
         };
         create(
             "W10",
             &[
-                (vec![], &[&open("a, b")]),
-                (vec![gateway(0, &ranges)], &[&open("b")]),
+                (vec![], &[&open("\"a\", \"b\"")]),
+                (vec![gateway(0, &ranges)], &[&open("\"b\"")]),
                 (vec![gateway(0, &ranges), gateway(1, &json!({"tls": {"secretRef": {"name": "t"}}}))], &[]),
-                (vec![gateway(0, &json!({"service": {"type": "ClusterIP"}}))], &[&open("b")]),
+                (vec![gateway(0, &json!({"service": {"type": "ClusterIP"}}))], &[&open("\"b\"")]),
             ],
         );
     }
 
     #[test]
     fn default_backup() {
-        let warned: &[&str] = &[
-            "no spec.backup: each shard gets a 10Gi ReadWriteMany volume of the default class, if that has such",
-        ];
+        let warned: &[&str] =
+            &["no spec.backup: each shard needs a 10Gi ReadWriteMany volume of the default StorageClass"];
         let s3 = || json!({"s3": {"bucket": "b", "region": "r"}});
         create(
             "W11",
@@ -364,12 +371,12 @@ mod tests {
                 (
                     vec![],
                     vec![edit(FULL, "/name", json!("new"))],
-                    &["no data moves: database full is removed and new is new"],
+                    &["data is not moved: database \"full\" is removed and \"new\" is created empty"],
                 ),
                 (
                     vec![],
                     vec![edit(FULL, "/spec/tableGroups/0/name", json!("tg"))],
-                    &["no data moves: table group default is removed and tg is new"],
+                    &["data is not moved: table group \"default\" is removed and \"tg\" is created empty"],
                 ),
                 (vec![], vec![edit("/spec/databases/templates", "/1", json!(null))], &[]),
             ],

@@ -60,7 +60,12 @@ fn of_nodes(path: &Path<'_>, affinity: &NodeAffinity, report: &mut Reporter<'_>)
         let path = path.field(REQUIRED);
         let path = path.field("nodeSelectorTerms");
         if required.node_selector_terms.is_empty() {
-            report.error(&path, Reason::Required, "", "has no term, so that no node will do; write one");
+            report.error(
+                &path,
+                Reason::Required,
+                "",
+                "needs at least one term: an empty list matches no node",
+            );
         }
         each(&path, &required.node_selector_terms, |path, term| {
             node_term(path, term, report);
@@ -82,12 +87,22 @@ fn node_term(path: &Path<'_>, term: &NodeSelectorTerm, report: &mut Reporter<'_>
     });
     each(&path.field("matchFields"), term.match_fields.as_deref().unwrap_or_default(), |path, field| {
         if field.key != "metadata.name" {
-            refuse(&path.field("key"), &field.key, "is no field to select by; write metadata.name", report);
+            refuse(
+                &path.field("key"),
+                &field.key,
+                "is not a field to select by; write metadata.name",
+                report,
+            );
         }
         requirement(path, field, OF_FIELDS, report);
         each(&path.field("values"), field.values.as_deref().unwrap_or_default(), |path, name| {
             if !is_subdomain(name) {
-                refuse(path, name, "is no name of a node", report);
+                refuse(
+                    path,
+                    name,
+                    "is not a valid node name; use lowercase letters, digits, '-' and '.'",
+                    report,
+                );
             }
         });
     });
@@ -120,16 +135,16 @@ fn operator(
 ) {
     let Some((_, arity)) = operators.iter().find(|(known, _)| *known == name) else {
         let known: Vec<&str> = operators.iter().map(|(known, _)| *known).collect();
-        let problem = format!("is no operator here; write one of {}", known.join(", "));
+        let problem = format!("is not an operator here; write one of {}", known.join(", "));
         return refuse(&path.field("operator"), name, &problem, report);
     };
     let (path, count) = (path.field("values"), values.unwrap_or_default().len());
     let mut wrong =
         |reason, message| report.error(&path, reason, count.to_string(), format!("{name} {message}"));
     match arity {
-        Arity::None if count > 0 => wrong(Reason::Forbidden, "compares with no value; leave them out"),
-        Arity::One if count != 1 => wrong(Reason::Required, "compares with one value; write one"),
-        Arity::Some if count == 0 => wrong(Reason::Required, "compares with values; write at least one"),
+        Arity::None if count > 0 => wrong(Reason::Forbidden, "takes no values; remove them"),
+        Arity::One if count != 1 => wrong(Reason::Required, "takes exactly one value; write one"),
+        Arity::Some if count == 0 => wrong(Reason::Required, "needs at least one value; write one"),
         _ => {}
     }
 }
@@ -150,14 +165,19 @@ fn of_pods(
 fn pod_term(path: &Path<'_>, term: &PodAffinityTerm, report: &mut Reporter<'_>) {
     let topology = path.field("topologyKey");
     if term.topology_key.is_empty() {
-        let message = "says not what pods are to share; write for example kubernetes.io/hostname";
+        let message = "topologyKey is missing; write for example kubernetes.io/hostname";
         report.error(&topology, Reason::Required, "", message);
     } else {
         key(&topology, &term.topology_key, report);
     }
     each(&path.field("namespaces"), term.namespaces.as_deref().unwrap_or_default(), |path, name| {
         if !is_dns_label(name) {
-            refuse(path, name, "is no name of a namespace", report);
+            refuse(
+                path,
+                name,
+                "is not a valid namespace name; use lowercase letters, digits and '-'",
+                report,
+            );
         }
     });
     let selectors =
@@ -176,13 +196,13 @@ fn label_keys(path: &Path<'_>, term: &PodAffinityTerm, report: &mut Reporter<'_>
     for (field, keys) in [("matchLabelKeys", matched), ("mismatchLabelKeys", mismatched)] {
         let path = path.field(field);
         if !keys.is_empty() && term.label_selector.is_none() {
-            report.error(&path, Reason::Forbidden, "", "adds to labelSelector; write that as well");
+            report.error(&path, Reason::Forbidden, "", "needs labelSelector; write that as well");
         }
         each(&path, keys, |path, name| key(path, name, report));
     }
     each(&path.field("matchLabelKeys"), matched, |path, name| {
         if mismatched.contains(name) {
-            refuse(path, name, "is in mismatchLabelKeys too; keep one of both", report);
+            refuse(path, name, "is in mismatchLabelKeys too; keep one of the two", report);
         }
     });
 }
@@ -202,14 +222,19 @@ fn check_selector(path: &Path<'_>, selector: &LabelSelector, report: &mut Report
 
 fn key(path: &Path<'_>, key: &str, report: &mut Reporter<'_>) {
     if !is_key(key) {
-        refuse(path, key, "is no key of a label; write a name, or a domain, '/' and a name", report);
+        refuse(path, key, "is not a valid label key; write a name, or a domain, '/' and a name", report);
     }
 }
 
 fn weight(path: &Path<'_>, weight: i32, report: &mut Reporter<'_>) {
     if !(1..=100).contains(&weight) {
         let (path, weight) = (path.field("weight"), weight.to_string());
-        report.error(&path, Reason::Invalid, &weight, format!("{weight} is no weight; write 1 to 100"));
+        report.error(
+            &path,
+            Reason::Invalid,
+            &weight,
+            format!("{weight} is not a valid weight; write 1 to 100"),
+        );
     }
 }
 

@@ -12,18 +12,18 @@ use crate::report::{Reason, quote};
 const BACKUP: Path<'static> = Path::new("spec.backup");
 
 rule!(
-    /// Backups are kept in one place, on a volume or in a bucket of S3 that is named in full.
+    /// Backups have one location, a volume or a fully named S3 bucket.
     C21 since "0.1.0" = { backup: one_place }
 );
 
 fn one_place(path: &Path<'_>, backup: &Backup, report: &mut Reporter<'_>) {
     match (&backup.filesystem, &backup.s3) {
         (None, None) => {
-            let message = "says nowhere to keep backups; write filesystem or s3, or leave backup out";
+            let message = "names no location; set filesystem or s3, or remove backup";
             report.error(path, Reason::Required, "", message);
         }
         (Some(_), Some(_)) => {
-            let message = "filesystem is set too, and backups are kept in one place; keep one of the two";
+            let message = "filesystem is set too, but backups have one location; keep one of the two";
             report.error(&path.field("s3"), Reason::Forbidden, "", message);
         }
         _ => {}
@@ -47,7 +47,7 @@ fn bucket(path: &Path<'_>, s3: &S3Backup, report: &mut Reporter<'_>) {
         report.error(&path.field("endpoint"), Reason::Invalid, endpoint, message);
     }
     if let Some(prefix) = s3.key_prefix.as_ref().filter(|key| key.starts_with('/') || key.ends_with('/')) {
-        let message = format!("{} begins or ends with '/'; leave that out", quote(prefix));
+        let message = format!("{} begins or ends with '/'; remove it", quote(prefix));
         report.error(&path.field("keyPrefix"), Reason::Invalid, prefix, message);
     }
 }
@@ -55,12 +55,12 @@ fn bucket(path: &Path<'_>, s3: &S3Backup, report: &mut Reporter<'_>) {
 fn endpoint_problem(url: &str) -> Option<&'static str> {
     let host = match url.split_once("://") {
         Some(("https" | "http", host)) => host,
-        Some(_) => return Some("is no URL of S3; begin it with https://"),
+        Some(_) => return Some("is not an S3 URL; begin it with https://"),
         None => url,
     };
     let is_host = |host: &str| !host.contains(',') && address::parse(host).is_ok();
     if host.contains(['/', '?', '#']) {
-        Some("has a path; write only scheme, host and port, and what is within the bucket as keyPrefix")
+        Some("has a path; write only scheme, host and port, and set keyPrefix for a path in the bucket")
     } else if is_host(host) || is_host(&format!("{host}:443")) {
         None
     } else {
@@ -69,7 +69,7 @@ fn endpoint_problem(url: &str) -> Option<&'static str> {
 }
 
 rule!(
-    /// Durability policy and the place of backups stay, since Multigres reads them when a shard is bootstrapped only.
+    /// Durability policy and backup location cannot change, since Multigres reads them only when a shard is bootstrapped.
     U11 since "0.1.0" = cluster: bootstrap_stays, child: backups_stay
 );
 
@@ -84,7 +84,7 @@ fn bootstrap_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         let written = spec.field("durabilityPolicy");
         if is != was && old.knows(&written) {
             let message = format!(
-                "cannot be changed from {was} to {is}: Multigres reads it when a shard is bootstrapped only; write {was}"
+                "cannot be changed from {was} to {is}: Multigres reads it only when a shard is bootstrapped; write {was}"
             );
             report.error(&written, Reason::Forbidden, is, message);
         }
@@ -115,7 +115,7 @@ fn backups_stay(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
 fn stays(path: FieldPath, new: &Place<'_>, old: &Place<'_>, report: &mut Reporter<'_>) {
     if new != old {
         let message = format!(
-            "backups cannot move from {old} to {new}: Multigres reads where they are when a shard is bootstrapped only"
+            "backups cannot move from {old} to {new}: Multigres reads the location only when a shard is bootstrapped; keep the old one"
         );
         report.error(path, Reason::Forbidden, new, message);
     }

@@ -18,14 +18,14 @@ const POSTGRES_MAJOR: u32 = 17;
 const MAX_IMAGE: usize = 48;
 
 rule!(
-    /// An image is a reference that a container runtime can read.
+    /// An image is a reference that container runtimes accept.
     C16 since "0.1.0" = { image: references }
 );
 
 fn references(path: &Path<'_>, image: &str, report: &mut Reporter<'_>) {
     if Reference::parse(image).is_none() {
         let message = format!(
-            "{} is no image reference; write for example \"ghcr.io/multigres/multigres:v0.1.0\"",
+            "{} is not an image reference; write for example \"ghcr.io/multigres/multigres:v0.1.0\"",
             quote(image)
         );
         report.error(path, Reason::Invalid, image, message);
@@ -33,7 +33,7 @@ fn references(path: &Path<'_>, image: &str, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// An image without a fixed version may be another after a restart.
+    /// An image without a fixed version may be a different one after a restart.
     W02 since "0.1.0" = cluster: floating_tags, child: floating_tags_of_child
 );
 
@@ -78,7 +78,7 @@ fn stock_postgres(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// Multigres is made for one major version of PostgreSQL.
+    /// Multigres supports one major version of PostgreSQL.
     W03 since "0.1.0" = cluster: other_major
 );
 
@@ -88,7 +88,7 @@ fn other_major(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         if let Some(major) = major.filter(|major| *major != POSTGRES_MAJOR) {
             let image = shorten(image, MAX_IMAGE);
             report.warn(format!(
-                "image {image} is PostgreSQL {major}; Multigres is made for {POSTGRES_MAJOR} ({database})"
+                "image {image} is PostgreSQL {major}; Multigres needs {POSTGRES_MAJOR} ({database})"
             ));
         }
     }
@@ -341,7 +341,7 @@ mod tests {
                 (vec![edit("", "/spec/databases/images", json!({"postgres": "postgres:17.1"}))], &[]),
                 (
                     vec![edit("", "/spec/databases/images", json!({"postgres": "postgres:15.3"}))],
-                    &["image postgres:15.3 is PostgreSQL 15; Multigres is made for 17 (databases.images)"],
+                    &["image postgres:15.3 is PostgreSQL 15; Multigres needs 17 (databases.images)"],
                 ),
             ],
         );

@@ -18,8 +18,7 @@ use crate::syntax::{is_key, is_label_value, is_object_name};
 const EFFECTS: [&str; 4] = ["", "NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 rule!(
-    /// Fields that are passed on to Kubernetes are legal there: names of objects, labels, tolerations, affinity, ranges
-    /// of addresses.
+    /// Fields that are passed on to Kubernetes are legal there: object names, labels, tolerations, affinity, address ranges.
     C23 since "0.1.0" = {
         name: object_name,
         secret_key: secret_key,
@@ -39,7 +38,7 @@ pub(super) fn refuse(path: &Path<'_>, value: &str, problem: &str, report: &mut R
 
 fn object_name(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
     if !is_object_name(name) {
-        refuse(path, name, "is no name of an object; use lower-case letters, digits, '-' and '.'", report);
+        refuse(path, name, "is not a valid object name; use lowercase letters, digits, '-' and '.'", report);
     }
 }
 
@@ -53,13 +52,13 @@ fn class(path: &Path<'_>, name: Option<&str>, report: &mut Reporter<'_>) {
 fn secret_key(path: &Path<'_>, key: &str, report: &mut Reporter<'_>) {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if key.is_empty() || key.starts_with("..") || key == "." || !key.chars().all(legal) {
-        refuse(path, key, "is no key of a Secret; use letters, digits, '-', '_' and '.'", report);
+        refuse(path, key, "is not a valid key of a Secret; use letters, digits, '-', '_' and '.'", report);
     }
 }
 
 fn check_key(path: &Path<'_>, key: &str, report: &mut Reporter<'_>) {
     if !is_key(key) {
-        refuse(&path.key(key), key, "is no key; write a name, or a domain, '/' and a name", report);
+        refuse(&path.key(key), key, "is not a valid key; write a name, or a domain, '/' and a name", report);
     }
 }
 
@@ -72,7 +71,7 @@ pub(super) fn check_labels(path: &Path<'_>, labels: &StringMap, report: &mut Rep
 
 pub(super) fn label_value(path: &Path<'_>, value: &str, report: &mut Reporter<'_>) {
     if !is_label_value(value) {
-        let problem = "is no value of a label; use at most 63 letters, digits, '-', '_' and '.'";
+        let problem = "is not a valid label value; use at most 63 letters, digits, '-', '_' and '.'";
         refuse(path, value, problem, report);
     }
 }
@@ -87,7 +86,7 @@ fn check_claim(path: &Path<'_>, claim: &VolumeClaimTemplate, report: &mut Report
     class(path, claim.storage_class_name.as_deref(), report);
     let modes = &claim.access_modes;
     if modes.len() > 1 && modes.contains(&AccessMode::ReadWriteOncePod) {
-        let message = "ReadWriteOncePod allows no other mode beside it; keep one";
+        let message = "ReadWriteOncePod excludes other modes; keep one of them";
         report.error(&path.field("accessModes"), Reason::Forbidden, format!("{modes:?}"), message);
     }
 }
@@ -115,23 +114,33 @@ fn check_toleration(path: &Path<'_>, toleration: &Toleration, report: &mut Repor
     let (value, effect) = (text(&toleration.value), text(&toleration.effect));
     match operator.as_str() {
         "" | "Equal" if key.is_empty() => {
-            refuse(&path.field("operator"), &operator, "needs a key; only Exists can do without", report);
+            refuse(&path.field("operator"), &operator, "needs a key; only Exists works without one", report);
         }
         "" | "Equal" => label_value(&path.field("value"), &value, report),
         "Exists" if !value.is_empty() => {
-            refuse(&path.field("value"), &value, "is never compared; leave it out with Exists", report);
+            refuse(&path.field("value"), &value, "is ignored by Exists; remove it", report);
         }
         "Exists" => {}
-        _ => refuse(&path.field("operator"), &operator, "is no operator; write Exists or Equal", report),
+        _ => refuse(&path.field("operator"), &operator, "is not an operator; write Exists or Equal", report),
     }
     if !key.is_empty() && !is_key(&key) {
-        refuse(&path.field("key"), &key, "is no key of a taint", report);
+        refuse(
+            &path.field("key"),
+            &key,
+            "is not a valid taint key; write a name, or a domain, '/' and a name",
+            report,
+        );
     }
     if !EFFECTS.contains(&effect.as_str()) {
-        let problem = "is no effect; write NoSchedule, PreferNoSchedule or NoExecute";
+        let problem = "is not an effect; write NoSchedule, PreferNoSchedule or NoExecute";
         refuse(&path.field("effect"), &effect, problem, report);
     } else if toleration.toleration_seconds.is_some() && effect != "NoExecute" {
-        refuse(&path.field("effect"), &effect, "takes no tolerationSeconds; write NoExecute", report);
+        refuse(
+            &path.field("effect"),
+            &effect,
+            "does not allow tolerationSeconds; write NoExecute, or remove tolerationSeconds",
+            report,
+        );
     }
 }
 
@@ -145,7 +154,7 @@ fn check_resources(path: &Path<'_>, resources: &ResourceRequirements, report: &m
             }
             let path = path.key(name);
             match unit(name) {
-                None => refuse(&path, name, "is no resource of a container; write for example cpu", report),
+                None => refuse(&path, name, "is not a container resource; write for example cpu", report),
                 Some(unit) => whole_and_equal(&path, name, amount, unit, resources, report),
             }
         }
@@ -171,13 +180,18 @@ fn whole_and_equal(
     let (request, limit) = (resources.requests.get(name), resources.limits.get(name));
     let values = request.map(|request| (request.value(), limit.and_then(Quantity::value)));
     if amount.value().is_some_and(|amount| amount.0 % unit.0 != 0) {
-        refuse(path, &amount.0, "is not whole; write a multiple of what the resource comes in", report);
+        refuse(
+            path,
+            &amount.0,
+            "is not a whole number of units; write a multiple of the resource's unit",
+            report,
+        );
     } else if values.is_some_and(|(request, limit)| request != limit) {
-        let message = format!("{name} is never overcommitted; write the same limit and request");
+        let message = format!("{name} cannot be overcommitted; write the same limit and request");
         report.error(path, Reason::Invalid, &amount.0, message);
     } else if name.starts_with("hugepages-") && !["cpu", "memory"].iter().any(|other| resources.names(other))
     {
-        refuse(path, &amount.0, "is granted only beside cpu or memory; add one of them", report);
+        refuse(path, &amount.0, "needs cpu or memory beside it; add one of them", report);
     }
 }
 
@@ -187,7 +201,7 @@ fn check_ranges(path: &Path<'_>, ranges: &[String], report: &mut Reporter<'_>) {
             refuse(
                 &path.item(index, range),
                 range,
-                "is no range of addresses; write for example \"10.0.0.0/8\"",
+                "is not a CIDR range; write for example \"10.0.0.0/8\"",
                 report,
             );
         }

@@ -14,13 +14,13 @@ use multigres_crds::v1alpha1::{DurabilityPolicy, PoolType};
 use super::view::View;
 use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
 use crate::path::{FieldPath, Path};
-use crate::report::Reason;
+use crate::report::{Reason, quote};
 use members::{Identity, Members, identity, is_safe, plan, plan_with_one_primary};
 
 pub(super) use members::QUORUM;
 
 rule!(
-    /// An update keeps a quorum and the majority of a shard's instances that can lead: what they acknowledged since the last backup is nowhere else.
+    /// An update keeps a quorum and the majority of a shard's primary-eligible instances: only they hold what was acknowledged since the last backup.
     U13 since "0.1.0" = cluster: majority_stays, child: majority_of_shard_stays
 );
 
@@ -116,8 +116,9 @@ fn judge(
     if change.is_safe() {
         if let Some(gone) = change.replaced() {
             report.warn(format!(
-                "{}: pool {gone} goes; no data moves, new instances restore the last backup and catch up",
-                shard()
+                "{}: pool {} is removed; new instances restore the last backup and catch up",
+                shard(),
+                quote(gone)
             ));
         }
         return;
@@ -177,7 +178,7 @@ impl Change {
         // Within a shard names are unique, so a pool cannot be in two cells even for a while.
         let (new, renamed) = self.new.without_names_of(&self.old);
         let names = renamed.iter().map(|(pool, name)| {
-            format!("{} cannot move to {} under its name, call it {name} there; ", pool.pool, pool.cell)
+            format!("{} cannot move to cell {} under its name, call it {name} there; ", pool.pool, pool.cell)
         });
         let names: String = names.collect();
         let states = match self.form {
@@ -186,7 +187,7 @@ impl Change {
         };
         match states {
             Some(states) => format!("{names}go step by step: {}", self.steps(&states, &new)),
-            None => format!("keep at least {QUORUM}, and more than half"),
+            None => format!("keep at least {QUORUM} instances, and more than half"),
         }
     }
 
@@ -263,7 +264,7 @@ mod tests {
         let at_pool = format!("{LIST}[0].replicas");
         let goes = |pool: &str| {
             format!(
-                "full/default: pool {pool} goes; no data moves, new instances restore the last backup and catch up"
+                "full/default: pool {pool:?} is removed; new instances restore the last backup and catch up"
             )
         };
         update(
@@ -344,7 +345,7 @@ mod tests {
         assert_eq!(
             found("U13", &moved, Some(&sample()), &Offline),
             [
-                "users_db/default: pool us-east-1-primary goes; no data moves, new instances restore the last backup and catch up"
+                "users_db/default: pool \"us-east-1-primary\" is removed; new instances restore the last backup and catch up"
             ]
         );
     }
@@ -373,7 +374,7 @@ mod tests {
         );
         assert_eq!(
             full(&[("p", "a", 3)], &[("p", "b", 3)]),
-            "p cannot move to b under its name, call it p-b there; go step by step: add p-b: 3; wait; p 3 → 1; wait; \
+            "p cannot move to cell b under its name, call it p-b there; go step by step: add p-b: 3; wait; p 3 → 1; wait; \
              remove p"
         );
         assert_eq!(

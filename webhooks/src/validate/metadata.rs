@@ -10,7 +10,7 @@ use crate::report::{Reason, quote};
 const RESERVED: [&str; 3] = ["multigres.com", "kubectl.kubernetes.io", "app.kubernetes.io"];
 
 rule!(
-    /// Labels and annotations of pods and Services are not those by which the operator and other tools find objects.
+    /// Labels and annotations of pods and Services do not use the keys by which the operator and other tools find objects.
     C22 since "0.1.0" = { labels: reserved_keys, annotations: reserved_keys }
 );
 
@@ -19,7 +19,7 @@ fn reserved_keys(path: &Path<'_>, map: &StringMap, report: &mut Reporter<'_>) {
         let prefix = key.split_once('/').map(|(prefix, _)| prefix);
         if let Some(prefix) = prefix.filter(|prefix| RESERVED.contains(prefix)) {
             let message = format!(
-                "keys that begin with {} are not yours to set; choose another",
+                "keys that begin with {} are reserved; choose another key",
                 quote(&format!("{prefix}/"))
             );
             report.error(&path.key(key), Reason::Forbidden, key, message);

@@ -12,7 +12,7 @@ const MAX_CELL: usize = 40;
 const GENERATED: usize = 5;
 
 rule!(
-    /// A cluster's name is a DNS-1035 label of at most 40 characters, since names of Services begin with it.
+    /// A cluster name is a DNS-1035 label of at most 40 characters, since names of Services begin with it.
     C01 since "0.1.0" = cluster: cluster_name, child: name_of_cluster
 );
 
@@ -27,7 +27,7 @@ fn cluster_name(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         let most = MAX_CLUSTER - GENERATED;
         if prefix.len() > most || !is_dns1035_label(&format!("{prefix}x")) {
             let message = format!(
-                "{} is no prefix for a cluster's name; use at most {most} lower-case letters, digits and '-', first a letter",
+                "{} is not a valid prefix of a cluster name; use at most {most} lowercase letters, digits and '-', and begin with a letter",
                 quote(&prefix)
             );
             report.error(&Path::new("metadata.generateName"), Reason::Invalid, &prefix, message);
@@ -42,7 +42,7 @@ fn name_of_cluster(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
 fn check_cluster(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
     if name.len() > MAX_CLUSTER || !is_dns1035_label(name) {
         let message = format!(
-            "{} is no name for a cluster; use at most {MAX_CLUSTER} lower-case letters, digits and '-', first a letter",
+            "{} is not a valid cluster name; use at most {MAX_CLUSTER} lowercase letters, digits and '-', and begin with a letter",
             quote(name)
         );
         report.error(path, Reason::Invalid, name, message);
@@ -56,7 +56,7 @@ fn is_generated(name: &str, prefix: &str) -> bool {
 }
 
 rule!(
-    /// Cell and pool names fit into host names and pooler ids, and no cell is called like a key of the topology.
+    /// Cell and pool names fit into host names and pooler ids, and no cell is named like a key of the topology.
     C06 since "0.1.0" = cluster: cell_and_pool_names, child: cells_and_pools_of_child
 );
 
@@ -95,11 +95,13 @@ fn cells_and_pools_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
 
 fn check_cell(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
     if RESERVED_CELLS.contains(&name) {
-        let message = format!("{} is a key of the topology; choose another name", quote(name));
+        let message =
+            format!("{} is reserved: the topology uses it as a key; choose another name", quote(name));
         report.error(path, Reason::Invalid, name, message);
     } else if name.len() > MAX_CELL || !multigres_crds::names::is_dns_label(name) {
         let message = format!(
-            "{} is no name for a cell; use at most {MAX_CELL} lower-case letters, digits and '-', first and last no '-'",
+            "{} is not a valid cell name; use at most {MAX_CELL} lowercase letters, digits and '-', and do not begin or end \
+             with '-'",
             quote(name)
         );
         report.error(path, Reason::Invalid, name, message);
@@ -109,8 +111,8 @@ fn check_cell(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
 fn check_pool(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
     if !is_pool_name(name) {
         let message = format!(
-            "{} is no name for a pool; use at most 50 letters, digits and '-', first a lower-case letter or a digit, \
-             last no '-'",
+            "{} is not a valid pool name; use at most 50 letters, digits and '-', begin with a lowercase letter or a digit, \
+             and do not end with '-'",
             quote(name)
         );
         report.error(path, Reason::Invalid, name, message);
@@ -118,7 +120,7 @@ fn check_pool(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// A database's name is an identifier that PostgreSQL needs no quotes for, and a legal label value.
+    /// A database name is an identifier that needs no quotes in PostgreSQL, and a legal label value.
     C07 since "0.1.0" = cluster: database_name, child: databases_of_child
 );
 
@@ -142,11 +144,15 @@ fn databases_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
 
 fn check_database(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
     if matches!(name, "template0" | "template1") {
-        let message = format!("{} is a template of PostgreSQL; choose another name", quote(name));
+        let message = format!(
+            "{} is reserved: it is a template database of PostgreSQL; choose another name",
+            quote(name)
+        );
         report.error(path, Reason::Invalid, name, message);
     } else if !is_identifier(name, 63, |c| c == '_') {
         let message = format!(
-            "{} is no name for a database; use at most 63 lower-case letters, digits and '_', first a letter, last no '_'",
+            "{} is not a valid database name; use at most 63 lowercase letters, digits and '_', begin with a letter, and do \
+             not end with '_'",
             quote(name)
         );
         report.error(path, Reason::Invalid, name, message);
@@ -154,7 +160,7 @@ fn check_database(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// A table group's name is a short identifier, since names of Services and labels contain it.
+    /// A table group name is a short identifier, since names of Services and labels contain it.
     C11 since "0.1.0" = cluster: table_group_name, child: table_group_of_child
 );
 
@@ -173,8 +179,8 @@ fn table_group_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
 fn check_table_group(path: &Path<'_>, name: &str, report: &mut Reporter<'_>) {
     if !is_identifier(name, 25, |c| matches!(c, '_' | '-')) {
         let message = format!(
-            "{} is no name for a table group; use at most 25 lower-case letters, digits, '_' and '-', first a letter, \
-             last a letter or digit",
+            "{} is not a valid table group name; use at most 25 lowercase letters, digits, '_' and '-', begin with a \
+             letter, and end with a letter or digit",
             quote(name)
         );
         report.error(path, Reason::Invalid, name, message);

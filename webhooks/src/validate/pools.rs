@@ -18,7 +18,7 @@ use crate::report::{Reason, quote};
 const MAX_POOLS: usize = 20;
 
 rule!(
-    /// The pools of a shard have different names; cells, databases and table groups do too, by the keys of their lists.
+    /// Pools of a shard have different names, and so have cells, databases and table groups.
     C05 since "0.1.0" = cluster: pool_names_differ
 );
 
@@ -50,7 +50,7 @@ fn pool_names_differ(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// A database is written in exactly one form, `pools` or `tableGroups`, and its shards have pools.
+    /// A database uses exactly one form, `pools` or `tableGroups`, and its shards have pools.
     C08 since "0.1.0" = cluster: one_form
 );
 
@@ -102,11 +102,11 @@ fn cells_of_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             let hint = suggestion(cell, cells.iter().copied()).unwrap_or_else(|| {
                 format!("add it to spec.cells.templates, or use {}", alternatives(cells.iter().copied()))
             });
-            let message = format!("{name} is no cell of this cluster; {hint}");
+            let message = format!("{name} is not a cell of this cluster; {hint}");
             report.error(&path.field("cell"), Reason::NotFound, cell, message);
         } else if !matches!(standing(), Known::Yes(standing) if standing.contains(cell)) {
             report.warn(format!(
-                "{name} is no cell of spec.cells; its pools wait for a MultiCell of that name"
+                "{name} is not a cell in spec.cells: its pools wait for a MultiCell of that name"
             ));
         }
     };
@@ -121,7 +121,7 @@ fn cells_of_pools(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// The short form says where the primary is preferred, once, and each of its entries holds a pool.
+    /// The short form names one entry in which the primary is preferred, and each entry has a pool.
     C10 since "0.1.0" = cluster: one_primary
 );
 
@@ -258,7 +258,7 @@ fn shortage<'p>(
 }
 
 rule!(
-    /// The pool in which the primary is preferred has 1 to 10 instances, and a shard at most 20 pools; other bounds are in the schema.
+    /// The pool in which the primary is preferred has 1 to 10 instances, and a shard has at most 20 pools; other bounds are in the schema.
     C15 since "0.1.0" = cluster: bounds, child: primary_of_shard
 );
 
@@ -295,20 +295,20 @@ fn check_primary(pool: &Path<'_>, replicas: i32, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// A cluster whose cells are managed has at least one.
+    /// A cluster whose cells are managed has at least one cell.
     C17 since "0.1.0" = cluster: some_cell
 );
 
 fn some_cell(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let cells = &cx.new.spec().cells;
     if cells.templates.is_empty() && cells.managed.unwrap_or(true) {
-        let message = "there is no cell; add at least one, for example \"name: us-east-1\"";
+        let message = "the cluster has no cell; add at least one, for example \"name: us-east-1\"";
         report.error(&CELLS, Reason::Required, "", message);
     }
 }
 
 rule!(
-    /// The pooler is spelled `multiPooler` or `multipooler`, not both in one place.
+    /// The pooler is spelled either `multiPooler` or `multipooler` in one place, not both.
     C18 since "0.1.0" = cluster: one_spelling
 );
 

@@ -14,7 +14,7 @@ use crate::report::{Reason, quote};
 const GLOBAL: Path<'static> = Path::new("spec.globalTopoServer");
 
 rule!(
-    /// The topology stays on the same etcd while there are databases, since they would be lost with it.
+    /// The topology stays on the same etcd while the cluster has databases, since their records would be lost.
     U02 since "0.1.0" = cluster: global_stays, child: topologies_stay
 );
 
@@ -25,8 +25,7 @@ fn global_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     if known(old) && known(&cx.new) && moves(&global_members(old.cluster), &global_members(cx.new.cluster)) {
         let (from, to) = (etcd(old), etcd(&cx.new));
         let message = format!(
-            "the topology would move from {from} to {to}, without what it holds; keep at least one of the endpoints \
-             while there are databases"
+            "the topology would move from {from} to {to} without its records; keep at least one of the endpoints while the cluster has databases"
         );
         let is_external = cx.new.spec().global_topo_server.external.is_some();
         let address = external.field("address");
@@ -55,7 +54,7 @@ fn topologies_stay(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
         let Some(before) = before.get(at).filter(|_| old.knows(&path)) else { continue };
         if moves(&members(before), &members(new)) {
             let message = format!(
-                "the topology would move from {} to {}, without what it holds; keep at least one of the endpoints",
+                "the topology would move from {} to {} without its records; keep at least one of the endpoints",
                 quote(&before.address),
                 quote(&new.address)
             );
@@ -70,7 +69,7 @@ fn topologies_stay(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// The topology of a cell stays while pools use the cell, since their records are in it.
+    /// The topology of a cell cannot change while pools use the cell, since their records are in it.
     U08 since "0.1.0" = cluster: cells_stay
 );
 
@@ -95,8 +94,7 @@ fn cells_stay(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         }
         let ((new, new_root), (old, old_root)) = (topology(&cx.new, cell), topology(old, before));
         if known && (new_root != old_root || moves(&old, &new)) {
-            let message = "the topology of a cell cannot change while pools use the cell: their records are in it; \
-                           add another cell and move the pools there";
+            let message = "cannot be changed while pools use the cell, because their records are in it; add another cell and move the pools there";
             report.error(&path, Reason::Forbidden, format!("{new:?} {new_root}"), message);
         }
     });

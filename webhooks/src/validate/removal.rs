@@ -8,7 +8,7 @@ use crate::path::Path;
 use crate::report::{Reason, quote};
 
 rule!(
-    /// While the cluster is protected from deletion, no database, table group or pool of it is removed.
+    /// While `deletionProtection` is true, no database, table group or pool can be removed.
     U09 since "0.1.0" = cluster: protected_parts
 );
 
@@ -20,7 +20,7 @@ fn protected_parts(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         if !removed.is_empty() {
             let removed = removed.join(", ");
             let message = format!(
-                "{kind} {removed} cannot be removed while deletionProtection is true; set that to false in an update before"
+                "{kind} {removed} cannot be removed while deletionProtection is true; set deletionProtection to false in an earlier update"
             );
             report.error(path, Reason::Forbidden, removed, message);
         }

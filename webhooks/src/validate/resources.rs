@@ -7,7 +7,7 @@ use crate::path::Path;
 use crate::report::{Reason, quote};
 
 rule!(
-    /// An amount is a quantity of Kubernetes and not negative, and a limit is not below its request.
+    /// An amount is a Kubernetes quantity and not negative, and a limit is not below its request.
     C14 since "0.1.0" = { resources: amounts }
 );
 
@@ -16,7 +16,7 @@ fn amounts(path: &Path<'_>, resources: &ResourceRequirements, report: &mut Repor
         let path = path.field(field);
         for (resource, amount) in amounts {
             let problem = match amount.value() {
-                None => "is no quantity; write for example \"500m\", \"2Gi\" or 1",
+                None => "is not a quantity; write for example \"500m\", \"2Gi\" or 1",
                 Some(value) if value.0 < 0 => "is negative; write 0 or more",
                 Some(_) => continue,
             };

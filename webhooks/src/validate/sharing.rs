@@ -13,7 +13,7 @@ use crate::path::{FieldPath, Path};
 use crate::report::{Reason, quote};
 
 rule!(
-    /// No part of a topology is another cluster's as well: not the same root path, or one within it, on the same etcd.
+    /// No two clusters share a part of a topology: the same root path, or a nested one, on the same etcd.
     C19 since "0.1.0" = cluster: own_topology
 );
 
@@ -33,7 +33,7 @@ fn own_topology(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             };
             let root = quote(&topology.root);
             let message = format!(
-                "{root}, or a path above or within it, is in use on the same etcd by {}; choose another",
+                "{root}, or a path above or below it, is in use on the same etcd by {}; choose another",
                 named(&other)
             );
             report.error(path, Reason::Duplicate, format!("{root} {}", named(&other)), message);
@@ -42,7 +42,7 @@ fn own_topology(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// No two objects of a kind get the same name, within the cluster or with another one of the namespace.
+    /// No two objects of a kind get the same name, within the cluster or together with another cluster of the namespace.
     C20 since "0.1.0" = cluster: own_names
 );
 
@@ -58,8 +58,7 @@ fn own_names(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         let first = *made.entry((kind, name.to_owned())).or_insert(source);
         let Some(by) = same_within(&cx.new, first, source).or(others) else { return };
         if told.insert(source) {
-            let message =
-                format!("{kind} {} would be made by {by} as well; choose another name", quote(name));
+            let message = format!("{kind} {} would also be made by {by}; choose another name", quote(name));
             let (_, path) = place(&cx.new, source);
             report.error(path, Reason::Duplicate, format!("{kind} {name} {by}"), message);
         }

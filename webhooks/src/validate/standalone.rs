@@ -13,7 +13,7 @@ use crate::report::{Reason, quote};
 const SHARD: Path<'static> = Path::new("spec.shard");
 
 rule!(
-    /// A child that stands alone names what it needs itself: a root of its own for a cell, pools and a key range for a shard.
+    /// A standalone child names its own dependencies: a root path of its own for a cell, pools and a key range for a shard.
     K03 since "0.1.0" = child: dependencies
 );
 
@@ -28,7 +28,7 @@ fn dependencies(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
                 && cx.new.knows(&Path::new("spec.globalTopology"))
             {
                 let message = format!(
-                    "is the root of the global topology; a cell has its own, for example {}",
+                    "is the root of the global topology; give the cell a root of its own, for example {}",
                     quote(&format!("{}/{}", global.root_path, spec.cell))
                 );
                 report.error(&path, Reason::Invalid, &own.root_path, message);
@@ -36,12 +36,12 @@ fn dependencies(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
         }
         ChildSpec::MultiShard(spec) => {
             if spec.pools.is_empty() {
-                let message = "the shard has no pools; name at least one of type replica";
+                let message = "the shard has no pools; add at least one of type replica";
                 report.error(&Path::new("spec.pools"), Reason::Required, "", message);
             }
             if !is_key_range(&spec.shard) {
                 let message = format!(
-                    "{} is no key range; write for example \"0-inf\", or \"0-80\" and \"80-inf\"",
+                    "{} is not a key range; write for example \"0-inf\", or \"0-80\" and \"80-inf\"",
                     quote(&spec.shard)
                 );
                 report.error(&SHARD, Reason::Invalid, &spec.shard, message);
@@ -63,7 +63,7 @@ fn is_key_range(range: &str) -> bool {
 }
 
 rule!(
-    /// A cell or a topology server that is named, but that nobody made, is waited for.
+    /// A standalone child waits for a cell or topology server that it names and that does not exist yet.
     W17 since "0.1.0" = child: what_is_used_is_there, cluster: topology_is_there
 );
 
@@ -98,7 +98,7 @@ fn topo_server_is_there(
     if address::is_managed_etcd(address, cluster, namespace)
         && lookup.has_topo_server(namespace, cluster) == Known::Yes(false)
     {
-        report.warn(format!("there is no TopoServer of cluster {} yet for {path}", quote(cluster)));
+        report.warn(format!("TopoServer of cluster {} does not exist yet ({path})", quote(cluster)));
     }
 }
 
@@ -112,7 +112,7 @@ fn cells_are_there(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
     let Known::Yes(there) = cx.lookup.cells(cx.new.namespace, cluster) else { return };
     for cell in used.into_iter().filter(|cell| !there.contains(*cell)) {
         report.warn(format!(
-            "there is no MultiCell of cell {} in cluster {} yet",
+            "MultiCell of cell {} in cluster {} does not exist yet",
             quote(cell),
             quote(cluster)
         ));
@@ -120,7 +120,7 @@ fn cells_are_there(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// The identity of a child, its durability policy and the number of etcd members stay.
+    /// The identity of a child, its durability policy and the number of etcd members cannot change.
     K04 in the CRD since "0.1.0" = child: identity_stays
 );
 
@@ -133,7 +133,7 @@ fn identity_stays(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
         let Some((_, before)) = before.iter().find(|(name, _)| *name == field) else { continue };
         if *before != new && old.knows(&path) {
             let message =
-                format!("cannot be changed from {before} to {new}; make another object, or write {before}");
+                format!("cannot be changed from {before} to {new}; create another object, or write {before}");
             report.error(&path, Reason::Invalid, &new, message);
         }
     }
@@ -356,10 +356,10 @@ mod tests {
                 _ => super::super::child(&decode_child::<MultiOrch>(&text), None, &cx),
             };
             let messages = report.warnings.into_iter().map(|warning| warning.message);
-            messages.filter(|message| message.contains("no MultiCell")).collect::<Vec<_>>()
+            messages.filter(|message| message.contains("MultiCell of cell")).collect::<Vec<_>>()
         };
         let of = |cell: &str| {
-            format!("there is no MultiCell of cell {cell:?} in cluster \"example-multigres-cluster\" yet")
+            format!("MultiCell of cell {cell:?} in cluster \"example-multigres-cluster\" does not exist yet")
         };
         for kind in [ChildKind::MultiShard, ChildKind::MultiOrch] {
             assert_eq!(warned(kind, &Children::default()), [of("us-east-1"), of("us-west-2")]);
@@ -384,11 +384,11 @@ mod tests {
                 .warnings
                 .into_iter()
                 .map(|warning| warning.message)
-                .filter(|warning| warning.contains("no TopoServer"))
+                .filter(|warning| warning.contains("TopoServer of cluster"))
                 .collect::<Vec<_>>()
         };
         let at = |field: &str| {
-            format!("there is no TopoServer of cluster {cluster:?} yet for spec.{field}.address")
+            format!("TopoServer of cluster {cluster:?} does not exist yet (spec.{field}.address)")
         };
         let external = |address: &str| {
             let address = json!({ "address": address });

@@ -13,7 +13,7 @@ use crate::lookup::{Claim, Known, StorageClass};
 use crate::report::quote;
 
 rule!(
-    /// A volume needs a class that exists, and grows only where the class lets it.
+    /// A volume needs a StorageClass that exists, and grows only if the class allows expansion.
     W13 since "0.1.0" = cluster: classes
 );
 
@@ -35,8 +35,8 @@ fn classes(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             count(i64::try_from(uses).unwrap_or(i64::MAX), "volume template")
         );
         report.warn(match name {
-            Some(name) => format!("there is no StorageClass {}: {pending}", quote(name)),
-            None => format!("there is no default StorageClass: {pending}"),
+            Some(name) => format!("StorageClass {} does not exist: {pending}", quote(name)),
+            None => format!("no default StorageClass exists: {pending}"),
         });
     }
     each_kept_volume(cx, |kept| {
@@ -44,7 +44,7 @@ fn classes(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
         let fixed: Option<&StorageClass> = class_of(kept.new).filter(|class| !class.expandable);
         if let Some(class) = fixed.filter(|_| size(kept.new) > size(kept.old)) {
             report.warn(format!(
-                "volumes of StorageClass {} do not grow: it does not allow expansion",
+                "StorageClass {} does not allow expansion: its volumes do not grow",
                 quote(&class.name)
             ));
         }
@@ -52,7 +52,7 @@ fn classes(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// A cluster or a database of the name of an earlier one finds its volumes, and their data; so does its etcd.
+    /// A new cluster or database with the name of an earlier one uses its retained volumes and their data; so does its etcd.
     W14 since "0.1.0" = cluster: retained_data
 );
 
@@ -70,7 +70,10 @@ fn retained_data(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let mut tell = |what: &str, claims: &[Claim]| {
         if let Some(first) = claims.iter().map(|claim| claim.name.as_str()).min() {
             let volumes = count(i64::try_from(claims.len()).unwrap_or(i64::MAX), "volume");
-            report.warn(format!("{what} finds data of an earlier one and uses it: {volumes}, {first} first"));
+            report.warn(format!(
+                "{what} will use data of an earlier one: {volumes}, the first is {}",
+                quote(first)
+            ));
         }
     };
     let before = cx.old.as_ref().map(View::database_names).unwrap_or_default();
@@ -78,7 +81,7 @@ fn retained_data(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     for name in names.difference(&before) {
         let labels = labels_of(&[(labels::CLUSTER, cluster), (labels::DATABASE, name)]);
         if let Known::Yes(claims) = cx.lookup.claims(namespace, &labels) {
-            tell(&format!("database {name}"), &claims);
+            tell(&format!("database {}", quote(name)), &claims);
         }
     }
     let had_etcd = cx.old.as_ref().is_some_and(manages_topology);
@@ -106,11 +109,11 @@ fn difference(wanted: &VolumeClaimTemplate, there: &Claim) -> Option<String> {
         wanted.storage_class_name.as_ref().filter(|class| there.storage_class.as_ref() != Some(class));
     if let Some(class) = class {
         let is = there.storage_class.as_deref().unwrap_or_default();
-        return Some(format!("volume {name} is of class {} and stays so, not {}", quote(is), quote(class)));
+        return Some(format!("volume {} keeps its class {}, not {}", quote(name), quote(is), quote(class)));
     }
     let (is, asked) = (there.capacity.as_ref()?, wanted.resources.requests.storage.as_ref()?);
     (is.value()? > asked.value()?)
-        .then(|| format!("volume {name} has {} and stays so large, not {}", is.0, asked.0))
+        .then(|| format!("volume {} keeps its size {}, not {}", quote(name), is.0, asked.0))
 }
 
 rule!(
@@ -133,7 +136,7 @@ fn unshared_backups(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
                 group.pools.iter().fold(0_i32, |all, pool| all.saturating_add(pool.member.replicas()));
             if instances > 1 {
                 report.warn(format!(
-                    "backups of {}/{} are on a volume for one node: its {instances} instances must all run there",
+                    "backups of {}/{} use a volume for one node: all {instances} instances must run there",
                     database.template.name, group.name
                 ));
             }
@@ -188,19 +191,19 @@ mod tests {
             (
                 small(),
                 known(false, true),
-                &["there is no default StorageClass: pods wait for it (8 volume templates)"],
+                &["no default StorageClass exists: pods wait for it (8 volume templates)"],
             ),
             (of("standard"), known(true, true), &[]),
             (
                 of("fast"),
                 known(true, true),
-                &["there is no StorageClass \"fast\": pods wait for it (2 volume templates)"],
+                &["StorageClass \"fast\" does not exist: pods wait for it (2 volume templates)"],
             ),
         ] {
             assert_eq!(found("W13", &cluster, None, &classes), expected);
         }
         let grown = of_class(json!(null), "20Gi");
-        let fixed = "volumes of StorageClass \"standard\" do not grow: it does not allow expansion";
+        let fixed = "StorageClass \"standard\" does not allow expansion: its volumes do not grow";
         assert_eq!(found("W13", &grown, Some(&small()), &known(true, false)), [fixed, fixed]);
         assert!(found("W13", &grown, Some(&small()), &known(true, true)).is_empty());
         assert!(found("W13", &small(), Some(&small()), &known(true, false)).is_empty());
@@ -209,7 +212,7 @@ mod tests {
             |cluster: Value| edited(cluster, &[edit("/spec/databases", "/managed", json!(false))]);
         assert_eq!(
             found("W13", &unmanaged(small()), None, &known(false, true)),
-            ["there is no default StorageClass: pods wait for it (1 volume template)"]
+            ["no default StorageClass exists: pods wait for it (1 volume template)"]
         );
         assert!(found("W13", &unmanaged(grown), Some(&unmanaged(small())), &known(true, false)).is_empty());
     }
@@ -219,8 +222,8 @@ mod tests {
         let claim = |name: &str| Claim { name: name.to_owned(), ..Claim::default() };
         let claims = Claims(Known::Yes(vec![claim("b"), claim("a")]));
         let told_of =
-            |what: &str| format!("{what} finds data of an earlier one and uses it: 2 volumes, a first");
-        let of = |name: &str| told_of(&format!("database {name}"));
+            |what: &str| format!("{what} will use data of an earlier one: 2 volumes, the first is \"a\"");
+        let of = |name: &str| told_of(&format!("database {name:?}"));
         assert_eq!(found("W14", &small(), None, &claims), [of("full"), of("short"), told_of("etcd")]);
         assert!(found("W14", &small(), Some(&small()), &claims).is_empty());
         // What is not made uses nothing.
@@ -249,7 +252,7 @@ mod tests {
         let told = |cluster: &Value, claims: &Claims| found("W14", cluster, None, claims).split_off(3);
         assert!(told(&small(), &there("10Gi", "any")).is_empty());
         // Of etcd, four pools of each form's two, and the backups of both.
-        let larger = "volume v has 20Gi and stays so large, not 10Gi";
+        let larger = "volume \"v\" keeps its size 20Gi, not 10Gi";
         assert_eq!(told(&small(), &there("20Gi", "any")), [larger; 8]);
         // Of a claim for an instance nothing is said as if it were one for backups.
         let mut of_pool = there("20Gi", "any");
@@ -259,7 +262,7 @@ mod tests {
         assert_eq!(told(&small(), &of_pool), [larger; 6]);
         assert_eq!(
             told(&of_class(json!("fast"), "30Gi"), &there("20Gi", "slow"))[1],
-            "volume v is of class \"slow\" and stays so, not \"fast\""
+            "volume \"v\" keeps its class \"slow\", not \"fast\""
         );
         assert!(found("W14", &small(), None, &Claims(Known::Yes(vec![]))).is_empty());
         assert!(found("W14", &small(), None, &Claims(Known::NotYet)).is_empty());
@@ -283,9 +286,7 @@ mod tests {
                 (backup("ReadWriteMany"), &[]),
                 (
                     backup("ReadWriteOnce"),
-                    &[
-                        "backups of short/default are on a volume for one node: its 4 instances must all run there",
-                    ],
+                    &["backups of short/default use a volume for one node: all 4 instances must run there"],
                 ),
                 (alone(backup("ReadWriteOnce")), &[]),
                 (

@@ -9,7 +9,7 @@ use crate::report::{Reason, quote};
 const GLOBAL: Path<'static> = Path::new("spec.globalTopoServer");
 
 rule!(
-    /// A root path is absolute and in normal form, so that equal paths are spelled equally.
+    /// A root path is absolute and in normal form, so that equal paths are equal texts.
     C02 since "0.1.0" = { root_path: root_path }
 );
 
@@ -21,22 +21,22 @@ fn root_path(path: &Path<'_>, root: &str, report: &mut Reporter<'_>) {
 
 fn root_path_problem(root: &str) -> Option<&'static str> {
     let Some(relative) = root.strip_prefix('/') else {
-        return Some("is not absolute; begin it with '/', for example \"/multigres/global\"");
+        return Some("is not an absolute path; begin it with '/', for example \"/multigres/global\"");
     };
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if relative.is_empty() {
         Some("is the root of etcd itself; name a path below it, for example \"/multigres/global\"")
     } else if relative.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        Some("is not in normal form; leave out empty parts, \".\", \"..\" and a '/' at the end")
+        Some("is not in normal form; remove empty parts, \".\", \"..\" and a '/' at the end")
     } else if !relative.chars().all(|c| legal(c) || c == '/') {
-        Some("has other characters than letters, digits, '-', '_', '.' and '/'; leave them out")
+        Some("has characters other than letters, digits, '-', '_', '.' and '/'; remove them")
     } else {
         None
     }
 }
 
 rule!(
-    /// An address is a list of `host:port`, without URL schemes, what a copied link leaves behind, or repetitions.
+    /// An address is a list of `host:port` without URL schemes, remains of a copied link, or duplicates.
     C03 since "0.1.0" = { address: addresses }
 );
 
@@ -47,7 +47,7 @@ fn addresses(path: &Path<'_>, list: &str, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// A global topology that is not managed is an external one, with an address.
+    /// A global topology that is not managed is external and has an address.
     C04 since "0.1.0" = cluster: unmanaged_topology
 );
 
@@ -66,8 +66,7 @@ fn unmanaged_topology(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
             let own =
                 address::managed_etcd(&part(&meta.name, "<name>"), &part(&meta.namespace, "<namespace>"));
             let message = format!(
-                "there is no topology while managed is false; write external.address: \"{own}\" keeps the etcd that the \
-                 operator made, another address uses another"
+                "managed is false and external is not set; set external.address: \"{own}\" keeps the etcd that the operator made, another address switches to another etcd"
             );
             report.error(&GLOBAL.field("external"), Reason::Required, "", message);
         }

@@ -10,7 +10,7 @@ use crate::path::Path;
 use crate::report::{Reason, quote};
 
 rule!(
-    /// The global root path stays, since the topology would be lost with it.
+    /// The global root path cannot change, since the topology would be lost.
     U01 in the CRD since "0.1.0" = cluster: root_path_stays
 );
 
@@ -30,7 +30,7 @@ fn root_path_stays(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// The number of etcd's members stays, since changing it safely is not implemented.
+    /// The number of etcd members cannot change, since changing it safely is not implemented.
     U03 in the CRD since "0.1.0" = cluster: etcd_members_stay
 );
 
@@ -45,14 +45,14 @@ fn etcd_members_stay(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     let Some((new, before)) = members(cx.new.spec()).zip(members(old.spec())) else { return };
     if new != before && old.knows(&PATH) {
         let message = format!(
-            "cannot be changed from {before} to {new}: a change of etcd's membership is not implemented; write {before}"
+            "cannot be changed from {before} to {new}: changing etcd's membership is not implemented; write {before}"
         );
         report.error(&PATH, Reason::Invalid, new, message);
     }
 }
 
 rule!(
-    /// The number of a table group's shards stays, since resharding is not implemented.
+    /// The number of shards of a table group cannot change, since resharding is not implemented.
     U04 in the CRD since "0.1.0" = cluster: shards_stay
 );
 

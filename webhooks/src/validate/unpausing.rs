@@ -9,12 +9,13 @@ use super::adoption::{desired, tell_changes};
 use super::text::count;
 use super::{ClusterContext, Reporter, rule};
 use crate::lookup::Known;
+use crate::report::quote;
 
 /// Of the child alone: the cluster's own is what changes.
 const PAUSED: &str = "spec.paused";
 
 rule!(
-    /// Unpausing a cluster puts back what was edited meanwhile, and makes again what was deleted.
+    /// Unpausing a cluster reverts edits made meanwhile and recreates deleted objects.
     W16 since "0.1.0" = cluster: put_back
 );
 
@@ -36,7 +37,7 @@ fn put_back(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     });
     if let Some((name, kind)) = missing.iter().min_by_key(|(name, _)| name) {
         let objects = count(i64::try_from(missing.len()).unwrap_or(i64::MAX), "object");
-        report.warn(format!("unpausing makes {objects} that are not there, {} {name} first", kind.as_str()));
+        report.warn(format!("unpausing creates {objects}, the first is {} {}", kind.as_str(), quote(name)));
     }
 }
 
@@ -71,13 +72,13 @@ mod tests {
         });
         assert_eq!(
             found("W16", &small(), Some(&paused), &edits),
-            ["MultiAdmin c-admin spec.replicas: 7 → 1"]
+            ["MultiAdmin \"c-admin\" spec.replicas: 7 → 1"]
         );
         assert!(found("W16", &small(), Some(&paused), &of(|_, _| {})).is_empty());
         assert!(found("W16", &small(), Some(&small()), &edits).is_empty());
         assert!(found("W16", &paused, Some(&paused), &edits).is_empty());
         assert!(found("W16", &small(), None, &edits).is_empty());
-        let gone = "unpausing makes 7 objects that are not there, MultiCell c-a first";
+        let gone = "unpausing creates 7 objects, the first is MultiCell \"c-a\"";
         assert_eq!(found("W16", &small(), Some(&paused), &Children::default()), [gone]);
     }
 }

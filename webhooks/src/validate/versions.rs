@@ -17,7 +17,7 @@ use crate::report::{Reason, quote, shorten};
 const MAX_IMAGE: usize = 32;
 
 rule!(
-    /// PostgreSQL stays at its major version where there may be data, since another one cannot read it.
+    /// PostgreSQL keeps its major version while data may exist, since another major version cannot read it.
     U07 since "0.1.0" = cluster: major_stays, child: major_of_shard_stays
 );
 
@@ -88,15 +88,14 @@ fn compare(path: FieldPath, was: &str, is: &str, report: &mut Reporter<'_>) {
     match (major(was), major(is)) {
         (Some(old), Some(new)) if old != new => {
             let message = format!(
-                "{} is PostgreSQL {new}, which cannot read the data of {old}; keep an image of {old}, or make a new \
-                 database and move the data there",
+                "{} is PostgreSQL {new}, which cannot read the data of {old}; keep an image of {old}, or create a new database and move the data there",
                 quote(is)
             );
             report.error(path, Reason::Forbidden, is, message);
         }
         (Some(_), Some(_)) => {}
         _ => report.warn(format!(
-            "PostgreSQL must keep its major version, which images do not tell: {} → {}",
+            "PostgreSQL must keep its major version, which these image tags do not tell: {} → {}",
             shorten(was, MAX_IMAGE),
             shorten(is, MAX_IMAGE)
         )),
@@ -139,8 +138,9 @@ mod tests {
 
     #[test]
     fn major_stays() {
-        let unclear: &[&str] =
-            &["PostgreSQL must keep its major version, which images do not tell: a/pg:17 → postgres:17"];
+        let unclear: &[&str] = &[
+            "PostgreSQL must keep its major version, which these image tags do not tell: a/pg:17 → postgres:17",
+        ];
         let path = "spec.databases.templates[0].spec.pools[0].primary.postgres.image";
         update(
             "U07",
@@ -168,7 +168,7 @@ mod tests {
                     vec![],
                     shared("postgres:17"),
                     &[
-                        "PostgreSQL must keep its major version, which images do not tell: ghcr.io/multigres/pgctld:v0.1.0 → postgres:17",
+                        "PostgreSQL must keep its major version, which these image tags do not tell: ghcr.io/multigres/pgctld:v0.1.0 → postgres:17",
                     ],
                 ),
                 // In another place it is the same image; and in a new pool there is no data.

@@ -51,8 +51,8 @@ fn check_claim(path: &Path<'_>, claim: &VolumeClaimTemplate, report: &mut Report
         return report.error(&storage, Reason::Required, "", message);
     };
     let problem = match size.value() {
-        None => "is no quantity; write for example \"100Gi\"",
-        Some(bytes) if bytes.0 <= 0 => "is no size for a volume; write more than 0",
+        None => "is not a quantity; write for example \"100Gi\"",
+        Some(bytes) if bytes.0 <= 0 => "is not a volume size; write more than 0",
         Some(_) => return,
     };
     report.error(&storage, Reason::Invalid, &size.0, format!("{} {problem}", quote(&size.0)));
@@ -75,7 +75,7 @@ fn missing_claims(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// A volume does not shrink, unless its claims are no larger than what is asked for.
+    /// A volume does not shrink, unless its claims are no larger than the request.
     U05 since "0.1.0" = cluster: shrinking, child: shrinking_of_child
 );
 
@@ -110,7 +110,7 @@ fn check_size(kept: &Kept<'_>, report: &mut Reporter<'_>) {
 }
 
 rule!(
-    /// The class and the access modes of a volume stay as they are, since a claim cannot be changed in them.
+    /// The StorageClass and the access modes of a volume cannot change, since a claim's are immutable.
     U06 since "0.1.0" = cluster: class_and_modes, child: class_and_modes_of_child
 );
 

@@ -79,7 +79,7 @@ fn cells_of_pools() {
             (vec![full_pool(1, "/cell", json!("c"))], &[&format!("NotFound {POOLS}[1].cell")]),
             (
                 vec![entry(1, "/cell", json!("c")), unmanaged],
-                &["\"c\" is no cell of spec.cells; its pools wait for a MultiCell of that name"],
+                &["\"c\" is not a cell in spec.cells: its pools wait for a MultiCell of that name"],
             ),
             // Not to be judged: the cell that is meant may be the one whose name is missing.
             (vec![entry(1, "/cell", json!("c")), edit("", "/spec/cells/templates/1/name", json!(null))], &[]),
