@@ -88,6 +88,11 @@ impl Installation {
 
     /// Starts the operator and waits until it is ready.
     pub async fn start_operator(&self) -> Result<()> {
+        self.start_operator_with(&self.kubeconfig).await
+    }
+
+    /// The same with another kubeconfig, for example one that leads through a proxy.
+    pub async fn start_operator_with(&self, kubeconfig: &Path) -> Result<()> {
         let mut command = binary();
         command
             .arg("run")
@@ -103,7 +108,7 @@ impl Installation {
                 "--drain",
                 "0s",
             ])
-            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KUBECONFIG", kubeconfig)
             .env("NO_COLOR", "1");
         let log = self.log();
         let mut group = ProcessGroup::new(None)?;
