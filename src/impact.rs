@@ -9,6 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use kube::ResourceExt;
+use multigres_crds::defaults;
 use multigres_crds::quantity::Quantity;
 use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::{MultiShard, MultiShardSpec, MultigresCluster, Retention, RetentionPolicy};
@@ -49,7 +50,7 @@ impl Impact for Workloads {
         let before = managed_by(new, parts(&before, &self.environment));
         let after = parts(&after, &self.environment);
         consequences.extend(removals(&before, &after, &places, retention(old)));
-        consequences.extend(restarts(&before, &after));
+        consequences.extend(restarts(&before, &after, revision(old, new).as_deref()));
         for (part, before, after) in kept(&before, &after) {
             consequences.extend(scaling(part, before, after, retention(new)));
             consequences.extend(growth(part, before, after));
@@ -116,6 +117,15 @@ fn retention(cluster: &MultigresCluster) -> RetentionPolicy {
     cluster.spec.persistent_volume_claim_retention_policy.unwrap_or_default()
 }
 
+/// The change of the pod templates' revision, where there is one.
+fn revision(old: &MultigresCluster, new: &MultigresCluster) -> Option<String> {
+    let revision = |cluster: &MultigresCluster| {
+        cluster.spec.workload_revision.unwrap_or(defaults::FIRST_WORKLOAD_REVISION)
+    };
+    let (was, is) = (revision(old), revision(new));
+    (was != is).then(|| format!("workloadRevision {was} → {is}"))
+}
+
 /// As many lines as people read, the most disruptive first.
 fn readable(mut consequences: Vec<Consequence>) -> Vec<String> {
     consequences.sort();
@@ -175,7 +185,7 @@ fn fate(retention: Retention) -> String {
 
 /// Pods that are replaced since what they are made from changes; those of a shard together, as they are never
 /// replaced at the same time.
-fn restarts(before: &Parts, after: &Parts) -> Vec<Consequence> {
+fn restarts(before: &Parts, after: &Parts, revision: Option<&str>) -> Vec<Consequence> {
     let (mut shards, mut lines): (BTreeMap<&Shard, (i64, String)>, _) = (BTreeMap::new(), Vec::new());
     for (part, before, after) in kept(before, after) {
         let pods = before.pods().min(after.pods());
@@ -184,10 +194,10 @@ fn restarts(before: &Parts, after: &Parts) -> Vec<Consequence> {
             continue;
         }
         if let Some(shard) = part.shard() {
-            shards.entry(shard).or_insert_with(|| (0, reason(old, new))).0 += pods;
+            shards.entry(shard).or_insert_with(|| (0, reason(old, new, revision))).0 += pods;
         } else {
             let pods = restart(pods, if after.is_deployment() { "" } else { " one at a time" });
-            lines.push((Disruption::Restarted, format!("{part}: {pods} ({})", reason(old, new))));
+            lines.push((Disruption::Restarted, format!("{part}: {pods} ({})", reason(old, new, revision))));
         }
     }
     lines.extend(shards.into_iter().map(|(shard, (pods, why))| {
@@ -201,8 +211,9 @@ fn restart(pods: i64, how: &str) -> String {
     if pods == 1 { "1 pod restarts".to_owned() } else { format!("{pods} pods restart{how}") }
 }
 
-/// What differs between two templates: an image, if one does, or what was meant to restart them; else the first field.
-fn reason(old: &Value, new: &Value) -> String {
+/// The difference between two templates: an image, if one differs, or a field that is meant to restart them; else the
+/// first field.
+fn reason(old: &Value, new: &Value, revision: Option<&str>) -> String {
     let restarted_at = |template: &Value| template["metadata"]["annotations"][RESTARTED_AT].clone();
     let restarted = || (restarted_at(old) != restarted_at(new)).then(|| "restartedAt".to_owned());
     let first = || {
@@ -213,7 +224,8 @@ fn reason(old: &Value, new: &Value) -> String {
         });
         fields.next_back().unwrap_or("template").to_owned()
     };
-    images(old, new).or_else(restarted).unwrap_or_else(first)
+    let revised = || revision.map(str::to_owned);
+    images(old, new).or_else(restarted).or_else(revised).unwrap_or_else(first)
 }
 
 /// The first image that differs, as `old → new`; only the tags where the rest is the same.

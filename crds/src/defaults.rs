@@ -15,6 +15,11 @@ pub const POSTGRES_IMAGE: &str = "ghcr.io/multigres/pgctld:v0.1.0";
 /// Image of the Prometheus exporter.
 pub const POSTGRES_EXPORTER_IMAGE: &str = "quay.io/prometheuscommunity/postgres-exporter:v0.15.0";
 
+/// Revision of the pod templates where a cluster states none.
+pub const FIRST_WORKLOAD_REVISION: i32 = 1;
+/// Newest revision of the pod templates, which a new cluster gets. `docs/revisions.md` lists the changes of each.
+pub const WORKLOAD_REVISION: i32 = 2;
+
 /// Members of a managed etcd.
 pub const ETCD_REPLICAS: i32 = 3;
 /// Pods of the admin server.

@@ -44,7 +44,12 @@ pub fn run(args: &Args) -> Exit {
             if kind == Kind::Cluster && document.object["metadata"]["name"].is_null() {
                 bail!("{}: a cluster without a name; those of its objects begin with it", document.file.name);
             }
-            let manifests = manifests(kind, document.object.clone(), &environment)
+            // As it is stored when it is created.
+            let object = match kind {
+                Kind::Cluster => validate::defaulted(&document.object, None),
+                Kind::Child(_) => document.object.clone(),
+            };
+            let manifests = manifests(kind, object, &environment)
                 .with_context(|| format!("{}: not a {}", document.file.name, kind.as_str()))?;
             objects.extend(manifests.into_iter().map(|manifest| manifest.body));
         }

@@ -18,7 +18,7 @@ use super::documents::{self, Input};
 use super::{Exit, UNUSABLE};
 use judgement::{Judgement, judge};
 
-pub use judgement::kind;
+pub use judgement::{defaulted, kind};
 
 /// Check manifests by the rules of admission, without a cluster
 ///

@@ -97,6 +97,7 @@ async fn absent_fields_of_sections_are_filled_in() {
         expected["/orchestrator"] = section;
         expected["/cells/managed"] = json!(true);
         expected["/cells/multiGatewayImage"] = json!(defaults::MULTIGRES_IMAGE);
+        expected["/workloadRevision"] = json!(defaults::WORKLOAD_REVISION);
         assert_eq!(additions(&cluster, &stored), expected, "{cluster}");
     }
 }
@@ -110,6 +111,7 @@ async fn sections_that_say_something_keep_it() {
     cluster["spec"]["admin"] = json!({"managed": false, "spec": {"replicas": 2}});
     cluster["spec"]["orchestrator"] = json!({"spec": {"image": "orch:v1"}});
     cluster["spec"]["cells"]["multiGatewayImage"] = json!("gateway:v1");
+    cluster["spec"]["workloadRevision"] = json!(1);
     let stored = namespace.clusters().dry_run().create(&cluster).await.allowed().body;
     assert_eq!(
         additions(&cluster, &stored),
@@ -128,8 +130,10 @@ async fn the_samples_of_the_proposal_get_only_images_and_flags() {
         "/globalTopoServer/managed": true, "/globalTopoServer/managedSpec": etcd(),
         "/admin": component, "/orchestrator": component, "/cells/managed": true,
         "/cells/multiGatewayImage": defaults::MULTIGRES_IMAGE, "/databases/images": images(),
+        "/workloadRevision": defaults::WORKLOAD_REVISION,
     });
-    for (sample, expected) in [(PROPOSAL, json!({"/databases/images": images()})), (TABLE_GROUPS, sharded)] {
+    let proposal = json!({"/databases/images": images(), "/workloadRevision": defaults::WORKLOAD_REVISION});
+    for (sample, expected) in [(PROPOSAL, proposal), (TABLE_GROUPS, sharded)] {
         let mut cluster: Value = serde_saphyr::from_str(&own(sample, &namespace.name)).unwrap();
         cluster["metadata"]["namespace"] = namespace.name.clone().into();
         let stored = namespace.clusters().dry_run().create(&cluster).await.allowed().body;
@@ -176,6 +180,7 @@ async fn an_image_that_an_update_leaves_out_stays_as_it_was() {
     old["spec"]["databases"]["images"] =
         json!({"postgres": "pgctld:old", "multipooler": "multigres:old", "postgresExporter": "exporter:old"});
     let stored = namespace.clusters().create(&old).await.allowed().body;
+    assert_eq!(stored["spec"]["workloadRevision"], defaults::WORKLOAD_REVISION);
     let said = namespace.with_input(&["replace", "-f", "-"], &sound().to_string()).await.unwrap();
     assert!(said.contains("replaced"), "{said}");
     let replaced = namespace.get("multigrescluster", "sound").await.unwrap();

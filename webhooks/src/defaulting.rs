@@ -18,6 +18,8 @@ use crate::json::Json;
 use crate::object::Object;
 use crate::syntax::is_label_value;
 
+const REVISION: &str = "workloadRevision";
+
 /// Defaults to add to an object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Defaults {
@@ -27,13 +29,23 @@ pub struct Defaults {
     pub fields: usize,
 }
 
-/// The defaults of a cluster, from its spec. `old` is what the update replaces: an image that is left out then stays as
-/// it was.
+/// The defaults of a cluster, from its spec. `old` is what the update replaces: an image or a revision that is left
+/// out then stays as it was.
 pub fn cluster(spec: Json<'_>, old: Json<'_>) -> Defaults {
     let mut additions = Additions::new("spec", spec);
     let before = |path: &[&str]| old.at(path).and_then(Json::text).filter(|image| !image.is_empty());
     let image = |path: &[&str], default: &str| json!(before(path).unwrap_or(default));
 
+    // A new cluster begins with the newest pod templates. An update that leaves the revision out keeps the old one:
+    // pods restart for a newer revision only when somebody asks for it.
+    let revision = if old.is_null() {
+        Some(i64::from(defaults::WORKLOAD_REVISION))
+    } else {
+        old.field(REVISION).and_then(|revision| revision.read::<i64>().ok())
+    };
+    if let Some(revision) = revision {
+        additions.set(&[REVISION], json!(revision));
+    }
     if topology_is_made(spec) {
         let template = |field| ["globalTopoServer", "managedSpec", field];
         additions.set(&["globalTopoServer", "managed"], json!(true));

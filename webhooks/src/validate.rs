@@ -20,6 +20,7 @@ mod pools;
 mod relocation;
 mod removal;
 mod resources;
+mod revision;
 mod rule_set;
 mod sharing;
 mod standalone;
@@ -180,6 +181,7 @@ pub const RULES: &[Rule] = &[
     backups::C21,
     metadata::C22,
     legality::C23,
+    revision::C24,
     transitions::U01,
     relocation::U02,
     transitions::U03,
@@ -227,6 +229,7 @@ pub const WARNINGS: &[Rule] = &[
     images::W01,
     advice::W04,
     advice::W12,
+    revision::W18,
     standalone::W17,
     advice::W05,
     advice::W06,

@@ -132,6 +132,11 @@ impl<'a> Resolver<'a> {
                 image_pull_secrets: spec.image_pull_secrets.clone(),
                 image_pull_policy: spec.image_pull_policy,
                 restarted_at: spec.restarted_at.clone(),
+                // Absent where it is the first, so that an operator that knows revisions changes no child of a
+                // cluster that has none.
+                workload_revision: spec
+                    .workload_revision
+                    .filter(|revision| *revision > defaults::FIRST_WORKLOAD_REVISION),
             },
             paused: spec.paused.unwrap_or(false),
         }

@@ -78,6 +78,11 @@ pub struct MultigresClusterSpec {
     /// A new value replaces every pod of the cluster, safely and one at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted_at: Option<Time>,
+    /// Revision of the pod templates that the operator builds. A new cluster gets the newest one; absent means 1. A
+    /// higher one brings the changes that `docs/revisions.md` lists, and replaces the pods that they concern.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub workload_revision: Option<i32>,
 }
 
 /// The topology server of the whole cluster.

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use crate::defaults;
 use crate::quantity::Quantity;
 
 /// Labels or annotations.
@@ -139,6 +140,17 @@ pub struct PodSettings {
     /// A new value replaces every pod, safely and one at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted_at: Option<Time>,
+    /// Revision of the pod templates. 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub workload_revision: Option<i32>,
+}
+
+impl PodSettings {
+    /// Revision of the pod templates.
+    pub fn revision(&self) -> i32 {
+        self.workload_revision.unwrap_or(defaults::FIRST_WORKLOAD_REVISION)
+    }
 }
 
 /// An object of the same namespace, by name.

@@ -283,7 +283,7 @@ fn child<K: Child>(new: &Value, old: Option<&Value>) -> Result<Report, Cause> {
 }
 
 /// The cluster as the mutating webhook would pass it on.
-fn defaulted(cluster: &Value, old: Option<&Value>) -> Value {
+pub fn defaulted(cluster: &Value, old: Option<&Value>) -> Value {
     let old = old.map_or(&Value::Null, |old| &old["spec"]);
     let defaults = json::of(&cluster["spec"], |new| json::of(old, |old| defaulting::cluster(new, old)));
     let mut cluster = cluster.clone();

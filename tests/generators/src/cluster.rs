@@ -65,8 +65,9 @@ fn common() -> impl Strategy<Value = Value> {
         maybe(any::<bool>().prop_map(Value::from)),
         maybe(any::<bool>().prop_map(Value::from)),
         maybe(one_of(&["2026-01-02T03:04:05Z"])),
+        maybe(one_of(&[1, 2])),
     )
-        .prop_map(|(secrets, policy, retention, protection, paused, restarted)| {
+        .prop_map(|(secrets, policy, retention, protection, paused, restarted, revision)| {
             object([
                 ("imagePullSecrets", secrets),
                 ("imagePullPolicy", policy),
@@ -74,6 +75,7 @@ fn common() -> impl Strategy<Value = Value> {
                 ("deletionProtection", protection),
                 ("paused", paused),
                 ("restartedAt", restarted),
+                ("workloadRevision", revision),
             ])
         })
 }

@@ -4,6 +4,22 @@
 use super::*;
 
 pub const CASES: &[Case] = &[
+    ("C24", |c| c["spec"]["workloadRevision"] = json!(1), &[]),
+    ("C24", |c| c["spec"]["workloadRevision"] = json!(2), &[]),
+    (
+        "C24",
+        |c| c["spec"]["workloadRevision"] = json!(3),
+        &[(
+            "Invalid",
+            "spec.workloadRevision",
+            "this operator builds no revision 3; write one of 1 to 2, or upgrade the operator first",
+        )],
+    ),
+    (
+        "C24",
+        |c| c["spec"]["workloadRevision"] = json!(0),
+        &[("Invalid", "spec.workloadRevision", "should be greater than or equal to 1")],
+    ),
     ("C13", |c| volume(c)["resources"]["requests"]["storage"] = json!("1.5Gi"), &[]),
     (
         "C13",

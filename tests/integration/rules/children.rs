@@ -40,6 +40,13 @@ pub const CREATED: &[Case] = &[
     ("K03", CELL, |_| {}, &[]),
     ("K03", SHARD, |_| {}, &[]),
     ("K03", ETCD, |_| {}, &[]),
+    ("C24", ADMIN, |c| c["spec"]["pods"] = json!({"workloadRevision": 2}), &[]),
+    (
+        "C24",
+        ADMIN,
+        |c| c["spec"]["pods"] = json!({"workloadRevision": 3}),
+        &[("Invalid", "spec.pods.workloadRevision", "this operator builds no revision 3")],
+    ),
     (
         "K03",
         ADMIN,

@@ -157,4 +157,10 @@ pub const CHANGED: &[Warned] = &[
         "unpausing creates 7 objects, the first is MultiAdmin \"sound-admin\"",
         |c| c["spec"]["deletionProtection"] = json!(true),
     ),
+    (
+        "W18",
+        |c| c["spec"]["workloadRevision"] = json!(1),
+        "workloadRevision 2 → 1 takes back what 2 mends: see docs/revisions.md",
+        nothing,
+    ),
 ];

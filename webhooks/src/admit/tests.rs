@@ -68,7 +68,7 @@ fn the_sample_is_given_its_defaults_and_admitted() {
     let create = request(CLUSTER, None, Some(&sample()));
     let response = respond(Mutate, &create);
     assert_eq!(response["allowed"], true);
-    assert_eq!(response["auditAnnotations"], json!({"decided-by": "defaulting", "defaulted-fields": "3"}));
+    assert_eq!(response["auditAnnotations"], json!({"decided-by": "defaulting", "defaulted-fields": "4"}));
     let mut stored = sample();
     json_patch::patch(&mut stored, &serde_json::from_value::<json_patch::Patch>(patch(&response)).unwrap())
         .unwrap();

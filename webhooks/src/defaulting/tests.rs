@@ -44,9 +44,10 @@ fn what_a_minimal_cluster_is_given() {
             "/spec/orchestrator": component,
             "/spec/cells/managed": true,
             "/spec/cells/multiGatewayImage": defaults::MULTIGRES_IMAGE,
+            "/spec/workloadRevision": defaults::WORKLOAD_REVISION,
         })
     );
-    assert_eq!(defaults_of(&minimal(), None).fields, 10);
+    assert_eq!(defaults_of(&minimal(), None).fields, 11);
 }
 
 #[test]
@@ -56,7 +57,40 @@ fn the_sample_lacks_only_the_images_of_all_databases() {
         "multiPooler": defaults::MULTIGRES_IMAGE,
         "postgresExporter": defaults::POSTGRES_EXPORTER_IMAGE,
     });
-    assert_eq!(additions(&sample(), None), json!({"/spec/databases/images": images}));
+    let revision = defaults::WORKLOAD_REVISION;
+    let expected = json!({"/spec/databases/images": images, "/spec/workloadRevision": revision});
+    assert_eq!(additions(&sample(), None), expected);
+}
+
+/// A revision is written once, when the cluster is made. No update raises it.
+#[test]
+fn an_update_keeps_the_revision() {
+    let of = |revision: Option<i32>| {
+        let mut cluster = minimal();
+        if let Some(revision) = revision {
+            cluster["spec"]["workloadRevision"] = json!(revision);
+        }
+        cluster
+    };
+    let newest = defaults::WORKLOAD_REVISION;
+    for (new, old, added) in [
+        (None, None, Some(newest)),
+        (Some(1), None, None),
+        (None, Some(None), None),
+        (None, Some(Some(1)), Some(1)),
+        (None, Some(Some(2)), Some(2)),
+        // An older operator keeps what a newer one wrote.
+        (None, Some(Some(newest + 1)), Some(newest + 1)),
+        (Some(1), Some(Some(2)), None),
+        (Some(2), Some(None), None),
+    ] {
+        let additions = additions(&of(new), old.map(of).as_ref());
+        assert_eq!(
+            additions.get("/spec/workloadRevision"),
+            added.map(Value::from).as_ref(),
+            "{new:?} {old:?}"
+        );
+    }
 }
 
 /// A change of the minimal cluster, and the additions it makes beside those of `admin` and `orchestrator`.
@@ -105,6 +139,7 @@ fn sections() {
         new["spec"][&pointer[1..]] = value.clone();
         new["spec"]["admin"] = json!(null);
         new["spec"]["orchestrator"] = json!({"managed": true, "spec": {"image": "o:1"}});
+        new["spec"]["workloadRevision"] = json!(1);
         assert_eq!(additions(&new, None), expected, "{pointer}: {value}");
     }
 }
