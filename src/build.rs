@@ -10,6 +10,7 @@ pub mod ports;
 pub mod secrets;
 
 mod container;
+mod hang;
 mod manifest;
 mod multi_admin;
 mod multi_cell;
@@ -45,6 +46,9 @@ impl Default for Environment {
         Self { cluster_domain: "cluster.local".to_owned() }
     }
 }
+
+/// The revision of the pod templates that ends what hangs and lets replication begin undisturbed.
+const STEADY: i32 = 2;
 
 /// A resource that becomes Kubernetes objects.
 pub trait Build {

@@ -3,6 +3,7 @@
 //! A child's controller reads no other custom resource; what it needs is in the child's spec. All of them are woken
 //! by what they made as well as by what they are made from, so that an edit is put back at once.
 
+mod bring_up;
 mod child;
 mod children;
 mod cluster;
@@ -14,6 +15,7 @@ mod records;
 mod rollout;
 mod secrets;
 mod stalled;
+mod stranded;
 mod topology;
 mod volumes;
 mod wake;

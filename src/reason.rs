@@ -29,6 +29,8 @@ pub enum Reason {
     ChildNotReady,
     /// No database is left for the orchestrator to look after.
     NoDatabases,
+    /// One orchestrator runs until all instances of the shards have joined, then all of them do.
+    BringingUp,
     /// No primary takes writes.
     NotServingWrites,
     /// An instance does not follow the primary: its copy is missing when the primary fails.

@@ -36,6 +36,11 @@ pub use records::Id;
 ///
 /// Each call is bounded in time and answers with what was seen. What was not seen is unknown, never guessed.
 pub trait Topology: Send + Sync + 'static {
+    /// Whether anything can be learned of the data plane at all.
+    fn is_absent(&self) -> bool {
+        false
+    }
+
     /// Whether a topology server answers.
     fn reachable<'a>(&'a self, topology: &'a Access) -> BoxFuture<'a, Truth>;
 
@@ -73,6 +78,14 @@ pub trait Topology: Send + Sync + 'static {
     /// Removes a pooler that will not return: from the cohort, whose commits would go on counting on it, and its record.
     /// Nobody else does.
     fn remove_pooler<'a>(
+        &'a self,
+        global: &'a Access,
+        shard: &'a MultiShardSpec,
+        pooler: &'a Id,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Has the leader of a shard no longer count the copies of a pooler, which stays registered.
+    fn remove_from_cohort<'a>(
         &'a self,
         global: &'a Access,
         shard: &'a MultiShardSpec,
@@ -126,6 +139,10 @@ fn answer<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
 }
 
 impl Topology for Absent {
+    fn is_absent(&self) -> bool {
+        true
+    }
+
     fn reachable<'a>(&'a self, _: &'a Access) -> BoxFuture<'a, Truth> {
         answer(Truth::Unknown)
     }
@@ -163,6 +180,15 @@ impl Topology for Absent {
     }
 
     fn remove_pooler<'a>(
+        &'a self,
+        _: &'a Access,
+        _: &'a MultiShardSpec,
+        _: &'a Id,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        answer(Err(Error::Absent))
+    }
+
+    fn remove_from_cohort<'a>(
         &'a self,
         _: &'a Access,
         _: &'a MultiShardSpec,

@@ -2,13 +2,14 @@
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, Volume, VolumeMount};
 use multigres_crds::labels::Labels;
+use multigres_crds::quantity::Quantity;
 use multigres_crds::v1alpha1::{MultiShardSpec, ResolvedContainer, ShardPool, StringMap};
 
 use super::container::{Component, container, env, exec, http_get, often, port, secret_env, seldom};
 use super::multi_shard::shard_names;
 use super::pod::Pod;
 use super::ports::{EXPORTER_METRICS, PGCTLD_GRPC, PGCTLD_HTTP, POOLER_GRPC, POOLER_HTTP, POSTGRES};
-use super::{Environment, recovery, topology, volume};
+use super::{Environment, STEADY, hang, recovery, topology, volume};
 
 /// Where the poolers of a shard find its backups when they are on a volume: the `path` of the topology's Database
 /// record.
@@ -42,6 +43,8 @@ const PASSWORD: &str = "password";
 const PASSWORD_PATH: &str = "/var/run/secrets/multigres";
 const PASSWORD_FILE: &str = "/var/run/secrets/multigres/password";
 const SHARED_MEMORY: &str = "shared-memory";
+/// Shared memory where the memory of PostgreSQL has no limit.
+const SHARED_MEMORY_LIMIT: &str = "1Gi";
 /// Connections of a pooler to its PostgreSQL, of the 60 that pgctld's configuration allows.
 const CONNECTIONS: i32 = 50;
 
@@ -89,6 +92,8 @@ impl<'a> Pooler<'a> {
         startup.period_seconds = Some(1);
         startup.failure_threshold = Some(60);
         let port_text = POSTGRES.to_string();
+        let liveness =
+            if self.is_steady() { hang::postgresql(SOCKET_DIR, &port_text, PGDATA) } else { seldom(alive()) };
         let args = [
             "server".to_owned(),
             format!("--pooler-dir={POOLER_DIR}"),
@@ -113,7 +118,7 @@ impl<'a> Pooler<'a> {
                 port("pgctld-grpc", PGCTLD_GRPC),
             ]),
             startup_probe: Some(startup),
-            liveness_probe: Some(seldom(alive())),
+            liveness_probe: Some(liveness),
             readiness_probe: Some(often(exec(&["pg_isready", "-h", SOCKET_DIR, "-p", &port_text, "-q"]))),
             volume_mounts: Some(mounts),
             ..container("pgctld", &self.pool.postgres.image, &self.pool.postgres.resources)
@@ -149,11 +154,24 @@ impl<'a> Pooler<'a> {
             args,
         };
         let mut container = multipooler.container();
+        if self.is_steady() {
+            container.liveness_probe = Some(hang::pooler(POOLER_HTTP));
+        }
         let env = container.env.get_or_insert_default();
         env.extend(self.shared_env());
         env.push(recovery::restore_command(CONFIGURATION_PATH));
         container.volume_mounts.get_or_insert_default().extend(self.shared_mounts());
         container
+    }
+
+    fn is_steady(&self) -> bool {
+        self.shard.pods.revision() >= STEADY
+    }
+
+    /// The limit of shared memory: that of PostgreSQL itself.
+    fn shared_memory_limit(&self) -> Option<Quantity> {
+        let limit = self.pool.postgres.resources.limits.get("memory");
+        self.is_steady().then(|| limit.cloned().unwrap_or_else(|| SHARED_MEMORY_LIMIT.into()))
     }
 
     /// Without probes: an exporter that fails must not take an instance out of service.
@@ -197,7 +215,7 @@ impl<'a> Pooler<'a> {
             volume::config_map(CONFIGURATION, names.pg_hba()),
             volume::secret_key(PASSWORD, &self.shard.password.secret_key_ref, "password"),
             // A container's own is 64 MiB, too little for parallel queries.
-            volume::memory(SHARED_MEMORY),
+            volume::memory(SHARED_MEMORY, self.shared_memory_limit().as_ref()),
         ];
         if self.shard.backup.filesystem.is_some() {
             volumes.push(volume::claimed(BACKUPS, names.backup()));

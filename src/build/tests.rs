@@ -104,6 +104,39 @@ fn golden_every_option() {
     }
 }
 
+/// The newest revision, by the same sample: only what it changes is in its own files.
+#[test]
+fn golden_revision_2() {
+    let mut cluster = sample();
+    cluster.spec.workload_revision = Some(2);
+    let (first, second) = (rendered(&sample()), rendered(&cluster));
+    for (before, after) in first.iter().zip(&second).filter(|(before, _)| before.pod_template().is_some()) {
+        assert_eq!(before.key(), after.key());
+        let changes = template_changes(before, after);
+        if !changes.is_empty() {
+            insta::assert_snapshot!(format!("revision-2-{}", before.name), changes);
+        }
+    }
+    for revision in [None, Some(1)] {
+        cluster.spec.workload_revision = revision;
+        assert_eq!(yaml(&rendered(&cluster)), yaml(&first), "{revision:?}");
+    }
+}
+
+/// The lines of a pod template that a revision changes.
+fn template_changes(before: &Manifest, after: &Manifest) -> String {
+    let lines = |manifest: &Manifest| {
+        let yaml = serde_saphyr::to_string(manifest.pod_template().unwrap()).unwrap();
+        yaml.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (before, after) = (lines(before), lines(after));
+    let without = |lines: &[String], others: &[String], mark: &str| {
+        let changed = lines.iter().filter(|line| !others.contains(line));
+        changed.map(|line| format!("{mark}{line}\n")).collect::<String>()
+    };
+    without(&before, &after, "-") + &without(&after, &before, "+")
+}
+
 #[test]
 fn golden_secrets() {
     let cluster = sample();

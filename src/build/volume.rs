@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{
     PersistentVolumeClaimVolumeSource, SecretVolumeSource, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use kube::api::ObjectMeta;
+use multigres_crds::quantity::Quantity;
 use multigres_crds::v1alpha1::{AccessMode, RetentionPolicy, SecretKeyReference, VolumeClaimTemplate};
 
 use super::object::unless_empty;
@@ -52,8 +53,9 @@ pub fn claimed(name: &str, claim: String) -> Volume {
 }
 
 /// Memory that lives as long as the pod.
-pub fn memory(name: &str) -> Volume {
-    let source = EmptyDirVolumeSource { medium: Some("Memory".to_owned()), size_limit: None };
+pub fn memory(name: &str, limit: Option<&Quantity>) -> Volume {
+    let source =
+        EmptyDirVolumeSource { medium: Some("Memory".to_owned()), size_limit: limit.map(Into::into) };
     Volume { name: name.to_owned(), empty_dir: Some(source), ..Volume::default() }
 }
 

@@ -90,7 +90,13 @@ impl Child for MultiOrch {
             reason: Reason::NoDatabases,
             message: "There is no database to look after; multiorch does not run without one.".to_owned(),
         });
-        Box::pin(std::future::ready(Sight { gates: no_databases.into_iter().collect(), ..Sight::default() }))
+        let only = self.spec.bring_up_cell.as_ref().filter(|_| !self.spec.databases.is_empty());
+        let awaits = only.map(|cell| {
+            let message = format!("one orchestrator runs, in cell {cell}, until all instances have joined");
+            (Reason::BringingUp, message)
+        });
+        let gates = no_databases.into_iter().collect();
+        Box::pin(std::future::ready(Sight { gates, awaits, ..Sight::default() }))
     }
 
     fn observed(&self, survey: &Survey, _: &Sight, said: Said) -> Self::Status {

@@ -13,6 +13,7 @@ use multigres_crds::resolve::{self, Children};
 use multigres_crds::v1alpha1::*;
 use multigres_webhooks::footprint::{Conflict, Neighbour};
 
+use super::bring_up;
 use super::child::apply;
 use super::children::reachable;
 use super::context::{Context, Error};
@@ -30,7 +31,8 @@ pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Resu
         cx.forget(&uid);
         return Ok(Action::await_change());
     }
-    let children = resolve::children(&cluster);
+    let mut children = resolve::children(&cluster);
+    let left = if paused(&cluster) { None } else { bring_up::settle(&cluster, &cx, &mut children).await };
     let manifests = build::manifests(&children);
     let mut troubles = contested(&cluster, &cx.neighbourhood);
     if paused(&cluster) {
@@ -46,7 +48,8 @@ pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Resu
         return Ok(Action::requeue(wait));
     }
     say(&cluster, &cx, &view).await?;
-    Ok(cx.next_look(&uid, &troubles))
+    let look = cx.next_look(&uid, &troubles);
+    Ok(left.filter(|_| troubles.is_empty()).map_or(look, Action::requeue))
 }
 
 /// Longest time for which children are waited for that have said nothing of their present spec.
@@ -206,7 +209,7 @@ fn expected_databases(children: &Children) -> BTreeMap<String, i32> {
 }
 
 /// The child as the API server has it, unless it is another cluster's that came to the same name.
-fn find<K>(store: &Store<K>, child: Option<&K>) -> Option<K>
+pub(super) fn find<K>(store: &Store<K>, child: Option<&K>) -> Option<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {

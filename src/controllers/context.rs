@@ -17,10 +17,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::bring_up::BringUps;
 use super::failover::Failovers;
 use super::initialized::Initialized;
 use super::rollout::Ended;
 use super::stalled::Stalls;
+use super::stranded::Watches;
 use crate::apply::{Applier, ApplyError, Outcome, OwnerReference};
 use crate::build::Environment;
 use crate::clock::Clock;
@@ -61,6 +63,10 @@ pub struct Context {
     pub stalls: Stalls,
     /// Shards that were seen to have data.
     pub initialized: Initialized,
+    /// Clusters whose shards have been brought up.
+    pub bring_ups: BringUps,
+    /// Standbys that an abandoned recruitment has stranded.
+    pub stranded: Watches,
     /// Pods that the operator has just ended.
     pub ended: Ended,
     /// Who leads the shards.
@@ -118,6 +124,8 @@ impl Context {
         self.statuses.forget(uid);
         self.stalls.forget(uid);
         self.initialized.forget(uid);
+        self.bring_ups.forget(uid);
+        self.stranded.forget(uid);
     }
 
     /// An object as the caches have it. Of what was just changed they may have a workload's account of the time before.

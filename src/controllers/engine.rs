@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::bring_up::BringUps;
 use super::child::{self, watched_kinds};
 use super::cluster;
 use super::context::{Context, Error, Failures, Statuses, Stores};
@@ -28,6 +29,7 @@ use super::failover::{self, Failovers};
 use super::initialized::Initialized;
 use super::rollout::Ended;
 use super::stalled::Stalls;
+use super::stranded::Watches;
 use super::wake::{Waker, Wakers, wakers};
 use crate::apply::Applier;
 use crate::build::Environment;
@@ -145,6 +147,8 @@ impl Engine {
             statuses: Statuses::default(),
             stalls: Stalls::default(),
             initialized: Initialized::default(),
+            bring_ups: BringUps::default(),
+            stranded: Watches::default(),
             ended: Ended::default(),
             failovers: Failovers::new(wakers.shards.clone()),
         };

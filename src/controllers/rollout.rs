@@ -22,7 +22,7 @@ use crate::topology::Roles;
 
 pub use departed::part_with_departed;
 pub use instances::Expected;
-pub use steps::take;
+pub use steps::{evict, take};
 
 /// What a shard's objects should be for now, and what is to be done beside that.
 #[derive(Clone, Debug, Default)]

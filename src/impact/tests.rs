@@ -148,3 +148,18 @@ fn many_consequences_are_counted() {
     let lines = consequences(|cluster| cluster["spec"]["restartedAt"] = json!("2026-01-01T00:00:00Z"));
     assert!(lines.len() <= READABLE + 1, "{lines:#?}");
 }
+
+#[test]
+fn a_revision_is_the_reason_of_the_restarts_that_it_causes() {
+    let raised = consequences(|cluster| cluster["spec"]["workloadRevision"] = json!(2));
+    assert!(
+        raised.iter().any(|line| {
+            line == "users_db/0-inf: 6 pods restart one at a time, primary last (workloadRevision 1 → 2)"
+        }),
+        "{raised:#?}"
+    );
+    for line in &raised {
+        assert!(line.ends_with("(workloadRevision 1 → 2)"), "{line}");
+    }
+    assert!(consequences(|cluster| cluster["spec"]["workloadRevision"] = json!(1)).is_empty());
+}

@@ -158,6 +158,13 @@ async fn ask(pooler: Multipooler) -> Sighting {
     Sighting::new(pooler, answer.ok()).with_lock(locked_out)
 }
 
+async fn remove_from_cohort(global: &Access, shard: &MultiShardSpec, pooler: &Id) -> Result<(), Error> {
+    let (sightings, _) = sightings(global, shard).await;
+    let leader =
+        led(&sightings).ok_or_else(|| Error::NotRegistered { what: "a leader of the shard".to_owned() })?;
+    leader.remove(pooler).await
+}
+
 /// Any orchestrator will do. Those that are gone without a word are still registered, so each is tried.
 async fn trigger_recovery(global: &Access, cell: &str) -> Result<Vec<String>, Error> {
     let mut result = Err(Error::NotRegistered { what: format!("an orchestrator of cell {cell}") });
@@ -232,13 +239,19 @@ impl Topology for Client {
         pooler: &'a Id,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async {
-            let (sightings, _) = sightings(global, shard).await;
-            let leader = led(&sightings)
-                .ok_or_else(|| Error::NotRegistered { what: "a leader of the shard".to_owned() })?;
-            leader.remove(pooler).await?;
+            remove_from_cohort(global, shard, pooler).await?;
             let cell = global.cell(&pooler.cell).await?;
             cell.etcd()?.delete(&pooler_key(&cell.root, pooler)).await
         })
+    }
+
+    fn remove_from_cohort<'a>(
+        &'a self,
+        global: &'a Access,
+        shard: &'a MultiShardSpec,
+        pooler: &'a Id,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(remove_from_cohort(global, shard, pooler))
     }
 
     fn trigger_recovery<'a>(

@@ -89,9 +89,20 @@ impl PoolerStatus {
 /// How a standby follows its primary.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ReplicationStatus {
+    /// Its primary, as it is configured; nothing where it is told to follow nobody.
+    #[prost(message, optional, tag = "7")]
+    pub primary_conn_info: Option<PrimaryConnInfo>,
     /// PostgreSQL's own word for it; empty without a receiver.
     #[prost(string, tag = "8")]
     pub wal_receiver_status: String,
+}
+
+/// The primary that a standby connects to.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct PrimaryConnInfo {
+    /// Its host.
+    #[prost(string, tag = "1")]
+    pub host: String,
 }
 
 /// What a PostgreSQL is.
@@ -113,12 +124,23 @@ pub enum PostgresStatus {
 /// What a pooler knows of the consensus in its shard.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ConsensusStatus {
+    /// The promise that it gave to an orchestrator that recruited it.
+    #[prost(message, optional, tag = "1")]
+    pub term_revocation: Option<TermRevocation>,
     /// The newest that its PostgreSQL has written.
     #[prost(message, optional, tag = "2")]
     pub current_position: Option<PoolerPosition>,
     /// Which pooler speaks.
     #[prost(message, optional, tag = "4")]
     pub id: Option<Id>,
+}
+
+/// A promise to follow nobody who leads by a lower term.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct TermRevocation {
+    /// The lowest term that may still lead.
+    #[prost(int64, tag = "1")]
+    pub revoked_below_term: i64,
 }
 
 /// How far a PostgreSQL has come.

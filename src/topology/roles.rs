@@ -42,6 +42,8 @@ pub struct Member {
     pub in_cohort: bool,
     /// Whether its PostgreSQL refuses the password that it was started with.
     pub locked_out: bool,
+    /// Whether it follows nobody, since it has promised to follow a later leader than there is.
+    pub abandoned: bool,
 }
 
 /// What a pooler is by the newest rule that any of them knows.
@@ -123,6 +125,21 @@ impl Sighting {
     fn streams(&self) -> bool {
         let replication = self.status().and_then(|status| status.replication_status.as_ref());
         replication.is_some_and(|replication| replication.wal_receiver_status == "streaming")
+    }
+
+    /// Whether it is a standby that was recruited for a later term than the leader's, and was never told whom to follow.
+    /// It refuses to follow the leader that there is.
+    fn is_abandoned(&self, leader_term: i64) -> bool {
+        let consensus = self.answer.as_ref().and_then(|answer| answer.consensus_status.as_ref());
+        let revocation = consensus.and_then(|consensus| consensus.term_revocation);
+        let is_standby =
+            self.status().is_some_and(|status| status.postgres_status() == PostgresStatus::Standby);
+        let replication = self.status().and_then(|status| status.replication_status.as_ref());
+        let primary = replication.and_then(|replication| replication.primary_conn_info.as_ref());
+        revocation.is_some_and(|revocation| revocation.revoked_below_term > leader_term)
+            && is_standby
+            && primary.is_none_or(|primary| primary.host.is_empty())
+            && !self.streams()
     }
 
     /// Whether it was shut down: nothing is to be expected of it.
@@ -214,6 +231,7 @@ fn term(number: RuleNumber) -> i64 {
 
 fn members(sightings: &[Sighting], leader: Option<&Sighting>) -> BTreeMap<String, Member> {
     let cohort = leader.and_then(Sighting::rule).map_or(&[][..], |rule| &rule.cohort_members);
+    let leader_term = leader.and_then(Sighting::rule).and_then(|rule| rule.rule_number).map(term);
     let leader = leader.map(Sighting::id);
     let member = |sighting: &Sighting| {
         let id = sighting.id();
@@ -223,6 +241,7 @@ fn members(sightings: &[Sighting], leader: Option<&Sighting>) -> BTreeMap<String
             streaming: sighting.streams(),
             in_cohort: cohort.contains(&id),
             locked_out: sighting.locked_out,
+            abandoned: role == Role::Standby && leader_term.is_some_and(|term| sighting.is_abandoned(term)),
             hostname: sighting.record.hostname.clone(),
             id,
         }

@@ -200,6 +200,8 @@ impl<'a> Resolver<'a> {
             image: template.image.clone().unwrap_or_else(|| defaults::MULTIGRES_IMAGE.to_owned()),
             replicas: template.replicas.unwrap_or(defaults::ORCH_REPLICAS),
             cells: self.spec.cells.templates.iter().map(cell).collect(),
+            // In the end. The cluster's controller says for how long it is otherwise.
+            bring_up_cell: None,
             databases: databases.map(|database| database.name.clone()).collect(),
             resources: template.resources.clone().unwrap_or_else(defaults::small_resources),
             pod_labels: template.pod_labels.clone(),

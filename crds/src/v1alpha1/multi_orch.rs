@@ -45,6 +45,11 @@ pub struct MultiOrchSpec {
     #[schemars(length(max = 50))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_string()]))]
     pub cells: Vec<OrchCell>,
+    /// While set, one orchestrator runs in this cell and none in the others, so that no two of them set up replication
+    /// at the same time. The operator sets it when it makes the object, and removes it once all instances have joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub bring_up_cell: Option<String>,
     /// The databases to look after.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]

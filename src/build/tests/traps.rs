@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use multigres_crds::v1alpha1::{ExternalTopoServer, MultiShard};
+use multigres_crds::v1alpha1::{ExternalTopoServer, MultiOrch, MultiShard};
 
 use super::*;
 
@@ -288,6 +288,47 @@ fn a_pod_is_ready_when_postgresql_accepts_connections() {
         assert_eq!(ready, ["pg_isready", "-h", "/data/pg_sockets", "-p", "5432", "-q"]);
         assert_eq!(path(&container(&pod, "multipooler").readiness_probe), "/ready");
     }
+}
+
+/// At the newest revision the kubelet ends what hangs; the start is watched as before.
+#[test]
+fn what_hangs_is_ended_and_shared_memory_is_limited() {
+    let mut cluster = sample();
+    cluster.spec.workload_revision = Some(2);
+    for pod in pool_pods(&rendered(&cluster)) {
+        let (pgctld, multipooler) = (container(&pod, "pgctld"), container(&pod, "multipooler"));
+        let startup = pgctld.startup_probe.as_ref().unwrap().http_get.as_ref().unwrap();
+        assert_eq!(startup.path.as_deref(), Some("/live"));
+        let liveness = pgctld.liveness_probe.as_ref().unwrap();
+        let command = liveness.exec.as_ref().unwrap().command.as_ref().unwrap();
+        assert_eq!(command[command.len() - 3..], ["/data/pg_sockets", "5432", "/data/pg_data"]);
+        for (container, grace) in [(pgctld, 5), (multipooler, 10)] {
+            let probe = container.liveness_probe.as_ref().unwrap();
+            assert_eq!(probe.termination_grace_period_seconds, Some(grace));
+        }
+        let memory = pod.volumes.iter().flatten().find(|volume| volume.name == "shared-memory").unwrap();
+        assert!(memory.empty_dir.as_ref().unwrap().size_limit.is_some());
+    }
+}
+
+/// One orchestrator while shards are brought up, however many there are to be.
+#[test]
+fn shards_are_brought_up_by_one_orchestrator() {
+    let manifests = rendered(&sample());
+    let mut orch: MultiOrch = all("MultiOrch", &manifests).remove(0);
+    orch.spec.replicas = 2;
+    let replicas = |orch: &MultiOrch| {
+        let built = orch.build(&Environment::default());
+        built.iter().map(|set| set.body["spec"]["replicas"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    let template = |orch: &MultiOrch| orch.build(&Environment::default())[0].pod_template().cloned();
+    assert_eq!(replicas(&orch), [2, 2]);
+    let before = template(&orch);
+    orch.spec.bring_up_cell = Some(orch.spec.cells[1].name.clone());
+    assert_eq!(replicas(&orch), [0, 1]);
+    assert_eq!(template(&orch), before, "no pod restarts when the others join");
+    orch.spec.databases.clear();
+    assert_eq!(replicas(&orch), [0, 0]);
 }
 
 #[test]

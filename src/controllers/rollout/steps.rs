@@ -60,7 +60,7 @@ async fn shrink_leftovers(cx: &Context, course: &Course) -> Result<(), Trouble> 
 }
 
 /// Asks for an eviction, so that nobody else who respects the budget disrupts another pod at the same time.
-async fn evict(shard: &MultiShard, cx: &Context, pod: &str, uid: &str) -> Result<bool, Trouble> {
+pub async fn evict(shard: &MultiShard, cx: &Context, pod: &str, uid: &str) -> Result<bool, Trouble> {
     let params = EvictParams { delete_options: Some(only(uid)), ..EvictParams::default() };
     ended(cx, uid, pod, pods(shard, cx).evict(pod, &params).await.map(|_| ()))
 }

@@ -2,7 +2,9 @@ use multigres_crds::v1alpha1::DurabilityPolicy::{AtLeast2, MultiCellAtLeast2};
 use multigres_crds::v1alpha1::Truth::{False, True, Unknown};
 use proptest::prelude::*;
 
-use super::super::poolers::{ConsensusStatus, PoolerPosition, ReplicationStatus};
+use super::super::poolers::{
+    ConsensusStatus, PoolerPosition, PrimaryConnInfo, ReplicationStatus, TermRevocation,
+};
 use super::super::records::ComponentType;
 use super::*;
 
@@ -21,7 +23,8 @@ fn says(name: &str, leader: &str, term: i64, subterm: i64) -> Sighting {
         leader_id: Some(id(leader)),
         cohort_members: COHORT.map(id).into(),
     };
-    let streaming = ReplicationStatus { wal_receiver_status: "streaming".to_owned() };
+    let streaming =
+        ReplicationStatus { wal_receiver_status: "streaming".to_owned(), ..ReplicationStatus::default() };
     let status = PoolerStatus {
         replication_status: (!leads).then_some(streaming),
         is_initialized: true,
@@ -29,7 +32,11 @@ fn says(name: &str, leader: &str, term: i64, subterm: i64) -> Sighting {
         postgres_ready: true,
     };
     let position = PoolerPosition { rule: Some(rule) };
-    let consensus = ConsensusStatus { current_position: Some(position), id: Some(id(name)) };
+    let consensus = ConsensusStatus {
+        current_position: Some(position),
+        id: Some(id(name)),
+        ..ConsensusStatus::default()
+    };
     let answer = StatusResponse { status: Some(status), consensus_status: Some(consensus) };
     Sighting::new(record(name, if leads { PoolerType::Primary } else { PoolerType::Replica }), Some(answer))
 }
@@ -188,7 +195,10 @@ fn what_was_not_seen_is_unknown_and_named() {
 fn members_have_joined_when_they_stream_and_count() {
     let alone = |status: &mut PoolerStatus| status.replication_status = None;
     let connecting = |status: &mut PoolerStatus| {
-        status.replication_status = Some(ReplicationStatus { wal_receiver_status: "starting".to_owned() });
+        status.replication_status = Some(ReplicationStatus {
+            wal_receiver_status: "starting".to_owned(),
+            ..ReplicationStatus::default()
+        });
     };
     for (case, sighting, joined) in [
         ("a standby", says("b", "a", 3, 1), true),
@@ -260,4 +270,39 @@ proptest! {
             prop_assert_eq!(roles(&reversed, [], AtLeast2), seen);
         }
     }
+}
+
+/// A standby as an abandoned recruitment leaves it: promised to a term, and configured to follow nobody.
+fn recruited(mut sighting: Sighting, below_term: i64, primary: &str) -> Sighting {
+    let answer = sighting.answer.as_mut().unwrap();
+    let revocation = TermRevocation { revoked_below_term: below_term };
+    answer.consensus_status.as_mut().unwrap().term_revocation = Some(revocation);
+    let host = PrimaryConnInfo { host: primary.to_owned() };
+    answer.status.as_mut().unwrap().replication_status =
+        Some(ReplicationStatus { primary_conn_info: Some(host), ..ReplicationStatus::default() });
+    sighting
+}
+
+#[test]
+fn a_standby_that_was_recruited_for_a_leader_that_never_came_is_abandoned() {
+    for (what, standby, expected) in [
+        ("promised to a later term", recruited(says("b", "a", 3, 1), 4, ""), true),
+        ("promised to the term that leads", recruited(says("b", "a", 3, 1), 3, ""), false),
+        ("told whom to follow", recruited(says("b", "a", 3, 1), 4, "pod-a"), false),
+        ("streams", says("b", "a", 3, 1), false),
+        (
+            "is on its way out of recovery",
+            with_status(recruited(says("b", "a", 3, 1), 4, ""), |status| {
+                status.postgres_status = PostgresStatus::Promoting.into();
+            }),
+            false,
+        ),
+    ] {
+        let seen = roles(&[says("a", "a", 3, 1), standby], [], AtLeast2);
+        assert_eq!(seen.members["pod-b"].abandoned, expected, "{what}");
+        assert!(!seen.members["pod-a"].abandoned);
+    }
+    // Without a leader there is nobody that it could follow.
+    let leaderless = roles(&[recruited(says("b", "a", 3, 1), 4, "")], [], AtLeast2);
+    assert!(!leaderless.members["pod-b"].abandoned);
 }

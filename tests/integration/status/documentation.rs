@@ -45,9 +45,17 @@ rewinds only a PostgreSQL that starts. What is on such a volume alone was never 
 may have archived after another one had taken over: `segment … ends after …`, or `is left out`, in the log of an instance
 that is made anew says that it has the rest from the primary instead (`restore_wal.sh` in the ConfigMap of the shard).
 
+While the shards of a new cluster are brought up, one orchestrator runs, in the first cell: `bringUpCell` of the MultiOrch
+names it. All orchestrators run once all instances have joined, or after ten minutes (Event `BringUpEnded`).
+
+An orchestrator that recruits standbys for a new leader and then does nothing more leaves them without anybody to follow
+(Multigres v0.1.0). The operator frees such a standby after 30 seconds: the leader leaves it out of its cohort for a moment
+(Event `StandbyFreed`). Where no standby follows and no write is acknowledged for a minute, it evicts the pod of the leader,
+at most every five minutes (Event `PodEvicted`).
+
 What keeps a cluster from being made is an Event too, once; so is what the operator does: `Created`, `DriftReverted`,
 `FailoverTriggered`, `PodEvicted`, `PodDeleted`, `ScaledDown`, `PoolerRemoved`, `TopologyRecordWritten`, `Deleted`,
-`Resumed`.
+`Resumed`, `BringUpEnded`, `StandbyFreed`.
 
 ## Reasons
 

@@ -185,7 +185,7 @@ fn orchestrator(path: &[Step<'_>]) -> String {
         [Field("cells"), Item(_), Field("placement"), rest @ ..] => {
             join("spec.orchestrator.spec.placement", rest)
         }
-        [Field("cells"), ..] => "spec.cells.templates".to_owned(),
+        [Field("cells" | "bringUpCell"), ..] => "spec.cells.templates".to_owned(),
         [Field("databases"), ..] => "spec.databases.templates".to_owned(),
         _ => join("spec.orchestrator.spec", path),
     }

@@ -13,6 +13,8 @@ use crate::report::quote;
 
 /// Of the child alone: the cluster's own is what changes.
 const PAUSED: &str = "spec.paused";
+/// Of the child alone: the operator keeps it until the shards are up.
+const BRING_UP: &str = "spec.bringUpCell";
 
 rule!(
     /// Unpausing a cluster reverts edits made meanwhile and recreates deleted objects.
@@ -29,7 +31,14 @@ fn put_back(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     each_child(cx.new.cluster, &mut |kind, name| match cx.lookup.child(kind, namespace, name) {
         Known::Yes(Some(live)) => {
             if let Some(desired) = desired(&children, kind, name) {
-                tell_changes(kind, name, &live.spec, &desired["spec"], &HashSet::from([PAUSED]), report);
+                tell_changes(
+                    kind,
+                    name,
+                    &live.spec,
+                    &desired["spec"],
+                    &HashSet::from([PAUSED, BRING_UP]),
+                    report,
+                );
             }
         }
         Known::Yes(None) => missing.push((name.to_owned(), kind)),

@@ -1,0 +1,280 @@
+//! Standbys that an abandoned recruitment has stranded are freed.
+//!
+//! An orchestrator that takes a leader for dead recruits the standbys for the next term: they stop to follow, and promise
+//! to follow nobody of a lower one. If its new leader fails to start and the old one lives on, the promise holds for
+//! good (Multigres v0.1.0): the standbys refuse the leader that there is, and nobody appoints another one, as that one is
+//! reachable. A newer rule of the leader makes the promise moot; another leader does so too.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::{Resource, ResourceExt};
+use multigres_crds::v1alpha1::{DurabilityPolicy, MultiShard, Truth};
+
+use super::context::Context;
+use super::rollout::{self, Course};
+use super::topology;
+use crate::observe::ObjectKey;
+use crate::topology::{Id, Member, Role, Roles};
+
+/// Time after which a recruitment counts as abandoned. One that succeeds takes some seconds.
+const ABANDONED: Duration = Duration::from_secs(30);
+/// Time without writes after which another leader is better than none.
+const SILENT: Duration = Duration::from_mins(1);
+/// Time between two leaders of a shard that are evicted for this.
+const AGAIN: Duration = Duration::from_mins(5);
+
+/// The stranded standbys of each shard, by its identity.
+#[derive(Debug, Default)]
+pub struct Watches(Mutex<HashMap<String, Watch>>);
+
+/// The observations of one shard, in this process's own time.
+#[derive(Clone, Debug, Default)]
+struct Watch {
+    /// The time at which each standby was first seen to be stranded.
+    since: BTreeMap<String, Instant>,
+    /// The time since which no writes were seen to be served.
+    silent: Option<Instant>,
+    /// The time of the last eviction of a leader.
+    evicted: Option<Instant>,
+}
+
+/// The step that frees a standby.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// The leader stops counting on it: its rule is then newer than the one that the promise is about.
+    Remove { pod: String, id: Id },
+    /// The leader resigns: the next one has a higher term than was promised.
+    Evict { leader: String },
+}
+
+impl Watches {
+    /// Notes the present state and decides. A step starts the time of what it deals with anew.
+    fn step(
+        &self,
+        uid: &str,
+        roles: &Roles,
+        policy: DurabilityPolicy,
+        is_calm: bool,
+        now: Instant,
+    ) -> Option<Step> {
+        let mut watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stranded = roles.members.values().any(|member| member.abandoned);
+        if !stranded && watches.get(uid).is_none_or(|watch| watch.evicted.is_none()) {
+            watches.remove(uid);
+            return None;
+        }
+        let watch = watches.entry(uid.to_owned()).or_default();
+        watch.note(roles, now);
+        let step = watch.step(roles, policy, is_calm, now);
+        match &step {
+            Some(Step::Remove { pod, .. }) => drop(watch.since.insert(pod.clone(), now)),
+            Some(Step::Evict { .. }) => watch.evicted = Some(now),
+            None => {}
+        }
+        step
+    }
+
+    /// The shard is gone.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+impl Watch {
+    fn note(&mut self, roles: &Roles, now: Instant) {
+        self.since.retain(|pod, _| roles.members.get(pod).is_some_and(|member| member.abandoned));
+        for (pod, _) in roles.members.iter().filter(|(_, member)| member.abandoned) {
+            self.since.entry(pod.clone()).or_insert(now);
+        }
+        let is_silent = roles.serving_writes != Truth::True && !self.since.is_empty();
+        self.silent = is_silent.then(|| self.silent.unwrap_or(now));
+        // So old that it stands in nobody's way.
+        self.evicted = self.evicted.filter(|evicted| now.duration_since(*evicted) < AGAIN);
+    }
+
+    /// The step to take. `is_calm` tells that no pod of the shard is being replaced.
+    fn step(&self, roles: &Roles, policy: DurabilityPolicy, is_calm: bool, now: Instant) -> Option<Step> {
+        let leader = roles.primary.as_ref()?;
+        let is_abandoned =
+            |pod: &str| self.since.get(pod).is_some_and(|since| now.duration_since(*since) >= ABANDONED);
+        let counted: Vec<(&String, &Member)> = roles
+            .members
+            .iter()
+            .filter(|(_, member)| member.in_cohort && member.role != Some(Role::Primary))
+            .collect();
+        if roles.serving_writes == Truth::True && has_copies(roles, &counted, policy) {
+            let (pod, member) = counted.iter().find(|(pod, _)| is_abandoned(pod))?;
+            return Some(Step::Remove { pod: (*pod).clone(), id: member.id.clone() });
+        }
+        // Nothing is acknowledged, so nothing that was acknowledged can be lost.
+        let all_stranded = !counted.is_empty() && counted.iter().all(|(pod, _)| is_abandoned(pod));
+        let is_silent = self.silent.is_some_and(|since| now.duration_since(since) >= SILENT);
+        let is_first = self.evicted.is_none();
+        (all_stranded && is_silent && is_first && is_calm && roles.unseen.is_empty())
+            .then(|| Step::Evict { leader: leader.clone() })
+    }
+}
+
+/// Whether a commit has the copies that the policy asks for without any standby that is stranded.
+fn has_copies(roles: &Roles, counted: &[(&String, &Member)], policy: DurabilityPolicy) -> bool {
+    let streaming = counted.iter().filter(|(_, member)| member.streaming);
+    let cells: BTreeSet<&str> =
+        streaming.clone().map(|(_, member)| member.id.cell.as_str()).chain(roles.primary_cell()).collect();
+    streaming.count() > 0 && (policy == DurabilityPolicy::AtLeast2 || cells.len() > 1)
+}
+
+/// Frees standbys of a shard that are stranded for long enough, one step at a time. A step that fails is planned again.
+pub async fn free(shard: &MultiShard, cx: &Context, roles: &Roles, course: &Course) {
+    let uid = shard.uid().unwrap_or_default();
+    let is_calm = course.awaits().is_none();
+    let step = cx.stranded.step(&uid, roles, shard.spec.durability_policy, is_calm, Instant::now());
+    let about = shard.object_ref(&());
+    match step {
+        Some(Step::Remove { pod, id }) => match remove(shard, cx, &id).await {
+            Ok(()) => {
+                let note = format!(
+                    "Pod {pod} was recruited for a leader that never came: the leader counts on it again once it follows"
+                );
+                cx.events.of_pod(&about, &pod, "StandbyFreed", "Consensus", note).await;
+            }
+            Err(error) => tracing::warn!(pod, error, "a stranded standby cannot be freed"),
+        },
+        Some(Step::Evict { leader }) => {
+            let key = ObjectKey::new("Pod", &shard.namespace().unwrap_or_default(), &leader);
+            let Some(pod) = cx.objects.get(&key) else { return };
+            match rollout::evict(shard, cx, &leader, &pod.uid).await {
+                Ok(true) => {
+                    let note = format!(
+                        "Evicted pod {leader}, which leads: all standbys were recruited for a leader that never came, \
+                         and nothing is acknowledged"
+                    );
+                    cx.events.of_pod(&about, &leader, "PodEvicted", "Consensus", note).await;
+                }
+                Ok(false) => {}
+                Err(trouble) => tracing::warn!(pod = leader, trouble.message, "the leader cannot be evicted"),
+            }
+        }
+        None => {}
+    }
+}
+
+async fn remove(shard: &MultiShard, cx: &Context, id: &Id) -> Result<(), String> {
+    let namespace = shard.namespace().unwrap_or_default();
+    let global = topology::access(cx, &namespace, &shard.spec.global_topology).await;
+    let global = global.map_err(|trouble| trouble.message)?;
+    let removed = cx.topology.remove_from_cohort(&global, &shard.spec, id).await;
+    removed.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use DurabilityPolicy::{AtLeast2, MultiCellAtLeast2};
+
+    use super::*;
+
+    /// A standby of a cell: whether it streams, and else whether it is stranded.
+    fn standby(cell: &str, streaming: bool, abandoned: bool) -> Member {
+        let id = Id { cell: cell.to_owned(), ..Id::default() };
+        Member { role: Some(Role::Standby), streaming, abandoned, in_cohort: true, id, ..Member::default() }
+    }
+
+    /// A shard that pod `a` of cell 1 leads.
+    fn roles(serving_writes: Truth, standbys: &[(&str, Member)]) -> Roles {
+        let leader = Member { role: Some(Role::Primary), ..standby("1", false, false) };
+        let members = standbys.iter().map(|(pod, member)| ((*pod).to_owned(), member.clone()));
+        Roles {
+            primary: Some("a".to_owned()),
+            serving_writes,
+            members: members.chain([("a".to_owned(), leader)]).collect(),
+            ..Roles::default()
+        }
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// The step after the same was seen for some time.
+    fn after(time: u64, roles: &Roles, policy: DurabilityPolicy, is_calm: bool) -> Option<Step> {
+        let (watches, start) = (Watches::default(), Instant::now());
+        assert_eq!(watches.step("s", roles, policy, is_calm, start), None);
+        watches.step("s", roles, policy, is_calm, start + seconds(time))
+    }
+
+    fn one_stranded(serving: Truth, cell: &str) -> Roles {
+        roles(serving, &[("b", standby(cell, true, false)), ("c", standby("1", false, true))])
+    }
+
+    fn all_stranded(serving: Truth) -> Roles {
+        roles(serving, &[("b", standby("2", false, true)), ("c", standby("1", false, true))])
+    }
+
+    #[test]
+    fn one_of_several_is_left_out_until_it_follows() {
+        let freed = Some(Step::Remove { pod: "c".to_owned(), id: standby("1", false, true).id });
+        for (what, time, roles, policy, expected) in [
+            ("for long enough", 30, one_stranded(Truth::True, "1"), AtLeast2, &freed),
+            ("it may be recruited just now", 29, one_stranded(Truth::True, "1"), AtLeast2, &None),
+            ("the copies are in one cell", 600, one_stranded(Truth::True, "1"), MultiCellAtLeast2, &None),
+            ("they are in two", 30, one_stranded(Truth::True, "2"), MultiCellAtLeast2, &freed),
+            ("no writes are known to be served", 59, one_stranded(Truth::Unknown, "1"), AtLeast2, &None),
+        ] {
+            assert_eq!(after(time, &roles, policy, true), *expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_leader_goes_where_nobody_acknowledges_anything() {
+        let evicted = Some(Step::Evict { leader: "a".to_owned() });
+        let unseen = Roles { unseen: vec!["pooler d".to_owned()], ..all_stranded(Truth::Unknown) };
+        let leaderless = Roles { primary: None, ..all_stranded(Truth::Unknown) };
+        let silent =
+            roles(Truth::Unknown, &[("b", standby("1", false, false)), ("c", standby("1", false, true))]);
+        for (what, time, roles, is_calm, expected) in [
+            ("for long enough", 60, all_stranded(Truth::Unknown), true, &evicted),
+            ("writes are known to be refused", 60, all_stranded(Truth::False), true, &evicted),
+            ("it may pass", 59, all_stranded(Truth::Unknown), true, &None),
+            ("writes are served", 600, all_stranded(Truth::True), true, &None),
+            ("a pod is being replaced", 600, all_stranded(Truth::Unknown), false, &None),
+            ("somebody does not answer", 600, unseen, true, &None),
+            ("nobody leads", 600, leaderless, true, &None),
+            ("one is only slow", 600, silent, true, &None),
+        ] {
+            assert_eq!(after(time, &roles, AtLeast2, is_calm), *expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_next_leader_is_given_five_minutes() {
+        let (watches, start) = (Watches::default(), Instant::now());
+        let stranded = all_stranded(Truth::Unknown);
+        let mut evictions = Vec::new();
+        for second in 0..900 {
+            // Between two evictions there is a leader that serves, for a while.
+            let well = (61..70).contains(&second);
+            let roles = if well { roles(Truth::True, &[]) } else { stranded.clone() };
+            if watches.step("s", &roles, AtLeast2, true, start + seconds(second)).is_some() {
+                evictions.push(second);
+            }
+        }
+        assert_eq!(evictions, [60, 360, 660]);
+    }
+
+    #[test]
+    fn the_time_begins_anew_for_whoever_recovers_and_a_shard_that_is_well_leaves_nothing() {
+        let (watches, start) = (Watches::default(), Instant::now());
+        let (stranded, well) = (one_stranded(Truth::True, "1"), roles(Truth::True, &[]));
+        let step = |roles, second| watches.step("s", roles, AtLeast2, true, start + seconds(second));
+        assert_eq!(step(&stranded, 0), None);
+        assert_eq!(step(&well, 20), None);
+        assert!(watches.0.lock().unwrap().is_empty());
+        assert_eq!(step(&stranded, 25), None);
+        assert_eq!(step(&stranded, 54), None);
+        assert!(step(&stranded, 55).is_some());
+        assert_eq!(step(&stranded, 56), None, "the call is given time");
+        watches.forget("s");
+        assert!(watches.0.lock().unwrap().is_empty());
+    }
+}
