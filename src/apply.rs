@@ -18,6 +18,7 @@ use kube::api::{
 use multigres_crds::labels;
 use serde_json::{Value, json};
 
+use crate::api_error;
 use crate::build::{Manifest, Ownership};
 use crate::observe::{ObjectKey, Observed, content};
 pub use drift::Drift;
@@ -114,6 +115,9 @@ pub enum ApplyError {
     /// An object of that name is still on its way out.
     #[error("{0} is still being deleted")]
     Deleting(ObjectKey),
+    /// Its namespace is being deleted, so that it cannot be created. Expected: the owner goes as well.
+    #[error("{0} is not created: its namespace is being deleted")]
+    NamespaceTerminating(ObjectKey),
     /// It differs again right after it was put back.
     #[error("{key} cannot be put back: {fields} differ again at once")]
     Stubborn {
@@ -126,7 +130,7 @@ pub enum ApplyError {
     #[error("{0}: the API server did not answer in time")]
     TimedOut(ObjectKey),
     /// The API server refused.
-    #[error("{key}: {source}")]
+    #[error("{key}: {}", api_error::message(.source))]
     Api {
         /// The object.
         key: ObjectKey,
@@ -372,9 +376,12 @@ impl Applier {
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ApplyError> {
         match tokio::time::timeout(CALL, call).await {
-            Ok(result) => {
-                result.map_err(|source| ApplyError::Api { key: key.clone(), source: Box::new(source) })
-            }
+            Ok(result) => result.map_err(|source| {
+                if api_error::is_namespace_terminating(&source) {
+                    return ApplyError::NamespaceTerminating(key.clone());
+                }
+                ApplyError::Api { key: key.clone(), source: Box::new(source) }
+            }),
             Err(_) => Err(ApplyError::TimedOut(key.clone())),
         }
     }

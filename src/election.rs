@@ -12,6 +12,8 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
+use crate::api_error;
+
 /// Name of the Lease.
 pub const LEASE: &str = "multigres-operator";
 
@@ -50,7 +52,10 @@ impl Election {
                     return;
                 }
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "the lease could not be read or written"),
+                Err(error) => {
+                    let error = api_error::message(&error);
+                    tracing::warn!(%error, "the lease could not be read or written");
+                }
             }
             tokio::time::sleep(PERIOD).await;
         }
@@ -63,6 +68,7 @@ impl Election {
             tokio::select! {
                 () = shutdown.cancelled() => {
                     if let Err(error) = self.release().await {
+                        let error = api_error::message(&error);
                         tracing::warn!(%error, "the lease was not given up; it runs out by itself");
                     }
                     return false;
@@ -72,7 +78,10 @@ impl Election {
             match tokio::time::timeout(DEADLINE.saturating_sub(renewed.elapsed()), self.renew()).await {
                 Ok(Ok(true)) => renewed = Instant::now(),
                 Ok(Ok(false)) => return true,
-                Ok(Err(error)) => tracing::warn!(%error, "the lease was not renewed"),
+                Ok(Err(error)) => {
+                    let error = api_error::message(&error);
+                    tracing::warn!(%error, "the lease was not renewed");
+                }
                 Err(_) => tracing::warn!("the lease was not renewed in time"),
             }
             if renewed.elapsed() >= DEADLINE {

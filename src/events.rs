@@ -4,6 +4,8 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
+use crate::api_error;
+
 /// The one recorder of the operator.
 #[derive(Clone)]
 pub struct Events(Recorder);
@@ -56,6 +58,10 @@ impl Events {
             secondary,
         };
         if let Err(error) = self.0.publish(&event, about).await {
+            if api_error::is_namespace_terminating(&error) {
+                return;
+            }
+            let error = api_error::message(&error);
             tracing::warn!(reason, %error, "an event was lost");
         }
     }

@@ -6,6 +6,7 @@
 //! talk to a cluster.
 
 pub mod admission;
+pub mod api_error;
 pub mod apply;
 pub mod build;
 pub mod cli;

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
+use multigres_operator::api_error;
 use multigres_operator::cli::{Cli, UNUSABLE};
 use tracing_subscriber::EnvFilter;
 
@@ -14,17 +15,21 @@ async fn main() -> ExitCode {
         eprintln!("error: another crypto provider is installed");
         return ExitCode::FAILURE;
     }
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match Cli::parse().execute().await {
         Ok(code) => code,
         Err(error) if reads_no_more(&error) => ExitCode::from(SIGPIPE),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", api_error::chain(&*error));
             ExitCode::from(UNUSABLE)
         }
     }
 }
+
+/// The level of each module's log. The libraries that call the API server log the debug form of its errors; the operator
+/// tells of the same errors in plain words.
+const LOGGED: &str = "info,kube_client=error,kube_runtime=error";
 
 /// What shells report of a command that wrote to a pipe which nobody reads any more, as `| head` leaves it.
 const SIGPIPE: u8 = 128 + 13;

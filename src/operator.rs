@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::observe::{Neighbourhood, Scope, StorageClasses};
 use crate::server::{Gate, Readiness, Server, ServerArgs, Services};
 use crate::topology::{self, Topology};
-use crate::{admission, install, signal};
+use crate::{admission, api_error, install, signal};
 
 /// How the operator runs.
 #[derive(Clone, Debug, clap::Args)]
@@ -138,7 +138,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     while let Some(ended) = tasks.join_next().await {
         let ended = ended.context("a part of the operator panicked").and_then(|result| result);
         if let Err(error) = ended {
-            tracing::error!(error = format!("{error:#}"), "ending");
+            tracing::error!(error = %api_error::chain(&*error), "ending");
             shutdown.cancel();
             result = Err(error);
         }

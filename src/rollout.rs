@@ -13,6 +13,7 @@ mod shard;
 mod properties;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 pub use plan::plan;
 pub use shard::{Outdated, Pod, Pool, Shard, Standing};
@@ -58,6 +59,19 @@ pub enum Action {
         /// For people.
         why: String,
     },
+}
+
+/// The step in the past tense, as Events and the log tell of it.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Evict { pod, why, .. } => write!(f, "Evicted pod {pod}: {why}"),
+            Self::Delete { pod, why, .. } => write!(f, "Deleted pod {pod}: {why}"),
+            Self::Remove { pool, replicas, why } => {
+                write!(f, "Scaled pool {pool} down to {replicas}: {why}")
+            }
+        }
+    }
 }
 
 /// Why a shard is not yet what it should be.

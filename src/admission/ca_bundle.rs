@@ -15,6 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::api_error;
+
 /// How often to look for the webhook configurations: until the installer has applied them, and afterwards whether
 /// somebody has replaced them.
 const LOOK: Duration = Duration::from_secs(2);
@@ -39,7 +41,7 @@ async fn is_trusted(client: &Client, ca_bundle: &str) -> bool {
     let mutating = inject::<MutatingWebhookConfiguration>(client, ca_bundle).await;
     let validating = inject::<ValidatingWebhookConfiguration>(client, ca_bundle).await;
     for error in [&mutating, &validating].into_iter().filter_map(|result| result.as_ref().err()) {
-        tracing::warn!(error = format!("{error:#}"), "API servers do not trust the webhooks");
+        tracing::warn!(error = %api_error::chain(&**error), "API servers do not trust the webhooks");
     }
     mutating.is_ok() && validating.is_ok()
 }

@@ -19,7 +19,7 @@ use super::context::{Context, Error};
 use super::records::{self, RecordOf};
 use super::rollout::Course;
 use super::volumes;
-use crate::apply::{Applied, Outcome, OwnerReference};
+use crate::apply::{Applied, ApplyError, Outcome, OwnerReference};
 use crate::build::{Build, Manifest};
 use crate::observe::ObjectKey;
 use crate::reason::Reason;
@@ -210,6 +210,12 @@ where
                     Outcome::PutBack(fields) => tell_put_back(owner, cx, &key, &fields).await,
                     Outcome::Unchanged | Outcome::Updated => {}
                 }
+            }
+            // Nothing else can be created there either, and all of it goes with the namespace.
+            Err(error @ ApplyError::NamespaceTerminating(_)) => {
+                tracing::debug!(object = %key, "not created: its namespace is being deleted");
+                troubles.push(Trouble::from(&error));
+                break;
             }
             Err(error) => {
                 tracing::warn!(object = %key, %error, "not applied");

@@ -23,6 +23,7 @@ use super::initialized::Initialized;
 use super::rollout::Ended;
 use super::stalled::Stalls;
 use super::stranded::Watches;
+use crate::api_error;
 use crate::apply::{Applier, ApplyError, Outcome, OwnerReference};
 use crate::build::Environment;
 use crate::clock::Clock;
@@ -110,7 +111,7 @@ const RESYNC: Duration = Duration::from_mins(10);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The status could not be written.
-    #[error("status of {0}: {1}")]
+    #[error("status of {0}: {text}", text = api_error::message(.1))]
     Status(String, #[source] Box<kube::Error>),
     /// The API server did not answer in time.
     #[error("status of {0}: the API server did not answer in time")]
@@ -210,7 +211,9 @@ impl From<&ApplyError> for Trouble {
     fn from(error: &ApplyError) -> Self {
         let (reason, lasting) = match error {
             ApplyError::NameTaken(_) => (Reason::NameTaken, true),
-            ApplyError::Deleting(_) => (Reason::AwaitingDeletion, false),
+            ApplyError::Deleting(_) | ApplyError::NamespaceTerminating(_) => {
+                (Reason::AwaitingDeletion, false)
+            }
             ApplyError::Stubborn { .. } => (Reason::ApplyFailed, true),
             ApplyError::TimedOut(_) => (Reason::ApiServerUnreachable, false),
             ApplyError::Api { source, .. } => match source.as_ref() {

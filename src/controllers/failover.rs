@@ -122,7 +122,7 @@ async fn call(cx: &Context, shard: &MultiShard, leader: &Leader, pod: &ObjectKey
                 }
             }
             Some(problems) => {
-                tracing::debug!(?problems, "the orchestrator is at it");
+                tracing::debug!(problems = %problems.join(", "), "the orchestrator is at it");
                 (found, quiet) = (true, 0);
             }
             None => {}

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::child::Child;
 use super::context::{Context, Error};
 use super::topology;
+use crate::api_error;
 use crate::apply::MANAGER;
 use crate::reason::Reason;
 use crate::status::Trouble;
@@ -48,7 +49,7 @@ pub async fn hold<K: Child>(child: &K, cx: &Context) -> Result<(), Trouble> {
     let finalizers = child.finalizers().iter().map(String::as_str).chain([FINALIZER]).collect();
     set_finalizers(child, cx, finalizers).await.map_err(|error| Trouble {
         reason: Reason::ApiServerUnreachable,
-        message: format!("finalizer of {}: {error}", child.name_any()),
+        message: format!("finalizer of {}: {}", child.name_any(), api_error::message(&error)),
         lasting: false,
     })
 }
@@ -72,6 +73,7 @@ pub async fn let_go<K: Child>(child: &K, cx: &Context) -> Result<Action, Error> 
         Ok(()) => Ok(Action::await_change()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Action::await_change()),
         Err(error) => {
+            let error = api_error::message(&error);
             tracing::warn!(child = child.name_any(), %error, "its finalizer is not removed yet");
             Ok(Action::requeue(AGAIN))
         }

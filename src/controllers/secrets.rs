@@ -11,7 +11,8 @@ use rand::Rng;
 use rand::distr::Alphanumeric;
 
 use super::context::Context;
-use crate::apply::{Cached, OwnerReference};
+use crate::api_error;
+use crate::apply::{ApplyError, Cached, OwnerReference};
 use crate::build::{Manifest, secrets};
 use crate::reason::Reason;
 use crate::status::Trouble;
@@ -75,7 +76,7 @@ async fn make(
         rand::rng().sample_iter(Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect();
     let manifest = secrets::password(shard, &random);
     let api: Api<Secret> = Api::namespaced(cx.client.clone(), namespace);
-    let trouble = |error: &kube::Error| unreadable(&manifest.name, error);
+    let trouble = |error: &kube::Error| not_made(&manifest, error);
     let object: Secret = secret(&manifest, owner).map_err(|error| trouble(&error))?;
     let params =
         PostParams { field_manager: Some(crate::apply::MANAGER.to_owned()), ..PostParams::default() };
@@ -92,6 +93,14 @@ fn secret(manifest: &Manifest, owner: &OwnerReference) -> Result<Secret, kube::E
     serde_json::from_value(crate::apply::with_owner(manifest, owner)).map_err(kube::Error::SerdeError)
 }
 
+fn not_made(manifest: &Manifest, error: &kube::Error) -> Trouble {
+    if api_error::is_namespace_terminating(error) {
+        return Trouble::from(&ApplyError::NamespaceTerminating(manifest.key()));
+    }
+    unreadable(&manifest.name, error)
+}
+
 fn unreadable(name: &str, error: &kube::Error) -> Trouble {
-    Trouble { reason: Reason::SecretUnavailable, message: format!("Secret {name}: {error}"), lasting: false }
+    let message = format!("Secret {name}: {}", api_error::message(error));
+    Trouble { reason: Reason::SecretUnavailable, message, lasting: false }
 }

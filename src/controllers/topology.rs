@@ -5,6 +5,7 @@ use kube::api::Api;
 use multigres_crds::v1alpha1::{LocalObjectReference, TopologyReference};
 
 use super::context::Context;
+use crate::api_error;
 use crate::reason::Reason;
 use crate::status::Trouble;
 use crate::topology::{Access, Credentials, Error, Written};
@@ -29,7 +30,7 @@ async fn secret(cx: &Context, namespace: &str, reference: &LocalObjectReference)
     let api: Api<Secret> = Api::namespaced(cx.client.clone(), namespace);
     api.get(&reference.name).await.map_err(|error| Trouble {
         reason: Reason::SecretUnavailable,
-        message: format!("Secret {}: {error}", reference.name),
+        message: format!("Secret {}: {}", reference.name, api_error::message(&error)),
         lasting: false,
     })
 }

@@ -13,6 +13,7 @@ use multigres_crds::v1alpha1::MultiShard;
 use serde_json::{Value, json};
 
 use super::context::Context;
+use crate::api_error;
 use crate::apply::MANAGER;
 use crate::build::{Manifest, shard_names};
 use crate::observe::{ObjectKey, Observed};
@@ -216,7 +217,7 @@ async fn request(claims: &Api<PersistentVolumeClaim>, name: &str, storage: &Quan
         }),
         Err(error) => Err(Trouble {
             reason: Reason::ApiServerUnreachable,
-            message: format!("volume {name}: {error}"),
+            message: format!("volume {name}: {}", api_error::message(&error)),
             lasting: false,
         }),
     }
@@ -242,7 +243,7 @@ fn selector(manifest: &Manifest) -> String {
 fn unreachable(manifest: &Manifest, error: &kube::Error) -> Trouble {
     Trouble {
         reason: Reason::ApiServerUnreachable,
-        message: format!("{}: {error}", manifest.key()),
+        message: format!("{}: {}", manifest.key(), api_error::message(error)),
         lasting: false,
     }
 }

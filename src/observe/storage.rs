@@ -13,6 +13,7 @@ use multigres_webhooks::lookup::{Known, StorageClass};
 use tokio_util::sync::CancellationToken;
 
 use super::watch::WATCH_SECONDS;
+use crate::api_error;
 
 /// Marks the class that a claim gets which names none.
 const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
@@ -45,7 +46,10 @@ impl StorageClasses {
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => self.take(event, &mut listed),
-                Err(error) => tracing::warn!(%error, "the watch of StorageClasses failed; it is tried again"),
+                Err(error) => {
+                    let error = api_error::watch_message(&error);
+                    tracing::warn!(%error, "the watch of StorageClasses failed; it is tried again");
+                }
             }
         }
     }

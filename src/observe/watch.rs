@@ -16,6 +16,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::{Change, ObjectKey, Objects, Observed};
+use crate::api_error;
 
 /// Which namespaces are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,8 +105,7 @@ fn noted<T: Send + 'static>(
     let mut notes = Notes { kind: kind.clone(), objects, listed: HashSet::new() };
     let events = watch(api, config.timeout(WATCH_SECONDS).page_size(PAGE)).default_backoff();
     events.filter_map(move |event| {
-        let event =
-            event.inspect_err(|error| tracing::warn!(kind, %error, "watch failed; it is tried again")).ok();
+        let event = event.inspect_err(|error| tell_of_failure(&kind, error)).ok();
         let told: Vec<Change> = event.iter().flat_map(|event| notes.take(event)).collect();
         let is_complete = matches!(event, Some(Event::InitDone));
         let kept = event.and_then(&mut keep);
@@ -118,6 +118,11 @@ fn noted<T: Send + 'static>(
         }
         std::future::ready(kept)
     })
+}
+
+fn tell_of_failure(kind: &str, error: &watcher::Error) {
+    let error = api_error::watch_message(error);
+    tracing::warn!(kind, %error, "watch failed; it is tried again");
 }
 
 /// The same event of the type. One object that cannot be read must not hide the others.

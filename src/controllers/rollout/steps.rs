@@ -7,6 +7,7 @@ use multigres_crds::labels;
 use multigres_crds::v1alpha1::MultiShard;
 
 use super::Course;
+use crate::api_error;
 use crate::controllers::context::Context;
 use crate::reason::Reason;
 use crate::rollout::Action;
@@ -29,20 +30,17 @@ pub async fn take(shard: &MultiShard, cx: &Context, course: &Course) -> Result<(
 }
 
 async fn tell(shard: &MultiShard, cx: &Context, action: &Action) {
-    tracing::info!(shard = shard.name_any(), ?action, "took a step");
+    tracing::info!(shard = shard.name_any(), %action, "took a step");
     let about = shard.object_ref(&());
     match action {
-        Action::Evict { pod, why, .. } => {
-            let note = format!("Evicted pod {pod}: {why}");
-            cx.events.of_pod(&about, pod, "PodEvicted", "Rollout", note).await;
+        Action::Evict { pod, .. } => {
+            cx.events.of_pod(&about, pod, "PodEvicted", "Rollout", action.to_string()).await;
         }
-        Action::Delete { pod, why, .. } => {
-            let note = format!("Deleted pod {pod}: {why}");
-            cx.events.of_pod(&about, pod, "PodDeleted", "Rollout", note).await;
+        Action::Delete { pod, .. } => {
+            cx.events.of_pod(&about, pod, "PodDeleted", "Rollout", action.to_string()).await;
         }
-        Action::Remove { pool, replicas, why } => {
-            let note = format!("Scaled pool {pool} down to {replicas}: {why}");
-            cx.events.normal(&about, "ScaledDown", "Rollout", note).await;
+        Action::Remove { .. } => {
+            cx.events.normal(&about, "ScaledDown", "Rollout", action.to_string()).await;
         }
     }
 }
@@ -93,6 +91,8 @@ fn ended(cx: &Context, uid: &str, pod: &str, result: kube::Result<()>) -> Result
             let message = format!("pod {pod} cannot be evicted yet: {}", status.message);
             Err(trouble(Reason::AwaitingDisruptionBudget, message))
         }
-        Err(error) => Err(trouble(Reason::ApiServerUnreachable, format!("pod {pod}: {error}"))),
+        Err(error) => {
+            Err(trouble(Reason::ApiServerUnreachable, format!("pod {pod}: {}", api_error::message(&error))))
+        }
     }
 }
