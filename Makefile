@@ -5,6 +5,11 @@ REAL_NODES := $(shell [ -e /etc/debian_version ] && [ "$$(id -u)" = 0 ] && unsha
 
 NO_REAL_NODES := real nodes take root on Debian or a relative of it, with the right to make namespaces
 
+# What the operator did in the tests, against what it may do and how it is to speak of it.
+CONDUCT := $(CARGO) test --package multigres-operator --test conduct -- --ignored
+# Without real nodes some of its rights are not used.
+OF_A_WHOLE_RUN := everything_that_is_granted_is_used
+
 .DEFAULT_GOAL := help
 .PHONY: help test lint fuzz e2e testbed testbed-real generate crds demo demo-down
 
@@ -15,7 +20,9 @@ test: export TESTBED_REAL = $(REAL_NODES)
 test: lint testbed$(if $(REAL_NODES),-real) ## Check formatting and lints, and run all tests, on real nodes where there can be some
 	@echo "fuzz: the corpus is replayed here: libFuzzer is run with make fuzz"
 	@[ -n "$(REAL_NODES)" ] || echo "e2e: skipped here: $(NO_REAL_NODES)"
+	rm -rf "$${CARGO_TARGET_DIR:-target}/tmp/evidence"
 	$(CARGO) test --workspace --all-targets --no-fail-fast
+	$(CONDUCT) $(if $(REAL_NODES),,--skip $(OF_A_WHOLE_RUN))
 
 lint: ## Check formatting and lints only
 	$(CARGO) fmt --all --check

@@ -158,7 +158,7 @@ mod tests {
             ),
             (
                 kube::Error::HttpError(axum::http::Error::from(axum::http::Uri::try_from("::").unwrap_err())),
-                "the API server does not answer: invalid uri character",
+                "the API server does not answer: invalid authority",
             ),
             (
                 kube::Error::SerdeError(serde_error()),

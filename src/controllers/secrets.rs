@@ -25,7 +25,15 @@ pub async fn ensure(shard: &MultiShard, cx: &Context, owner: &OwnerReference) ->
     let password = if shard.spec.password.generated { Some(password(shard, cx, owner).await?) } else { None };
     if let Some(record) = &shard.spec.database_record {
         let manifest = secrets::connection(shard, record, password.as_deref());
-        cx.applier.ensure(&manifest, owner, Cached::Nothing).await.map_err(|error| Trouble::from(&error))?;
+        let applied = cx.applier.ensure(&manifest, owner, Cached::Nothing).await;
+        let immutable = applied.map_err(|error| Trouble::from(&error))?.immutable;
+        if !immutable.is_empty() {
+            let message = format!(
+                "{} was made immutable and holds something else than it should; delete it, and it is created anew",
+                manifest.key()
+            );
+            return Err(Trouble { reason: Reason::ImmutableField, message, lasting: true });
+        }
     }
     Ok(())
 }

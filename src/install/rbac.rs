@@ -63,19 +63,21 @@ fn cluster_rules() -> Vec<Value> {
     let kinds = [clusters.clone(), children.clone()].concat();
     let subresource = |name: &str| kinds.iter().map(|kind| format!("{kind}/{name}")).collect::<Vec<_>>();
     vec![
-        // Clusters are the user's; the operator only adds and removes its finalizer.
-        rule(GROUP, &clusters, &["get", "list", "watch", "patch"]),
+        // Clusters are the user's: the operator writes their status, and nothing else of them.
+        rule(GROUP, &clusters, READ),
         rule(GROUP, &children, KEEP),
         rule(GROUP, &subresource("status"), &["patch"]),
         // Owner references that block deletion, where OwnerReferencesPermissionEnforcement is on.
         rule(GROUP, &subresource("finalizers"), &["update"]),
         rule("apps", &["deployments", "statefulsets"], KEEP),
-        rule("", &["services", "configmaps", "persistentvolumeclaims"], KEEP),
+        rule("", &["services", "configmaps"], KEEP),
+        // Volumes are made and grown; what is in them is never the operator's to delete.
+        rule("", &["persistentvolumeclaims"], &["get", "list", "watch", "create", "update", "patch"]),
         rule("policy", &["poddisruptionbudgets"], KEEP),
-        // By name only: passwords, connection Secrets and the operator's own certificate.
-        rule("", &["secrets"], &["get", "create", "patch", "delete"]),
+        // By name only: passwords, connection Secrets and the operator's own certificate. None is ever deleted.
+        rule("", &["secrets"], &["get", "create", "update", "patch"]),
         // Rollouts: a healthy pod is evicted, one that serves nothing is deleted.
-        rule("", &["pods"], &["get", "list", "watch", "patch", "delete"]),
+        rule("", &["pods"], &["list", "watch", "delete"]),
         rule("", &["pods/eviction"], &["create"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
         // Whether a volume's class exists and can grow.

@@ -138,8 +138,10 @@ fn the_operator_may_do_what_it_needs_and_no_more() {
             assert!(list.is_some_and(|list| !list.is_empty() && !list.contains(&"*".to_owned())), "{rule:?}");
         }
     }
-    assert_eq!(verbs(&rules, "", "secrets"), ["get", "create", "patch", "delete"]);
-    assert_eq!(verbs(&rules, "multigres.com", "multigresclusters"), ["get", "list", "watch", "patch"]);
+    assert_eq!(verbs(&rules, "", "secrets"), ["get", "create", "update", "patch"]);
+    assert_eq!(verbs(&rules, "", "pods"), ["list", "watch", "delete"]);
+    assert!(!verbs(&rules, "", "persistentvolumeclaims").contains(&"delete"));
+    assert_eq!(verbs(&rules, "multigres.com", "multigresclusters"), ["get", "list", "watch"]);
     assert_eq!(verbs(&rules, "multigres.com", "multishards/status"), ["patch"]);
     assert!(verbs(&rules, "apps", "daemonsets").is_empty());
     for rule in

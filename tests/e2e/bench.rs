@@ -1,6 +1,6 @@
 //! What all scenarios share: one node with the operator on it, and the cluster that most of them are about.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use kube::api::{Api, DeleteParams, ListParams};
 use kube::runtime::conditions::is_deleted;
 use kube::runtime::wait::await_condition;
 use multigres_crds::schema;
+use testbed::evidence::Evidence;
 use testbed::{Image, Kubectl, Node, NodeOptions};
 use tokio::time::{sleep, timeout};
 
@@ -39,7 +40,10 @@ impl Bench {
         let began = Instant::now();
         let mut images = Image::cluster();
         images.push(Image::operator(PathBuf::from(OPERATOR)));
-        let options = NodeOptions { images, crds: schema::crds(), ..NodeOptions::default() };
+        // The check of a whole run reads it (`tests/conduct.rs`).
+        let evidence = concat!(env!("CARGO_TARGET_TMPDIR"), "/evidence");
+        let audit_log = Some(Evidence::of(Path::new(evidence), "e2e")?.log("audit"));
+        let options = NodeOptions { images, crds: schema::crds(), audit_log, ..NodeOptions::default() };
         let node = Node::start(options).await?;
         let manifests = Command::new(OPERATOR).args(["manifests", "--image", OPERATOR_IMAGE]).output()?;
         ensure!(manifests.status.success(), "{manifests:?}");

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::installation::{Installation, Namespace};
-use crate::samples::{SMALL, converged};
+use crate::samples::{SMALL, condition, converged};
 
 /// The part of an object that says what it is to be.
 fn content(object: &Value) -> Value {
@@ -103,6 +103,38 @@ async fn config_maps_and_disruption_budgets() {
         put_back(&namespace, "configmap", "small-app-default-0-inf-pg-hba", patch).await;
     }
     put_back(&namespace, "pdb", "small-app-default-0-inf", ("merge", r#"{"spec":{"minAvailable":0}}"#)).await;
+}
+
+/// An edit of the connection Secret is put back as any other, and keeps nothing else of its shard from being put back.
+#[tokio::test]
+async fn connection_secrets() {
+    let namespace = small("drift-secret").await;
+    let (secret, set) = ("small-app-connection", "small-app-default-0-inf-a-primary-pg");
+    let edit_of_set =
+        || put_back(&namespace, "statefulset", set, ("merge", r#"{"spec":{"minReadySeconds":7}}"#));
+    for patch in
+        [r#"{"stringData":{"x":"y"}}"#, r#"{"stringData":{"host":"elsewhere"}}"#, r#"{"data":{"uri":null}}"#]
+    {
+        put_back(&namespace, "secret", secret, ("merge", patch)).await;
+        edit_of_set().await;
+    }
+    // Nobody can take that back.
+    namespace.must(&["patch", "secret", secret, "--type", "merge", "-p", r#"{"immutable":true}"#]).await;
+    edit_of_set().await;
+    converged(&namespace, "small").await;
+    // Its content no longer follows; only a deletion helps, which is a person's to decide.
+    let (shard, patch) =
+        ("small-app-default-0-inf", r#"{"stringData":{"host":"elsewhere"},"immutable":true}"#);
+    namespace.must(&["delete", "secret", secret]).await;
+    namespace.until("secret", secret, "made again", |_| true).await;
+    namespace.must(&["patch", "secret", secret, "--type", "merge", "-p", patch]).await;
+    let poke = ["annotate", "multishard", shard, "example.com/look=again"];
+    namespace.must(&poke).await;
+    let stalled = |shard: &Value| condition(shard, "Stalled") == Some(("True", "ImmutableField"));
+    let told = namespace.until("multishard", shard, "its Secret differs", stalled).await;
+    assert!(told["status"].to_string().contains("delete it, and it is created anew"), "{told:#}");
+    namespace.must(&["delete", "secret", secret]).await;
+    converged(&namespace, "small").await;
 }
 
 #[tokio::test]

@@ -3,12 +3,14 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kube::Client;
 use multigres_crds::schema;
+use testbed::evidence::Evidence;
 use testbed::{ControlPlane, Kubectl, Options, ProcessEnded, ProcessGroup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,6 +27,12 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// A port that was free when asked for may be taken before the operator listens on it.
 const START_ATTEMPTS: usize = 5;
 
+/// What the check of a whole run reads (`tests/conduct.rs`).
+static EVIDENCE: LazyLock<Evidence> = LazyLock::new(|| {
+    let root = concat!(env!("CARGO_TARGET_TMPDIR"), "/evidence");
+    Evidence::of(Path::new(root), env!("CARGO_CRATE_NAME")).unwrap()
+});
+
 /// The binary under test.
 pub fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_multigres-operator"))
@@ -35,6 +43,7 @@ pub struct Installation {
     pub control_plane: ControlPlane,
     pub ports: Ports,
     kubeconfig: PathBuf,
+    log: PathBuf,
     operator: std::sync::Mutex<Option<ProcessGroup>>,
 }
 
@@ -63,10 +72,13 @@ impl Installation {
 
     /// Starts a control plane of its own and the operator in front of it.
     pub async fn start(options: Options) -> Result<Self> {
-        let control_plane = ControlPlane::start(Options { crds: schema::crds(), ..options }).await?;
+        let audit_log = Some(EVIDENCE.log("audit"));
+        let options = Options { crds: schema::crds(), audit_log, ..options };
+        let control_plane = ControlPlane::start(options).await?;
         let kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, "multigres-operator").await?;
         let (ports, operator) = (Ports::free()?, std::sync::Mutex::new(None));
-        let mut installation = Self { control_plane, ports, kubeconfig, operator };
+        let log = EVIDENCE.log("operator");
+        let mut installation = Self { control_plane, ports, kubeconfig, log, operator };
         for _ in 1..START_ATTEMPTS {
             match installation.install().await {
                 Err(error) if port_was_taken(&error) => installation.ports = Ports::free()?,
@@ -155,7 +167,7 @@ impl Installation {
 
     /// What the operator wrote to its log.
     pub fn log(&self) -> PathBuf {
-        self.control_plane.dir().join("multigres-operator.log")
+        self.log.clone()
     }
 
     /// The kubeconfig of the operator itself.

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use serde::Deserialize;
+use serde_json::Value;
+
+/// Its name among the logs of a control plane.
+pub(crate) const AUDIT_LOG: &str = "audit";
 
 /// The API server's audit log. Every request that was answered is in it, except probes.
 #[derive(Debug, Clone)]
@@ -41,10 +45,13 @@ pub struct AuditEntry {
     pub code: u16,
     /// When it was answered, as RFC 3339.
     pub stage_timestamp: String,
+    /// What was sent, of Events and of the statuses of custom resources; of anything else null.
+    pub request: Value,
 }
 
 impl AuditLog {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    /// The log that an API server writes, or wrote, to a file.
+    pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
@@ -98,6 +105,8 @@ struct Event {
     #[serde(default)]
     response_status: ResponseStatus,
     stage_timestamp: String,
+    #[serde(default)]
+    request_object: Value,
 }
 
 #[derive(Deserialize)]
@@ -135,6 +144,7 @@ impl From<Event> for AuditEntry {
             name: event.object_ref.name,
             code: event.response_status.code,
             stage_timestamp: event.stage_timestamp,
+            request: event.request_object,
         }
     }
 }

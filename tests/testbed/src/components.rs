@@ -72,7 +72,8 @@ pub fn write_inputs(state: &State, server: &str, more: &[User]) -> anyhow::Resul
     Ok(())
 }
 
-/// Who did what, once per request, without the objects; probes are noise.
+/// Who did what, once per request. Of objects only what people are told: Events, and statuses of custom resources.
+/// Probes are noise.
 fn write_audit_policy(state: &State) -> io::Result<()> {
     let policy = json!({
         "apiVersion": "audit.k8s.io/v1",
@@ -80,6 +81,14 @@ fn write_audit_policy(state: &State) -> io::Result<()> {
         "omitStages": ["RequestReceived", "ResponseStarted", "Panic"],
         "rules": [
             { "level": "None", "nonResourceURLs": ["/readyz*", "/livez*", "/healthz*", "/openapi*", "/version"] },
+            {
+                "level": "Request",
+                "verbs": ["create", "patch"],
+                "resources": [
+                    { "group": "events.k8s.io", "resources": ["events"] },
+                    { "group": "multigres.com", "resources": ["*/status"] },
+                ],
+            },
             { "level": "Metadata" },
         ],
     });

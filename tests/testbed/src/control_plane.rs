@@ -17,7 +17,7 @@ use kube::runtime::wait::await_condition;
 use kube::{Client, Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::audit::AuditLog;
+use crate::audit::{AUDIT_LOG, AuditLog};
 use crate::background::Background;
 use crate::binaries::{
     self, ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KUBECTL, KWOK, Tool,
@@ -53,6 +53,8 @@ pub struct Options {
     pub pod_readiness: PodReadiness,
     /// Keep everything in this directory instead of one that is removed upon drop.
     pub dir: Option<PathBuf>,
+    /// Write the audit log to this file, which stays, instead of into the directory.
+    pub audit_log: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -63,6 +65,7 @@ impl Default for Options {
             fake_nodes: 0,
             pod_readiness: PodReadiness::Automatic,
             dir: None,
+            audit_log: None,
         }
     }
 }
@@ -101,6 +104,9 @@ impl ControlPlane {
 
     async fn try_start(options: &Options) -> anyhow::Result<Self> {
         let state = State::new(options.dir.as_deref())?;
+        if let Some(path) = &options.audit_log {
+            state.write_log_to(AUDIT_LOG, path)?;
+        }
         let processes = ProcessGroup::new(state.to_remove())?;
         let port = free_port()?;
         let mut starting = Self::prepare(state, processes, port, &[]).await?;
@@ -236,7 +242,7 @@ impl ControlPlane {
 
     /// What was asked of the API server, and by whom.
     pub fn audit_log(&self) -> AuditLog {
-        AuditLog::new(self.state.log("audit"))
+        AuditLog::new(self.state.log(AUDIT_LOG))
     }
 
     pub(crate) fn state(&self) -> &State {

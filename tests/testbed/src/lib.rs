@@ -14,6 +14,7 @@ mod command;
 mod components;
 mod control_plane;
 pub mod detached;
+pub mod evidence;
 mod fake_nodes;
 mod images;
 mod kubeconfig;

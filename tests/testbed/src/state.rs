@@ -73,6 +73,11 @@ impl State {
         self.path.join("logs").join(name).with_extension("log")
     }
 
+    /// Lets the log of a process be a file elsewhere, which stays.
+    pub fn write_log_to(&self, name: &str, path: &Path) -> io::Result<()> {
+        std::os::unix::fs::symlink(path, self.log(name))
+    }
+
     /// The configuration of a process.
     pub fn config(&self, file: &str) -> PathBuf {
         self.path.join("config").join(file)

@@ -18,6 +18,7 @@ use kube::runtime::wait::await_condition;
 
 use components::CONTAINERD_SOCKET;
 
+use crate::audit::AUDIT_LOG;
 use crate::binaries::{self, CONTROL_PLANE, COREDNS, KUBE_PROXY, KUBELET, Tool};
 use crate::cache;
 use crate::cgroups::Cgroups;
@@ -52,6 +53,8 @@ pub struct NodeOptions {
     pub labels: Vec<(String, String)>,
     /// Keep everything in this directory instead of one that is removed upon drop.
     pub dir: Option<PathBuf>,
+    /// Write the audit log to this file, which stays, instead of into the directory.
+    pub audit_log: Option<PathBuf>,
 }
 
 impl Default for NodeOptions {
@@ -62,6 +65,7 @@ impl Default for NodeOptions {
             crds: Vec::new(),
             labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
             dir: None,
+            audit_log: None,
         }
     }
 }
@@ -128,6 +132,9 @@ impl Node {
         let images = tokio::task::spawn_blocking(move || prepare_images(&images)).await??;
 
         let state = State::new(options.dir.as_deref())?;
+        if let Some(path) = &options.audit_log {
+            state.write_log_to(AUDIT_LOG, path)?;
+        }
         let cgroup = format!("testbed-{}", cache::key([state.path().as_os_str().as_encoded_bytes()]));
         let cgroups = Cgroups::create(&cgroup)?;
         let processes = ProcessGroup::with_cgroups(state.to_remove(), cgroups.paths())?;
