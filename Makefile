@@ -11,7 +11,7 @@ CONDUCT := $(CARGO) test --package multigres-operator --test conduct -- --ignore
 OF_A_WHOLE_RUN := everything_that_is_granted_is_used
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fuzz e2e testbed testbed-real generate crds demo demo-down
+.PHONY: help test lint fuzz e2e soak testbed testbed-real generate crds demo demo-down
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,13 @@ e2e: export TESTBED_REAL = 1
 e2e: testbed-real ## Run the tests on real nodes only; ONLY=failover a part of them, UPDATE=1 writes docs/e2e.md
 	@[ "$(REAL_NODES)" = yes ] || { echo "$(NO_REAL_NODES)" >&2; exit 1; }
 	[ -n "$(ONLY)" ] || $(CARGO) test --package testbed --test node
+	$(CARGO) test --package multigres-operator --test e2e -- $(ONLY)
+
+soak: export TESTBED_REAL = 1
+soak: export SOAK = 1
+soak: export REPEATS ?= 30
+soak: testbed-real ## Repeat what is made for it on a busy real node; ONLY=bringup a part of it, REPEATS=30; writes docs/soak.md
+	@[ "$(REAL_NODES)" = yes ] || { echo "$(NO_REAL_NODES)" >&2; exit 1; }
 	$(CARGO) test --package multigres-operator --test e2e -- $(ONLY)
 
 fuzz: ## Have libFuzzer look for inputs that fail; ONLY=handler one target, FUZZ_SECONDS=600 each for longer

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::cluster::{Cluster, INTERVAL, Manifest, PATIENCE, POSTGRES_LOG, is_ready};
 use crate::report::Report;
-use crate::scenarios::external;
+use crate::scenarios::{bringup, external};
 
 const OPERATOR: &str = env!("CARGO_BIN_EXE_multigres-operator");
 const OPERATOR_NAMESPACE: &str = "multigres-system";
@@ -80,6 +80,7 @@ impl Bench {
         self.node.kubectl().must(running).await?;
         operator_is_scaled(&self.node).await?;
         delete_namespace(&self.node, two_cells().namespace).await?;
+        delete_namespace(&self.node, bringup::NAMESPACE).await?;
         delete_namespace(&self.node, external::NAMESPACE).await
     }
 
@@ -101,7 +102,7 @@ impl Bench {
         ] {
             show(&kubectl, look).await?;
         }
-        for namespace in [two_cells().namespace, external::NAMESPACE] {
+        for namespace in [two_cells().namespace, bringup::NAMESPACE, external::NAMESPACE] {
             diagnose_database(&kubectl, namespace).await?;
         }
         Ok(())
@@ -155,7 +156,7 @@ pub async fn delete_namespace(node: &Node, name: &str) -> anyhow::Result<()> {
 }
 
 /// The sample, with data on volumes that can become full.
-fn two_cells() -> Manifest {
+pub fn two_cells() -> Manifest {
     let text = include_str!("../samples/two-cells.yaml");
     let claim = "{accessModes: [ReadWriteOnce], resources: {requests: {storage: 2Gi}}}";
     let limited =

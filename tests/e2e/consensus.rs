@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Consensus {
     /// Term and subterm of the rule.
-    number: (i64, i64),
+    pub number: (i64, i64),
     /// The pod that leads.
     pub leader: Option<String>,
     /// How many instances the leader counts on, itself included.

@@ -15,6 +15,7 @@ mod episode;
 mod journal;
 mod report;
 mod scenarios;
+mod soak;
 mod watch;
 
 use std::path::Path;
@@ -88,7 +89,7 @@ impl Theatre {
     fn write(&self, everything: bool) -> std::io::Result<()> {
         self.report.write(Path::new(REPORT))?;
         eprintln!("\nwritten down in {REPORT}");
-        if everything && std::env::var_os("UPDATE").is_some() {
+        if everything && !soak::is_wanted() && std::env::var_os("UPDATE").is_some() {
             self.report.write(Path::new(DOCUMENT))?;
         }
         Ok(())
@@ -104,7 +105,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let runtime = Runtime::new().unwrap();
     let theatre = Arc::new(Theatre { runtime, report: Report::default(), stage: Mutex::new(Stage::Empty) });
-    let trials = SCENARIOS.iter().map(|scenario| {
+    let trials = SCENARIOS.iter().filter(|scenario| scenario.soaks || !soak::is_wanted()).map(|scenario| {
         let theatre = Arc::clone(&theatre);
         Trial::ignorable_test(scenario.name, move || theatre.run(scenario))
     });

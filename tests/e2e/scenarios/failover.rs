@@ -78,7 +78,7 @@ pub async fn primary(cluster: &Cluster) -> anyhow::Result<String> {
     cluster.see().await?.primary().map(ToOwned::to_owned).context("there is no primary")
 }
 
-async fn another_primary(cluster: &Cluster, than: &str) -> anyhow::Result<Seen> {
+pub async fn another_primary(cluster: &Cluster, than: &str) -> anyhow::Result<Seen> {
     let other = |seen: &Seen| seen.primary().is_some_and(|primary| primary != than);
     let seen = cluster.until("another primary", other).await?;
     cluster.report.saw(&format!("primary: {than} → {}", seen.primary().unwrap_or_default()));

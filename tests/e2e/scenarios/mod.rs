@@ -1,12 +1,15 @@
 //! What is proved, one after another.
 
+pub mod bringup;
 pub mod external;
 mod failover;
 mod failures;
+mod hang;
 mod online;
 mod password;
 mod rollout;
 mod scaling;
+mod stranded;
 mod volumes;
 
 use futures::future::BoxFuture;
@@ -19,6 +22,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// For readers.
     pub title: &'static str,
+    /// Whether it is made for long runs as well.
+    pub soaks: bool,
     pub play: Play,
 }
 
@@ -29,8 +34,16 @@ macro_rules! scenario {
         Scenario {
             name: concat!(stringify!($theme), "::", stringify!($name)),
             title: $title,
+            soaks: false,
             play: |bench| Box::pin($theme::$name(bench)),
         }
+    };
+}
+
+/// A scenario that repeats itself in long runs.
+macro_rules! soak {
+    ($theme:ident::$name:ident, $title:literal) => {
+        Scenario { soaks: true, ..scenario!($theme::$name, $title) }
     };
 }
 
@@ -39,6 +52,11 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!(online::one_apply_is_enough, "From one apply to SQL"),
     scenario!(failover::a_deleted_primary_is_replaced, "The primary's pod is deleted"),
     scenario!(failover::a_killed_primary_comes_back, "The primary's PostgreSQL is killed"),
+    scenario!(hang::a_hung_primary_is_replaced, "The primary's PostgreSQL hangs"),
+    scenario!(
+        stranded::standbys_that_were_recruited_for_nobody_are_freed,
+        "Standbys are recruited for a leader that never comes"
+    ),
     scenario!(failover::a_drain_takes_one_instance_at_a_time, "A drain evicts two instances at once"),
     scenario!(failures::the_kubelet_may_be_restarted, "The kubelet is killed"),
     scenario!(failures::etcd_may_be_away_for_a_minute, "Etcd is away for a minute"),
@@ -59,5 +77,6 @@ pub const SCENARIOS: &[Scenario] = &[
         external::the_full_form_runs_on_external_topologies,
         "Table groups, etcd that somebody else runs, a password that a user brings"
     ),
+    soak!(bringup::clusters_come_up_without_help, "Clusters come up, one after another"),
     scenario!(online::the_status_was_true, "What the status said"),
 ];
