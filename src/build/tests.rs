@@ -117,6 +117,9 @@ fn golden_revision_2() {
             insta::assert_snapshot!(format!("revision-2-{}", before.name), changes);
         }
     }
+    for child in second.iter().filter(|manifest| manifest.resource.group == multigres_crds::GROUP) {
+        assert_eq!(child.body["spec"]["pods"]["workloadRevision"], 2, "{}", child.name);
+    }
     for revision in [None, Some(1)] {
         cluster.spec.workload_revision = revision;
         assert_eq!(yaml(&rendered(&cluster)), yaml(&first), "{revision:?}");
