@@ -135,9 +135,9 @@ fn template_changes(before: &Manifest, after: &Manifest) -> String {
     let (before, after) = (lines(before), lines(after));
     let without = |lines: &[String], others: &[String], mark: &str| {
         let changed = lines.iter().filter(|line| !others.contains(line));
-        changed.map(|line| format!("{mark}{line}\n")).collect::<String>()
+        changed.map(|line| format!("{mark}{line}")).collect::<Vec<_>>()
     };
-    without(&before, &after, "-") + &without(&after, &before, "+")
+    [without(&before, &after, "-"), without(&after, &before, "+")].concat().join("\n")
 }
 
 #[test]

@@ -43,10 +43,28 @@ impl BringUps {
     }
 }
 
+/// The orchestrators of a cluster, as they are now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Orchestrators {
+    /// The MultiOrch does not exist.
+    Absent,
+    /// One runs, in this cell.
+    One(String),
+    /// They run in all cells.
+    All,
+}
+
+impl Orchestrators {
+    fn of(live: Option<&MultiOrch>) -> Self {
+        let Some(live) = live else { return Self::Absent };
+        live.spec.bring_up_cell.clone().map_or(Self::All, Self::One)
+    }
+}
+
 /// The observed state of a cluster that the decision depends on.
 struct Seen {
-    /// The MultiOrch, where it exists: its `bringUpCell`.
-    orch: Option<Option<String>>,
+    /// Its orchestrators.
+    orchestrators: Orchestrators,
     /// Whether a database of the cluster had data already.
     has_data: bool,
     /// Whether every instance of every shard has joined.
@@ -87,7 +105,7 @@ fn seen(cluster: &MultigresCluster, cx: &Context, children: &Children, live: Opt
     let age = |created: Timestamp| cx.clock.now().0.duration_since(created).try_into().unwrap_or_default();
     let databases = cluster.status.iter().flat_map(|status| status.databases.values());
     Seen {
-        orch: live.map(|live| live.spec.bring_up_cell.clone()),
+        orchestrators: Orchestrators::of(live),
         has_data: databases.into_iter().any(|database| database.initialized == Truth::True),
         joined: !shards.is_empty() && shards.iter().all(|shard| shard.as_ref().is_some_and(has_joined)),
         age: created.map(|created| created.0).min().map(age),
@@ -108,12 +126,15 @@ fn has_joined(shard: &MultiShard) -> bool {
 fn cell(desired: &MultiOrch, seen: &Seen) -> Option<String> {
     let cells = &desired.spec.cells;
     let first = &cells.first()?.name;
-    let Some(before) = &seen.orch else {
+    let before = match &seen.orchestrators {
+        Orchestrators::All => return None,
         // A MultiOrch that was lost comes back as it was.
-        let several = cells.len() > 1 || desired.spec.replicas > 1;
-        return (several && !seen.has_data).then(|| first.clone());
+        Orchestrators::Absent => {
+            let several = cells.len() > 1 || desired.spec.replicas > 1;
+            return (several && !seen.has_data).then(|| first.clone());
+        }
+        Orchestrators::One(before) => before,
     };
-    let before = before.as_ref()?;
     if seen.joined || seen.age.is_some_and(|age| age >= LONGEST) {
         return None;
     }
@@ -132,9 +153,13 @@ mod tests {
         resolve::children(&cluster).orch.unwrap()
     }
 
-    fn after(orch: Option<Option<&str>>, minutes: Option<u64>) -> Seen {
+    fn one(cell: &str) -> Orchestrators {
+        Orchestrators::One(cell.to_owned())
+    }
+
+    fn after(orchestrators: Orchestrators, minutes: Option<u64>) -> Seen {
         let age = minutes.map(|minutes| Duration::from_secs(60 * minutes));
-        Seen { orch: orch.map(|cell| cell.map(str::to_owned)), has_data: false, joined: false, age }
+        Seen { orchestrators, has_data: false, joined: false, age }
     }
 
     #[test]
@@ -145,17 +170,17 @@ mod tests {
         let joined = |seen| Seen { joined: true, ..seen };
         let with_data = |seen| Seen { has_data: true, ..seen };
         for (what, seen, expected) in [
-            ("a new cluster", after(None, None), Some(first)),
-            ("its shards were just made", after(Some(Some(first)), Some(1)), Some(first)),
-            ("there is no database yet", after(Some(Some(first)), None), Some(first)),
-            ("all have joined", joined(after(Some(Some(first)), Some(1))), None),
-            ("an instance never joins", after(Some(Some(first)), Some(10)), None),
-            ("it has ended, and an instance is away", after(Some(None), Some(1)), None),
-            ("the operator was upgraded", after(Some(None), Some(1)), None),
-            ("the upgraded operator sees no shard", after(Some(None), None), None),
-            ("a MultiOrch that ran is lost", with_data(after(None, Some(1))), None),
-            ("its cell is another one", after(Some(Some(second)), Some(1)), Some(second)),
-            ("its cell is removed", after(Some(Some("gone")), Some(1)), Some(first)),
+            ("a new cluster", after(Orchestrators::Absent, None), Some(first)),
+            ("its shards were just made", after(one(first), Some(1)), Some(first)),
+            ("there is no database yet", after(one(first), None), Some(first)),
+            ("all have joined", joined(after(one(first), Some(1))), None),
+            ("an instance never joins", after(one(first), Some(10)), None),
+            ("it has ended, and an instance is away", after(Orchestrators::All, Some(1)), None),
+            ("the operator was upgraded", after(Orchestrators::All, Some(1)), None),
+            ("the upgraded operator sees no shard", after(Orchestrators::All, None), None),
+            ("a MultiOrch that ran is lost", with_data(after(Orchestrators::Absent, Some(1))), None),
+            ("its cell is another one", after(one(second), Some(1)), Some(second)),
+            ("its cell is removed", after(one("gone"), Some(1)), Some(first)),
         ] {
             assert_eq!(cell(&orch, &seen).as_deref(), expected, "{what}");
         }
@@ -165,11 +190,11 @@ mod tests {
     fn a_single_orchestrator_is_nothing_special() {
         let mut orch = orch();
         orch.spec.cells.truncate(1);
-        assert_eq!(cell(&orch, &after(None, None)), None);
+        assert_eq!(cell(&orch, &after(Orchestrators::Absent, None)), None);
         orch.spec.replicas = 3;
-        assert!(cell(&orch, &after(None, None)).is_some());
+        assert!(cell(&orch, &after(Orchestrators::Absent, None)).is_some());
         orch.spec.cells.clear();
-        assert_eq!(cell(&orch, &after(None, None)), None);
+        assert_eq!(cell(&orch, &after(Orchestrators::Absent, None)), None);
     }
 
     #[test]

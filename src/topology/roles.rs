@@ -28,6 +28,7 @@ pub struct Roles {
 }
 
 /// A pooler of a shard.
+#[expect(clippy::struct_excessive_bools, reason = "each is seen for itself")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Member {
     /// What identifies it in the topology.
