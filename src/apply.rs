@@ -8,7 +8,6 @@ mod immutable;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::Client;
@@ -20,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::api_error;
 use crate::build::{Manifest, Ownership};
+use crate::client::timed_out;
 use crate::observe::{ObjectKey, Observed, content};
 pub use drift::Drift;
 
@@ -28,9 +28,6 @@ pub const MANAGER: &str = "multigres-operator";
 
 /// A version that no object has ever had: etcd's own first revision holds nothing.
 const NEVER: &str = "1";
-
-/// Longest time that one call may take, retries included.
-const CALL: Duration = Duration::from_secs(20);
 
 /// Who an object is made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -375,15 +372,15 @@ impl Applier {
         key: &ObjectKey,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ApplyError> {
-        match tokio::time::timeout(CALL, call).await {
-            Ok(result) => result.map_err(|source| {
-                if api_error::is_namespace_terminating(&source) {
-                    return ApplyError::NamespaceTerminating(key.clone());
-                }
+        call.await.map_err(|source| {
+            if timed_out(&source) {
+                ApplyError::TimedOut(key.clone())
+            } else if api_error::is_namespace_terminating(&source) {
+                ApplyError::NamespaceTerminating(key.clone())
+            } else {
                 ApplyError::Api { key: key.clone(), source: Box::new(source) }
-            }),
-            Err(_) => Err(ApplyError::TimedOut(key.clone())),
-        }
+            }
+        })
     }
 
     fn verified(&self, key: &ObjectKey) -> Option<(u64, u64)> {

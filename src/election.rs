@@ -1,18 +1,31 @@
 //! Leader election over a Lease: every replica answers admission, one reconciles.
 //!
-//! Each write is guarded by the version that was read, so that two cannot both succeed. Whether the leader is alive
-//! is judged by whether its Lease changed while we watched, on our own clock: the clocks of nodes need not agree.
+//! Each write is guarded by the version that was read, so that two cannot both succeed. A leader stops writing
+//! [`DEADLINE`] after it began its last successful renewal; others take over [`DURATION`] after they saw its last change.
+//! Both are judged on monotonic clocks ([`sighting`], [`tenure`]), and calls that hang move neither.
 
-use std::time::{Duration, Instant};
+mod ballot;
+mod sighting;
+mod tenure;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, ObjectMeta, PostParams};
-use kube::{Client, ResourceExt};
-use tokio_util::sync::CancellationToken;
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+pub use ballot::Ballot;
+use sighting::{Seen, Sighting};
+pub use tenure::Fence;
+use tenure::Tenure;
 
 use crate::api_error;
+use crate::server::Gate;
 
 /// Name of the Lease.
 pub const LEASE: &str = "multigres-operator";
@@ -21,114 +34,185 @@ pub const LEASE: &str = "multigres-operator";
 const DURATION: Duration = Duration::from_secs(15);
 /// A leader that could not renew for so long stops leading, well before others take over.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How often the Lease is renewed, or looked at.
+/// Time between two renewals, or two looks at the Lease.
 const PERIOD: Duration = Duration::from_secs(2);
+/// Longest time that a renewal, or a look, may take: after one that hangs there is time for another before the deadline.
+const ATTEMPT: Duration = Duration::from_secs(4);
+/// A candidate that got no answer about the Lease for so long is not ready: it could not take over.
+const UNANSWERED: Duration = Duration::from_secs(15);
+/// A candidate whose calls all hang for so long ends: a new process connects anew.
+const HUNG: Duration = Duration::from_mins(3);
 
-/// A candidate.
-pub struct Election {
-    api: Api<Lease>,
+/// A name that no other process has: the host's, for people, and 128 random bits.
+pub fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_default();
+    let host = if host.is_empty() { "multigres-operator" } else { &host };
+    format!("{host}_{:032x}", rand::random::<u128>())
+}
+
+/// A replica that stands for election.
+pub struct Election<B> {
+    ballot: B,
     identity: String,
+    tenure: Tenure,
 }
 
-/// What was last seen of somebody else's Lease, and when it last changed.
-struct Sighting {
-    version: Option<String>,
-    at: Instant,
+/// Why a leader leads no more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Loss {
+    /// Somebody else wrote the Lease, or deleted it.
+    #[error("the Lease {LEASE} was taken by {0}")]
+    Taken(String),
+    /// The API server took no renewal in time.
+    #[error("the Lease {LEASE} was not renewed for {} s", DEADLINE.as_secs())]
+    NotRenewed,
 }
 
-impl Election {
+/// A candidate could not see the Lease for too long, because every call about it hung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("calls about the Lease {LEASE} have hung for {} s", HUNG.as_secs())]
+pub struct Hung;
+
+/// Result of an attempt to renew.
+enum Renewal {
+    Done,
+    /// The Lease changed between reading and writing it; the holder is read again.
+    Raced,
+    Lost(Loss),
+}
+
+impl<B: Ballot> Election<B> {
     /// Stands under a name that no other process has.
-    pub fn new(client: Client, namespace: &str, identity: String) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity }
+    pub fn new(ballot: B, identity: String) -> Self {
+        Self { ballot, identity, tenure: Tenure::none() }
     }
 
-    /// Waits until this process leads.
-    pub async fn won(&self) {
-        let mut sighting = Sighting { version: None, at: Instant::now() };
+    /// The fence that is open while this replica leads.
+    pub fn fence(&self) -> Fence {
+        self.tenure.fence()
+    }
+
+    /// Waits until this replica leads. The gate is open while the Lease can be seen.
+    pub async fn stand(&self, gate: &Gate) -> Result<(), Hung> {
+        let mut sighting = Sighting::default();
+        let (mut answered, mut hanging) = (Instant::now(), None);
         loop {
-            match self.try_acquire(&mut sighting).await {
-                Ok(true) => {
+            let begun = Instant::now();
+            match timeout(ATTEMPT, self.try_acquire(&mut sighting)).await {
+                Ok(Ok(true)) => {
+                    gate.open();
+                    self.tenure.renewed(begun);
                     tracing::info!(identity = self.identity, "leading");
-                    return;
+                    return Ok(());
                 }
-                Ok(false) => {}
-                Err(error) => {
-                    let error = api_error::message(&error);
-                    tracing::warn!(%error, "the lease could not be read or written");
+                Ok(Ok(false)) => {
+                    gate.open();
+                    (answered, hanging) = (Instant::now(), None);
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(error = api_error::message(&error), "the Lease could not be read or written");
+                    hanging = None;
+                }
+                Err(_) => {
+                    tracing::warn!("a call about the Lease hangs");
+                    let since = *hanging.get_or_insert(begun);
+                    if since.elapsed() >= HUNG {
+                        return Err(Hung);
+                    }
                 }
             }
-            tokio::time::sleep(PERIOD).await;
+            if answered.elapsed() >= UNANSWERED {
+                gate.close();
+            }
+            sleep(PERIOD).await;
         }
     }
 
-    /// Renews until it cannot, or until `shutdown`; then gives the Lease up. Returns whether leadership was lost.
-    pub async fn hold(&self, shutdown: CancellationToken) -> bool {
-        let mut renewed = Instant::now();
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => {
-                    if let Err(error) = self.release().await {
-                        let error = api_error::message(&error);
-                        tracing::warn!(%error, "the lease was not given up; it runs out by itself");
-                    }
-                    return false;
-                }
-                () = tokio::time::sleep(PERIOD) => {}
+    /// Renews for as long as it can; then closes the fence and says why. May be dropped at any time.
+    pub async fn hold(&self) -> Loss {
+        let loss = self.renew_while_possible().await;
+        self.tenure.end();
+        loss
+    }
+
+    async fn renew_while_possible(&self) -> Loss {
+        let mut next = Instant::now() + PERIOD;
+        while let Some(until) = self.tenure.until() {
+            sleep_until(next.min(until)).await;
+            let begun = Instant::now();
+            if begun >= until {
+                break;
             }
-            match tokio::time::timeout(DEADLINE.saturating_sub(renewed.elapsed()), self.renew()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
-                Ok(Ok(false)) => return true,
+            next = begun + PERIOD;
+            match timeout_at(until.min(begun + ATTEMPT), self.renew()).await {
+                Ok(Ok(Renewal::Done)) => self.tenure.renewed(begun),
+                Ok(Ok(Renewal::Raced)) => next = begun + PERIOD / 4,
+                Ok(Ok(Renewal::Lost(loss))) => return loss,
                 Ok(Err(error)) => {
-                    let error = api_error::message(&error);
-                    tracing::warn!(%error, "the lease was not renewed");
+                    tracing::warn!(error = api_error::message(&error), "the Lease was not renewed");
+                    next = begun + PERIOD / 2;
                 }
-                Err(_) => tracing::warn!("the lease was not renewed in time"),
+                Err(_) => tracing::warn!("the Lease was not renewed in time"),
             }
-            if renewed.elapsed() >= DEADLINE {
-                return true;
+        }
+        Loss::NotRenewed
+    }
+
+    /// Gives the Lease up, so that another takes over at once. Closes the fence first: nothing may be under way any more.
+    pub async fn release(&self) {
+        self.tenure.end();
+        let released = async {
+            while let Err(error) = self.try_release().await {
+                tracing::warn!(error = api_error::message(&error), "the Lease was not given up yet");
+                sleep(PERIOD / 4).await;
             }
+        };
+        if timeout(ATTEMPT, released).await.is_err() {
+            tracing::warn!("the Lease was not given up; it runs out by itself");
         }
     }
 
     async fn try_acquire(&self, sighting: &mut Sighting) -> kube::Result<bool> {
-        let Some(mut lease) = self.api.get_opt(LEASE).await? else {
+        let lease = self.ballot.read().await?;
+        let seen = lease.as_ref().map_or(Seen::Missing, seen);
+        if !sighting.may_take(seen, &self.identity, Instant::now()) {
+            return Ok(false);
+        }
+        let Some(mut lease) = lease else {
             let lease = Lease {
                 metadata: ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() },
                 spec: Some(self.claim(None)),
             };
-            return conflict_is_no(self.api.create(&PostParams::default(), &lease).await);
+            return conflict_is_no(self.ballot.create(&lease).await);
         };
-        if sighting.version != lease.resource_version() {
-            *sighting = Sighting { version: lease.resource_version(), at: Instant::now() };
-        }
-        let holder = holder(&lease);
-        if !holder.is_empty() && holder != self.identity && sighting.at.elapsed() < DURATION {
-            return Ok(false);
-        }
         lease.spec = Some(self.claim(lease.spec.as_ref()));
-        conflict_is_no(self.api.replace(LEASE, &PostParams::default(), &lease).await)
+        conflict_is_no(self.ballot.replace(&lease).await)
     }
 
-    async fn renew(&self) -> kube::Result<bool> {
-        let mut lease = self.api.get(LEASE).await?;
+    async fn renew(&self) -> kube::Result<Renewal> {
+        let Some(mut lease) = self.ballot.read().await? else {
+            return Ok(Renewal::Lost(Loss::Taken("somebody who deleted it".to_owned())));
+        };
         if holder(&lease) != self.identity {
-            return Ok(false);
+            return Ok(Renewal::Lost(Loss::Taken(format!("{:?}", holder(&lease)))));
         }
         if let Some(spec) = &mut lease.spec {
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
-        conflict_is_no(self.api.replace(LEASE, &PostParams::default(), &lease).await)
+        let renewed = conflict_is_no(self.ballot.replace(&lease).await)?;
+        Ok(if renewed { Renewal::Done } else { Renewal::Raced })
     }
 
-    async fn release(&self) -> kube::Result<()> {
-        let mut lease = self.api.get(LEASE).await?;
-        if holder(&lease) == self.identity {
-            if let Some(spec) = &mut lease.spec {
-                spec.holder_identity = None;
-            }
-            conflict_is_no(self.api.replace(LEASE, &PostParams::default(), &lease).await)?;
+    /// Repeats a conflict: a renewal that was given up may have been written after the Lease was read.
+    async fn try_release(&self) -> kube::Result<()> {
+        let Some(mut lease) = self.ballot.read().await? else { return Ok(()) };
+        if holder(&lease) != self.identity {
+            return Ok(());
         }
-        Ok(())
+        if let Some(spec) = &mut lease.spec {
+            spec.holder_identity = None;
+        }
+        self.ballot.replace(&lease).await.map(|_| ())
     }
 
     fn claim(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
@@ -147,6 +231,13 @@ impl Election {
 
 fn holder(lease: &Lease) -> &str {
     lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
+}
+
+fn seen(lease: &Lease) -> Seen {
+    match holder(lease) {
+        "" => Seen::GivenUp,
+        holder => Seen::Held { holder: holder.to_owned(), version: lease.resource_version() },
+    }
 }
 
 /// Somebody else was faster.

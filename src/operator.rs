@@ -1,21 +1,23 @@
 //! The running operator: servers, caches, controllers, and what must hold before it says that it is ready.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Client;
 use kube::api::{Api, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::build::Environment;
+use crate::client::Clients;
 use crate::clock::SystemClock;
 use crate::controllers::{Caches, Engine, Seams};
-use crate::election::Election;
+use crate::election::{self, Election};
+use crate::leadership::{Team, lead};
 use crate::metrics::Metrics;
 use crate::observe::{Neighbourhood, Scope, StorageClasses};
 use crate::server::{Gate, Readiness, Server, ServerArgs, Services};
@@ -80,14 +82,18 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
             shutdown.cancel();
         }
     });
-    let client = Client::try_from(config(args.kubeconfig.as_deref()).await?).context("Kubernetes client")?;
+    let identity = election::identity();
+    let clients = Clients::configure(args.kubeconfig.as_deref(), &identity).await?;
+    let (client, watches) = (clients.calls()?, clients.watches()?);
+    let election = Election::new(Api::<Lease>::namespaced(clients.lease_calls()?, &args.namespace), identity);
     let (metrics, readiness) = (Arc::new(Metrics::new()), Readiness::default());
     let server = Server::bind(&args.server)?;
     let user = args.user.clone().unwrap_or_else(|| install::service_account_user(&args.namespace));
 
     let neighbourhood = Arc::new(Neighbourhood::default());
     let seams = Seams {
-        client: client.clone(),
+        client: clients.fenced_calls(election.fence())?,
+        watches: watches.clone(),
         environment: Environment { cluster_domain: args.cluster_domain.clone() },
         topology: args.topology.connect(),
         clock: Arc::new(SystemClock),
@@ -110,6 +116,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 
     // Closed before anybody can ask.
     let gates = Gates::new(&readiness);
+    let electable = readiness.gate("lease");
     tokio::spawn(trust.renewal.run());
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     tasks.spawn({
@@ -117,7 +124,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         async move { Ok(server.run(services, shutdown).await?) }
     });
     tasks.spawn({
-        let (client, classes, shutdown) = (client.clone(), classes.clone(), shutdown.clone());
+        let (classes, shutdown) = (classes.clone(), shutdown.clone());
         async move {
             tokio::select! {
                 prepared = prepare(client, gates, user, trust.ca_bundle, caches, classes) => prepared,
@@ -126,13 +133,14 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         }
     });
     tasks.spawn({
-        let (client, shutdown) = (client.clone(), shutdown.clone());
+        let shutdown = shutdown.clone();
         async move {
-            shutdown.run_until_cancelled(classes.observe(client)).await;
+            shutdown.run_until_cancelled(classes.observe(watches)).await;
             Ok(())
         }
     });
-    tasks.spawn(lead(client, args.namespace, engines, shutdown.clone()));
+    let team = Team::start(engines.into_iter().map(|engine| |elected, finish| engine.run(elected, finish)));
+    tasks.spawn(lead(election, team, electable, shutdown.clone()));
 
     let mut result = Ok(());
     while let Some(ended) = tasks.join_next().await {
@@ -144,15 +152,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         }
     }
     result
-}
-
-async fn config(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
-    let Some(path) = kubeconfig else {
-        return Config::infer().await.context("no kubeconfig and not in a cluster");
-    };
-    let kubeconfig = Kubeconfig::read_from(path).with_context(|| path.display().to_string())?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    config.with_context(|| path.display().to_string())
 }
 
 fn scopes(args: &RunArgs) -> Vec<Scope> {
@@ -215,31 +214,4 @@ async fn check_identity(client: &Client, expected: &str) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// Waits to lead, and reconciles for as long as it does.
-async fn lead(
-    client: Client,
-    namespace: String,
-    engines: Vec<Engine>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let identity = format!("{}-{}", std::env::var("HOSTNAME").unwrap_or_default(), std::process::id());
-    let election = Election::new(client, &namespace, identity);
-    let leading = CancellationToken::new();
-    let runs = engines.into_iter().map(|engine| engine.run(leading.clone(), shutdown.clone()));
-    let mut running: JoinSet<()> = runs.collect();
-    tokio::select! {
-        () = election.won() => {}
-        () = shutdown.cancelled() => return Ok(()),
-    }
-    leading.cancel();
-    tokio::select! {
-        lost = election.hold(shutdown.clone()) => {
-            while running.join_next().await.is_some() {}
-            if lost { bail!("leadership was lost") }
-            Ok(())
-        }
-        Some(_) = running.join_next(), if !shutdown.is_cancelled() => bail!("the controllers ended"),
-    }
 }

@@ -26,6 +26,7 @@ use super::stranded::Watches;
 use crate::api_error;
 use crate::apply::{Applier, ApplyError, Outcome, OwnerReference};
 use crate::build::Environment;
+use crate::client::timed_out;
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::metrics::Metrics;
@@ -101,9 +102,6 @@ impl Stores {
 /// The status is its own concern, with a field manager of its own.
 const STATUS_MANAGER: &str = "multigres-operator-status";
 
-/// Longest time that one call may take, retries included.
-const CALL: Duration = Duration::from_secs(20);
-
 /// Nothing is missed, but a second look from time to time costs no write.
 const RESYNC: Duration = Duration::from_mins(10);
 
@@ -160,12 +158,11 @@ impl Context {
         let params = PatchParams::apply(STATUS_MANAGER).force();
         let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
         let patch = Patch::Apply(&patch);
-        let call = api.patch_status(&name, &params, &patch);
-        match tokio::time::timeout(CALL, call).await {
-            Err(_) => Err(Error::StatusTimedOut(name)),
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => Ok(()),
-            Ok(Err(error)) => Err(Error::Status(name, Box::new(error))),
-            Ok(Ok(_)) => {
+        match api.patch_status(&name, &params, &patch).await {
+            Err(error) if timed_out(&error) => Err(Error::StatusTimedOut(name)),
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+            Err(error) => Err(Error::Status(name, Box::new(error))),
+            Ok(_) => {
                 self.statuses.note(uid, status);
                 Ok(())
             }

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, anyhow};
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::{Stream, StreamExt};
 use kube::core::NamespaceResourceScope;
@@ -18,7 +19,7 @@ use kube::{Client, Resource, ResourceExt};
 use multigres_crds::v1alpha1::{MultiAdmin, MultiCell, MultiOrch, MultiShard, MultigresCluster, TopoServer};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::bring_up::BringUps;
@@ -59,7 +60,9 @@ pub struct Caches {
 #[expect(missing_docs, reason = "the seams of the operator, see their types")]
 #[derive(Clone)]
 pub struct Seams {
+    /// For single calls, of which the writes end with leadership.
     pub client: Client,
+    pub watches: Client,
     pub environment: Environment,
     pub topology: Arc<dyn Topology>,
     pub clock: Arc<dyn Clock>,
@@ -100,7 +103,7 @@ impl Engine {
         let mut listed = Vec::new();
         for watched in watched_kinds() {
             let (done, first_list) = oneshot::channel();
-            let (client, objects, changes) = (seams.client.clone(), objects.clone(), changes.clone());
+            let (client, objects, changes) = (seams.watches.clone(), objects.clone(), changes.clone());
             watches.spawn(observe_objects(client, scope.clone(), watched, objects, changes, move || {
                 // Nobody waits any more when the operator ends.
                 let _ = done.send(());
@@ -109,7 +112,7 @@ impl Engine {
         }
         macro_rules! watched {
             ($waker:expr, $woken:expr, $seen:expr) => {{
-                let (client, objects, changes) = (seams.client.clone(), objects.clone(), changes.clone());
+                let (client, objects, changes) = (seams.watches.clone(), objects.clone(), changes.clone());
                 let (store, stream) = observe_resources(client, scope, objects, changes, $seen);
                 watches.spawn(pass_on(stream, $waker));
                 Watched { store, woken: $woken }
@@ -166,17 +169,18 @@ impl Engine {
         }
     }
 
-    /// Runs the controllers from `elected` to `shutdown`. Returns early only when a part of it ended, which is a defect.
-    pub async fn run(self, elected: CancellationToken, shutdown: CancellationToken) {
+    /// Runs the controllers from `elected` to `finish`, when they finish what they have begun. Fails as soon as one of
+    /// its tasks ends, which is a defect; dropping it ends all of them.
+    pub async fn run(self, elected: CancellationToken, finish: CancellationToken) -> anyhow::Result<()> {
         let mut watches = self.watches;
         tokio::select! {
             () = elected.cancelled() => {}
-            () = shutdown.cancelled() => return,
-            Some(ended) = watches.join_next() => return report(ended),
+            () = finish.cancelled() => return Ok(()),
+            Some(ended) = watches.join_next() => return Err(broken("a watch", ended)),
         }
         // From here on changes are passed on; what came before is looked at as a whole.
         self.leading.cancel();
-        let life = Life { complete: self.complete, shutdown };
+        let life = Life { complete: self.complete, shutdown: finish.clone() };
         let cx = || self.context.clone();
         let mut controllers = JoinSet::new();
         controllers.spawn(attend(self.clusters, life.clone(), cx(), cluster::reconcile));
@@ -184,16 +188,18 @@ impl Engine {
         controllers.spawn(attend(self.admins, life.clone(), cx(), child::reconcile));
         controllers.spawn(attend(self.orchs, life.clone(), cx(), child::reconcile));
         controllers.spawn(attend(self.cells, life.clone(), cx(), child::reconcile));
-        controllers.spawn(attend(self.shards, life.clone(), cx(), child::reconcile));
+        controllers.spawn(attend(self.shards, life, cx(), child::reconcile));
         tokio::select! {
+            biased;
+            () = finish.cancelled() => {}
             // A controller that panicked ends the process, visibly, rather than leave its kind unattended.
-            Some(ended) = controllers.join_next() => report(ended),
-            Some(ended) = watches.join_next() => report(ended),
+            Some(ended) = controllers.join_next() => return Err(broken("a controller", ended)),
+            Some(ended) = watches.join_next() => return Err(broken("a watch", ended)),
         }
-        life.shutdown.cancel();
         while let Some(ended) = controllers.join_next().await {
-            report(ended);
+            ended.context("a controller")?;
         }
+        Ok(())
     }
 }
 
@@ -302,8 +308,81 @@ async fn wake(mut noted: UnboundedReceiver<Change>, wakers: Wakers, context: Arc
     }
 }
 
-fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a part of the operator ended");
+fn broken(what: &'static str, ended: Result<(), JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(()) => anyhow!("{what} ended"),
+        Err(error) => anyhow::Error::new(error).context(what),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::client::Body;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::topology::Absent;
+
+    /// An engine in front of an API server that never answers.
+    fn engine() -> Engine {
+        let silent = tower::service_fn(|_: axum::http::Request<Body>| {
+            std::future::pending::<Result<axum::http::Response<Body>, kube::Error>>()
+        });
+        let client = Client::new(silent, "default");
+        Engine::new(
+            &Scope::All,
+            Seams {
+                client: client.clone(),
+                watches: client,
+                environment: Environment { cluster_domain: "cluster.local".to_owned() },
+                topology: Arc::new(Absent),
+                clock: Arc::new(SystemClock),
+                metrics: Arc::new(Metrics::new()),
+                neighbourhood: Arc::new(Neighbourhood::default()),
+            },
+        )
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_panics_or_ends_breaks_the_engine_of_a_candidate_and_of_a_leader() {
+        let endless = || async { std::future::pending::<()>().await };
+        let panics = || async { panic!("as a watch might") };
+        let ends = || async {};
+        let outcomes = [("", 0), ("a watch", 1), ("a watch ended", 2)];
+        for leads in [false, true] {
+            for (said, task) in outcomes {
+                let mut engine = engine();
+                match task {
+                    0 => engine.watches.spawn(endless()),
+                    1 => engine.watches.spawn(panics()),
+                    _ => engine.watches.spawn(ends()),
+                };
+                let (elected, finish) = (CancellationToken::new(), CancellationToken::new());
+                if leads {
+                    elected.cancel();
+                }
+                let run = timeout(Duration::from_mins(10), engine.run(elected, finish)).await;
+                match run {
+                    Ok(result) => assert_eq!(result.unwrap_err().to_string(), said, "leads: {leads}"),
+                    Err(_) => assert_eq!(said, "", "leads: {leads}: it goes on"),
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_ends_when_it_is_to_finish() {
+        for leads in [false, true] {
+            let (elected, finish) = (CancellationToken::new(), CancellationToken::new());
+            if leads {
+                elected.cancel();
+            }
+            let run = tokio::spawn(engine().run(elected, finish.clone()));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(!run.is_finished());
+            finish.cancel();
+            run.await.unwrap().unwrap();
+        }
     }
 }

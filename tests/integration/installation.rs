@@ -56,7 +56,7 @@ pub struct Ports {
 
 impl Ports {
     /// Ports nobody listens on at the moment.
-    fn free() -> Result<Self> {
+    pub fn free() -> Result<Self> {
         let port = || anyhow::Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
         Ok(Self { admission: port()?, ops: port()? })
     }
@@ -105,11 +105,24 @@ impl Installation {
 
     /// The same with another kubeconfig, for example one that leads through a proxy.
     pub async fn start_operator_with(&self, kubeconfig: &Path) -> Result<()> {
+        let (group, started) = self.start_replica(self.ports, kubeconfig, self.log()).await?;
+        *self.operator.lock().unwrap() = Some(group);
+        started
+    }
+
+    /// Starts a replica of the operator and waits until it is ready. The API server asks only the one that listens on the
+    /// installation's own ports.
+    pub async fn start_replica(
+        &self,
+        ports: Ports,
+        kubeconfig: &Path,
+        log: PathBuf,
+    ) -> Result<(ProcessGroup, Result<()>)> {
         let mut command = binary();
         command
             .arg("run")
-            .args(["--webhook-address", &format!("127.0.0.1:{}", self.ports.admission)])
-            .args(["--ops-address", &format!("127.0.0.1:{}", self.ports.ops)])
+            .args(["--webhook-address", &format!("127.0.0.1:{}", ports.admission)])
+            .args(["--ops-address", &format!("127.0.0.1:{}", ports.ops)])
             .args([
                 "--topology",
                 "absent",
@@ -122,11 +135,10 @@ impl Installation {
             ])
             .env("KUBECONFIG", kubeconfig)
             .env("NO_COLOR", "1");
-        let log = self.log();
         let mut group = ProcessGroup::new(None)?;
         group.spawn("multigres-operator", command, log.clone())?;
         let ready = eventually("the operator is ready", || async {
-            get(self.ports.ops, "/readyz")
+            get(ports.ops, "/readyz")
                 .await
                 .ok()
                 .filter(|response| response.starts_with("HTTP/1.1 200"))
@@ -136,8 +148,7 @@ impl Installation {
             ready = ready => ready.with_context(|| std::fs::read_to_string(log).unwrap_or_default()),
             ended = group.first_end() => Err(ended),
         };
-        *self.operator.lock().unwrap() = Some(group);
-        started
+        Ok((group, started))
     }
 
     /// Asks the operator to end, as the kubelet would, and waits until it has.
@@ -145,12 +156,7 @@ impl Installation {
         let pid = self.operator_pid().context("it does not run")?;
         let asked = Command::new("kill").args(["-TERM", &pid.to_string()]).status()?;
         anyhow::ensure!(asked.success(), "no process {pid}");
-        // A member that ended is reaped by its group; until then it is there as a zombie.
-        let ended = || async {
-            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            (state.is_empty() || state.contains(") Z ")).then_some(())
-        };
-        eventually("the operator ended", ended).await?;
+        until_ended(pid).await?;
         self.stop_operator();
         Ok(())
     }
@@ -182,6 +188,15 @@ impl Installation {
         self.control_plane.kubectl().must(["create", "namespace", &name]).await.unwrap();
         Namespace { installation: self, name }
     }
+}
+
+/// Waits until a process has ended. A member of a group is reaped by its group; until then it is there as a zombie.
+pub async fn until_ended(pid: u32) -> Result<()> {
+    let ended = || async {
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        (state.is_empty() || state.contains(") Z ")).then_some(())
+    };
+    eventually("the operator ended", ended).await
 }
 
 /// A namespace of a test's own.
