@@ -5,11 +5,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use multigres_crds::v1alpha1::MultiShard;
+use multigres_crds::v1alpha1::{MultiShard, Truth};
+use tokio::time::{Instant, sleep};
 
 use super::context::Context;
 use super::topology;
@@ -41,6 +42,21 @@ struct State {
 struct Leader {
     shard: ObjectRef<MultiShard>,
     cell: String,
+    /// The term that it leads in, where that is known.
+    term: Option<i64>,
+}
+
+/// A failover of a shard, which ends with this value, also when whoever sees to it panics.
+struct UnderWay<'a> {
+    failovers: &'a Failovers,
+    shard: ObjectRef<MultiShard>,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.failovers.state().under_way.remove(&self.shard);
+        self.failovers.shards.wake(self.shard.clone());
+    }
 }
 
 impl Failovers {
@@ -57,7 +73,7 @@ impl Failovers {
 /// Notes who leads a shard. Where nobody is known to, it is still the last one.
 pub fn note(cx: &Context, shard: &MultiShard, roles: &Roles) {
     let (Some(pod), Some(cell)) = (&roles.primary, roles.primary_cell()) else { return };
-    let leader = Leader { shard: ObjectRef::from_obj(shard), cell: cell.to_owned() };
+    let leader = Leader { shard: ObjectRef::from_obj(shard), cell: cell.to_owned(), term: roles.term };
     let pod = ObjectKey::new("Pod", &shard.namespace().unwrap_or_default(), pod);
     let mut state = cx.failovers.state();
     state.leaders.retain(|key, known| known.shard != leader.shard || *key == pod);
@@ -85,6 +101,7 @@ fn ends(change: &Change) -> bool {
 
 /// Calls an orchestrator until it has dealt with the leader that is gone.
 async fn recover(cx: Arc<Context>, leader: Leader, pod: ObjectKey) {
+    let _under_way = UnderWay { failovers: &cx.failovers, shard: leader.shard.clone() };
     if let Some(shard) = cx.stores.shards.get(&leader.shard) {
         tracing::info!(pod = %pod.name, "the leader's pod ends; the orchestrator is told");
         let note =
@@ -94,13 +111,9 @@ async fn recover(cx: Arc<Context>, leader: Leader, pod: ObjectKey) {
         let told = cx.events.of_pod(&about, &pod.name, "FailoverTriggered", "Failover", note);
         tokio::join!(call(&cx, &shard, &leader, &pod), told);
     }
-    let mut state = cx.failovers.state();
-    state.under_way.remove(&leader.shard);
     if cx.stores.shards.get(&leader.shard).is_none() {
-        state.leaders.remove(&pod);
+        cx.failovers.state().leaders.remove(&pod);
     }
-    drop(state);
-    cx.failovers.shards.wake(leader.shard);
 }
 
 async fn call(cx: &Context, shard: &MultiShard, leader: &Leader, pod: &ObjectKey) {
@@ -110,15 +123,69 @@ async fn call(cx: &Context, shard: &MultiShard, leader: &Leader, pod: &ObjectKey
         Err(trouble) => return tracing::warn!(trouble.message, "the orchestrator cannot be told"),
     };
     let ending = cx.objects.get(pod).map(|pod| pod.uid);
-    let mut cells = cells(shard, &leader.cell);
+    let cells = Mutex::new(cells(shard, &leader.cell));
+    let scene = Live { cx, shard, leader, pod, ending, global, cells };
+    let started = Instant::now();
+    let end = see_to(&scene).await;
+    tracing::info!(shard = shard.name_any(), ?end, elapsed = ?started.elapsed(), "the orchestrator was told");
+}
+
+/// A failover as it is seen, and the one thing that is done about it.
+trait Scene {
+    /// Whether somebody leads the shard in a later term than the leader that is gone.
+    fn is_led_anew(&self) -> impl Future<Output = bool> + Send;
+
+    /// Whether the pod of that leader is gone.
+    fn is_gone(&self) -> bool;
+
+    /// Another shard of the same orchestrators that never had data, and may be on its way to its first leader.
+    fn initializing(&self) -> Option<String>;
+
+    /// Has an orchestrator deal with problems at once. Answers with those that remain, if one answers at all.
+    fn trigger(&self) -> impl Future<Output = Option<Vec<String>>> + Send;
+}
+
+/// How telling an orchestrator came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Somebody leads in a later term.
+    LedAnew,
+    /// The orchestrators have no problem left, or never had one.
+    NothingLeft,
+    /// The orchestrators have found out by themselves by now.
+    TimedOut,
+}
+
+/// Calls an orchestrator no longer than until somebody else leads. Each call takes the grace from every shard that the
+/// orchestrator looks after, so that a moment's silence of another leader would end its leadership.
+async fn see_to(scene: &impl Scene) -> End {
+    let led_anew = async {
+        while !scene.is_led_anew().await {
+            sleep(AGAIN).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = led_anew => End::LedAnew,
+        end = tell(scene) => end,
+    }
+}
+
+/// Calls an orchestrator until no problem remains. While another shard is being initialized none is called: without its
+/// grace, that shard's first leader would be replaced before the others have followed it.
+async fn tell(scene: &impl Scene) -> End {
     let (started, mut found, mut quiet) = (Instant::now(), false, 0);
     while started.elapsed() < LONGEST {
-        match trigger(cx, &global, &mut cells).await {
+        if let Some(shard) = scene.initializing() {
+            tracing::debug!(shard, "it is being initialized; the orchestrator is not told yet");
+            sleep(AGAIN).await;
+            continue;
+        }
+        match scene.trigger().await {
             Some(problems) if problems.is_empty() => {
-                let gone = cx.objects.get(pod).map(|pod| pod.uid) != ending;
-                quiet += u32::from(gone || ending.is_none());
+                quiet += u32::from(scene.is_gone());
                 if found || quiet > QUIET {
-                    break;
+                    return End::NothingLeft;
                 }
             }
             Some(problems) => {
@@ -127,9 +194,67 @@ async fn call(cx: &Context, shard: &MultiShard, leader: &Leader, pod: &ObjectKey
             }
             None => {}
         }
-        tokio::time::sleep(AGAIN).await;
+        sleep(AGAIN).await;
     }
-    tracing::info!(shard = shard.name_any(), found, elapsed = ?started.elapsed(), "the orchestrator was told");
+    End::TimedOut
+}
+
+/// A failover of a shard that runs.
+struct Live<'a> {
+    cx: &'a Context,
+    shard: &'a MultiShard,
+    leader: &'a Leader,
+    pod: &'a ObjectKey,
+    /// Identity of the pod that ends, where it is not gone already.
+    ending: Option<String>,
+    global: Access,
+    /// The cells whose orchestrators can be called, the one that answered last in front.
+    cells: Mutex<Vec<String>>,
+}
+
+impl Scene for Live<'_> {
+    async fn is_led_anew(&self) -> bool {
+        let roles = self.cx.topology.roles(&self.global, &self.shard.spec).await;
+        is_later(roles.term, self.leader.term)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.ending.is_none() || self.cx.objects.get(self.pod).map(|pod| pod.uid) != self.ending
+    }
+
+    fn initializing(&self) -> Option<String> {
+        let shards = self.cx.stores.shards.state();
+        shards.iter().find(|other| is_initializing(other, self.shard)).map(|other| other.name_any())
+    }
+
+    async fn trigger(&self) -> Option<Vec<String>> {
+        let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (index, cell) in cells.iter().enumerate() {
+            match self.cx.topology.trigger_recovery(&self.global, cell).await {
+                Ok(problems) => {
+                    self.cells.lock().unwrap_or_else(PoisonError::into_inner).swap(0, index);
+                    return Some(problems);
+                }
+                Err(error) => tracing::debug!(%error, cell, "its orchestrators do not answer"),
+            }
+        }
+        None
+    }
+}
+
+/// Whether a term comes after another one. Of terms that are not known neither does.
+fn is_later(term: Option<i64>, than: Option<i64>) -> bool {
+    term.zip(than).is_some_and(|(term, than)| term > than)
+}
+
+/// Whether a shard has the orchestrators of another one, and is not known to have had data at any time.
+fn is_initializing(candidate: &MultiShard, of: &MultiShard) -> bool {
+    let initialized = candidate.status.as_ref().map(|status| status.initialized).unwrap_or_default();
+    candidate.namespace() == of.namespace()
+        && candidate.spec.cluster == of.spec.cluster
+        && candidate.uid() != of.uid()
+        && candidate.meta().deletion_timestamp.is_none()
+        && initialized != Truth::True
 }
 
 /// The cells of a shard, that of its leader first.
@@ -143,24 +268,16 @@ fn cells(shard: &MultiShard, first: &str) -> Vec<String> {
     cells
 }
 
-/// Calls the orchestrators of one cell after the other, beginning with the one that answered last.
-async fn trigger(cx: &Context, global: &Access, cells: &mut [String]) -> Option<Vec<String>> {
-    for index in 0..cells.len() {
-        match cx.topology.trigger_recovery(global, &cells[index]).await {
-            Ok(problems) => {
-                cells.swap(0, index);
-                return Some(problems);
-            }
-            Err(error) => tracing::debug!(%error, cell = cells[index], "its orchestrators do not answer"),
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
 
+    use futures::StreamExt;
+    use serde_json::json;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::wake::wakers;
     use super::*;
 
     fn pod(uid: &str, deleting: bool) -> Observed {
@@ -182,6 +299,136 @@ mod tests {
             [(alive(), alive()), (terminating(), terminating()), (terminating(), None), (None, alive())]
         {
             assert!(!change(before, after));
+        }
+    }
+
+    /// A failover by script.
+    #[derive(Default)]
+    struct Script {
+        /// Calls after which somebody else leads.
+        led_after: Option<usize>,
+        /// Looks during which another shard is being initialized.
+        initializing_for: usize,
+        /// Problems that remain after each call; nothing once there are no more.
+        answers: Vec<&'static str>,
+        looks: AtomicUsize,
+        calls: AtomicUsize,
+    }
+
+    impl Script {
+        fn calls(&self) -> usize {
+            self.calls.load(SeqCst)
+        }
+    }
+
+    impl Scene for Script {
+        async fn is_led_anew(&self) -> bool {
+            self.led_after.is_some_and(|calls| self.calls() >= calls)
+        }
+
+        fn is_gone(&self) -> bool {
+            true
+        }
+
+        fn initializing(&self) -> Option<String> {
+            let look = self.looks.fetch_add(1, SeqCst);
+            (look < self.initializing_for).then(|| "another".to_owned())
+        }
+
+        async fn trigger(&self) -> Option<Vec<String>> {
+            let call = self.calls.fetch_add(1, SeqCst);
+            Some(self.answers.get(call).map(|problem| (*problem).to_owned()).into_iter().collect())
+        }
+    }
+
+    /// The problem of another shard would keep the orchestrator answering for as long as it lasts.
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_told_any_more_once_another_leads() {
+        let script = Script { led_after: Some(3), answers: vec!["LeaderIsDead"; 1000], ..Script::default() };
+        assert_eq!((see_to(&script).await, script.calls()), (End::LedAnew, 3));
+        let script = Script { led_after: Some(0), answers: vec!["LeaderIsDead"; 1000], ..Script::default() };
+        assert_eq!((see_to(&script).await, script.calls()), (End::LedAnew, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_told_while_another_shard_is_being_initialized() {
+        let script = Script { initializing_for: usize::MAX, ..Script::default() };
+        assert_eq!((see_to(&script).await, script.calls()), (End::TimedOut, 0));
+        let script = Script { initializing_for: 5, answers: vec!["LeaderIsDead"; 2], ..Script::default() };
+        assert_eq!((see_to(&script).await, script.calls()), (End::NothingLeft, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_orchestrator_is_told_until_no_problem_remains_but_not_for_ever() {
+        let quiet = usize::try_from(QUIET).unwrap() + 1;
+        for (answers, end, calls) in [
+            (vec!["LeaderResigned", "LeaderIsDead"], End::NothingLeft, 3),
+            (vec![], End::NothingLeft, quiet),
+            (vec!["LeaderIsDead"; 1000], End::TimedOut, 150),
+        ] {
+            let script = Script { answers, ..Script::default() };
+            assert_eq!((see_to(&script).await, script.calls()), (end, calls));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failover_ends_also_by_a_panic() {
+        let leading = CancellationToken::new();
+        let (wakers, mut woken) = wakers(&leading);
+        leading.cancel();
+        let failovers = Arc::new(Failovers::new(wakers.shards));
+        let shard = ObjectRef::new("shard").within("ns");
+        assert!(failovers.state().under_way.insert(shard.clone()));
+        let (seen, panics) = (failovers.clone(), shard.clone());
+        let task = tokio::spawn(async move {
+            let _under_way = UnderWay { failovers: &seen, shard: panics };
+            panic!("whatever it may be");
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        assert!(failovers.state().under_way.is_empty());
+        assert_eq!(woken.shards.next().await, Some(shard));
+    }
+
+    #[test]
+    fn a_term_that_is_not_known_is_not_later() {
+        for (term, than, expected) in [
+            (Some(4), Some(3), true),
+            (Some(3), Some(3), false),
+            (Some(2), Some(3), false),
+            (None, Some(3), false),
+            (Some(3), None, false),
+        ] {
+            assert_eq!(is_later(term, than), expected, "{term:?} after {than:?}");
+        }
+    }
+
+    #[test]
+    fn another_shard_of_the_cluster_without_data_is_being_initialized() {
+        let shard = |namespace: &str, cluster: &str, uid: &str, initialized: &str| -> MultiShard {
+            serde_json::from_value(json!({
+                "apiVersion": "multigres.com/v1alpha1",
+                "kind": "MultiShard",
+                "metadata": { "name": uid, "namespace": namespace, "uid": uid },
+                "spec": {
+                    "cluster": cluster, "database": uid, "tableGroup": "default", "shard": "0-inf",
+                    "globalTopology": { "address": "etcd:2379", "rootPath": "/m" },
+                    "password": { "secretKeyRef": { "name": "s", "key": "k" } },
+                    "backup": {},
+                },
+                "status": { "initialized": initialized },
+            }))
+            .unwrap()
+        };
+        let this = shard("ns", "c", "1", "Unknown");
+        for (other, expected) in [
+            (shard("ns", "c", "2", "False"), true),
+            (shard("ns", "c", "2", "Unknown"), true),
+            (shard("ns", "c", "2", "True"), false),
+            (shard("ns", "c", "1", "False"), false),
+            (shard("ns", "d", "2", "False"), false),
+            (shard("other", "c", "2", "False"), false),
+        ] {
+            assert_eq!(is_initializing(&other, &this), expected, "{other:?}");
         }
     }
 }

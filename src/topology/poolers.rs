@@ -73,6 +73,9 @@ pub struct PoolerStatus {
     /// What it is.
     #[prost(enumeration = "PostgresStatus", tag = "7")]
     pub postgres_status: i32,
+    /// What is being done to it and takes long.
+    #[prost(enumeration = "PostgresAction", tag = "11")]
+    pub postgres_action: i32,
     /// Whether it accepts connections.
     #[prost(bool, tag = "14")]
     pub postgres_ready: bool,
@@ -83,6 +86,11 @@ impl PoolerStatus {
     pub fn is_kept_out(&self) -> bool {
         self.postgres_ready
             && matches!(self.postgres_status(), PostgresStatus::Unknown | PostgresStatus::Starting)
+    }
+
+    /// Whether it is getting its data.
+    pub fn is_being_filled(&self) -> bool {
+        matches!(self.postgres_action(), PostgresAction::Restoring | PostgresAction::CreatingFirstBackup)
     }
 }
 
@@ -119,6 +127,20 @@ pub enum PostgresStatus {
     Promoting = 3,
     /// Not in recovery.
     Primary = 4,
+}
+
+/// What is done to a PostgreSQL that takes long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum PostgresAction {
+    /// Nothing.
+    None = 0,
+    /// It is being started.
+    Starting = 1,
+    /// It is being restored from a backup.
+    Restoring = 2,
+    /// It is being initialized, and its first backup made.
+    CreatingFirstBackup = 3,
 }
 
 /// What a pooler knows of the consensus in its shard.

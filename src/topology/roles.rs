@@ -16,6 +16,8 @@ use super::records::{Id, Multipooler, PoolerType, ServingStatus};
 pub struct Roles {
     /// The pod of the primary.
     pub primary: Option<String>,
+    /// The term that it leads in.
+    pub term: Option<i64>,
     /// Whether that primary serves writes, and somebody acknowledges them. Where none was seen: false if every pooler
     /// was seen and none could, else unknown.
     pub serving_writes: Truth,
@@ -43,6 +45,9 @@ pub struct Member {
     pub in_cohort: bool,
     /// Whether its PostgreSQL refuses the password that it was started with.
     pub locked_out: bool,
+    /// Whether it has taken part in the consensus with the data that it has: it has promised to ignore older terms,
+    /// has heard of no later one than the primary's, and is neither being restored nor initialized.
+    pub is_member: bool,
     /// Whether it follows nobody, since it has promised to follow a later leader than there is.
     pub abandoned: bool,
 }
@@ -93,6 +98,11 @@ impl Sighting {
         Self { locked_out, ..self }
     }
 
+    /// What is registered of it.
+    pub fn record(&self) -> &Multipooler {
+        &self.record
+    }
+
     fn id(&self) -> Id {
         self.record.id.clone().unwrap_or_default()
     }
@@ -123,9 +133,23 @@ impl Sighting {
             })
     }
 
-    fn streams(&self) -> bool {
+    /// Whether it receives what its primary writes.
+    pub fn streams(&self) -> bool {
         let replication = self.status().and_then(|status| status.replication_status.as_ref());
         replication.is_some_and(|replication| replication.wal_receiver_status == "streaming")
+    }
+
+    /// The term of the newest rule that it has written.
+    fn term(&self) -> Option<i64> {
+        self.rule()?.rule_number.map(term)
+    }
+
+    /// Whether it has taken part in the consensus with the data that it has.
+    fn is_member(&self) -> bool {
+        let promise = |answer: &StatusResponse| answer.consensus_status.as_ref()?.term_revocation;
+        let promised = self.answer.as_ref().and_then(promise);
+        promised.is_some_and(|promise| promise.revoked_below_term > 0)
+            && self.status().is_some_and(|status| status.is_initialized && !status.is_being_filled())
     }
 
     /// Whether it is a standby that was recruited for a later term than the leader's, and was never told whom to follow.
@@ -174,6 +198,7 @@ pub fn roles(
     };
     Roles {
         primary: leader.map(|leader| leader.record.pod().to_owned()),
+        term: leader.and_then(Sighting::term),
         serving_writes,
         initialized: initialized(sightings, &unseen),
         members: members(sightings, leader),
@@ -232,7 +257,7 @@ fn term(number: RuleNumber) -> i64 {
 
 fn members(sightings: &[Sighting], leader: Option<&Sighting>) -> BTreeMap<String, Member> {
     let cohort = leader.and_then(Sighting::rule).map_or(&[][..], |rule| &rule.cohort_members);
-    let leader_term = leader.and_then(Sighting::rule).and_then(|rule| rule.rule_number).map(term);
+    let leader_term = leader.and_then(Sighting::term);
     let leader = leader.map(Sighting::id);
     let member = |sighting: &Sighting| {
         let id = sighting.id();
@@ -242,6 +267,7 @@ fn members(sightings: &[Sighting], leader: Option<&Sighting>) -> BTreeMap<String
             streaming: sighting.streams(),
             in_cohort: cohort.contains(&id),
             locked_out: sighting.locked_out,
+            is_member: sighting.is_member() && sighting.term() <= leader_term,
             abandoned: role == Role::Standby && leader_term.is_some_and(|term| sighting.is_abandoned(term)),
             hostname: sighting.record.hostname.clone(),
             id,

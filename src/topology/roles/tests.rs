@@ -3,7 +3,7 @@ use multigres_crds::v1alpha1::Truth::{False, True, Unknown};
 use proptest::prelude::*;
 
 use super::super::poolers::{
-    ConsensusStatus, PoolerPosition, PrimaryConnInfo, ReplicationStatus, TermRevocation,
+    ConsensusStatus, PoolerPosition, PostgresAction, PrimaryConnInfo, ReplicationStatus, TermRevocation,
 };
 use super::super::records::ComponentType;
 use super::*;
@@ -29,6 +29,7 @@ fn says(name: &str, leader: &str, term: i64, subterm: i64) -> Sighting {
         replication_status: (!leads).then_some(streaming),
         is_initialized: true,
         postgres_status: if leads { PostgresStatus::Primary } else { PostgresStatus::Standby }.into(),
+        postgres_action: 0,
         postgres_ready: true,
     };
     let position = PoolerPosition { rule: Some(rule) };
@@ -305,4 +306,30 @@ fn a_standby_that_was_recruited_for_a_leader_that_never_came_is_abandoned() {
     // Without a leader there is nobody that it could follow.
     let leaderless = roles(&[recruited(says("b", "a", 3, 1), 4, "")], [], AtLeast2);
     assert!(!leaderless.members["pod-b"].abandoned);
+}
+
+#[test]
+fn an_instance_has_taken_part_once_it_has_promised_something() {
+    let acts = |action: PostgresAction| {
+        with_status(recruited(says("b", "a", 3, 1), 3, "pod-a"), |status| {
+            status.postgres_action = action.into()
+        })
+    };
+    for (what, standby, expected) in [
+        ("promised", recruited(says("b", "a", 3, 1), 3, "pod-a"), true),
+        ("promised nothing", says("b", "a", 3, 1), false),
+        ("its PostgreSQL does not start", without_rule(acts(PostgresAction::Starting)), true),
+        ("being restored", acts(PostgresAction::Restoring), false),
+        ("being initialized", acts(PostgresAction::CreatingFirstBackup), false),
+        (
+            "without data",
+            with_status(acts(PostgresAction::None), |status| status.is_initialized = false),
+            false,
+        ),
+        ("silent", silent("b", PoolerType::Replica), false),
+    ] {
+        let seen = roles(&[says("a", "a", 3, 1), standby], [], AtLeast2);
+        assert_eq!(seen.members["pod-b"].is_member, expected, "{what}");
+        assert_eq!(seen.term, Some(3));
+    }
 }
