@@ -31,7 +31,7 @@ mod tests;
 pub use manifest::{Manifest, Ownership};
 pub use multi_shard::{disruption_budget, shard_names};
 pub use pod::RESTARTED_AT;
-pub use pooler::BACKUP_PATH;
+pub use pooler::{BACKUP_PATH, DATA};
 pub use render::{manifests, render, render_children};
 
 /// What holds for everything that one operator builds.

@@ -11,6 +11,7 @@ mod context;
 mod engine;
 mod failover;
 mod initialized;
+mod lost;
 mod records;
 mod rollout;
 mod secrets;

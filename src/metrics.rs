@@ -31,6 +31,7 @@ pub struct Metrics {
     reconcile_durations: Durations<Reconciled>,
     reconcile_errors: Family<Failure, Counter>,
     writes: Family<Write, Counter>,
+    repairs: Family<Repaired, Counter>,
     tls_failures: Counter,
 }
 
@@ -64,6 +65,20 @@ struct Write {
     verb: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Repaired {
+    how: &'static str,
+}
+
+/// How an instance that did not follow its primary was repaired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// The log that its primary does not have was discarded.
+    Rewound,
+    /// Its volume was made anew.
+    Replaced,
+}
+
 impl Metrics {
     /// No observations yet.
     pub fn new() -> Self {
@@ -79,6 +94,7 @@ impl Metrics {
             }),
             reconcile_errors: Family::default(),
             writes: Family::default(),
+            repairs: Family::default(),
             tls_failures: Counter::default(),
         };
         metrics.register();
@@ -120,6 +136,11 @@ impl Metrics {
             self.writes.clone(),
         );
         registry.register(
+            "instance_repairs",
+            "Instances that did not follow their primary and were rewound, or made anew",
+            self.repairs.clone(),
+        );
+        registry.register(
             "tls_failures",
             "Connections that ended in the TLS handshake",
             self.tls_failures.clone(),
@@ -144,6 +165,15 @@ impl Metrics {
     /// An object was written, in one of the ways that the operator has: `create`, `update`, `delete` and the like.
     pub fn wrote(&self, kind: &str, verb: &'static str) {
         self.writes.get_or_create(&Write { kind: kind.to_owned(), verb }).inc();
+    }
+
+    /// An instance was repaired.
+    pub fn repaired(&self, how: Repair) {
+        let how = match how {
+            Repair::Rewound => "rewound",
+            Repair::Replaced => "replaced",
+        };
+        self.repairs.get_or_create(&Repaired { how }).inc();
     }
 
     /// Counts connections that end in the TLS handshake.
@@ -192,6 +222,7 @@ mod tests {
         metrics.reconciled("MultiShard", Duration::from_secs(1), Ok(()));
         metrics.reconciled("MultiShard", Duration::from_secs(1), Err("topology"));
         metrics.wrote("StatefulSet", "apply");
+        metrics.repaired(Repair::Rewound);
         metrics.tls_failures().inc();
         let text = metrics.encode().unwrap();
         for line in [
@@ -202,6 +233,7 @@ mod tests {
             r#"multigres_operator_reconcile_duration_seconds_count{kind="MultiShard"} 2"#,
             r#"multigres_operator_reconcile_errors_total{kind="MultiShard",category="topology"} 1"#,
             r#"multigres_operator_writes_total{kind="StatefulSet",verb="apply"} 1"#,
+            r#"multigres_operator_instance_repairs_total{how="rewound"} 1"#,
             "multigres_operator_tls_failures_total 1",
             "# UNIT multigres_operator_reconcile_duration_seconds seconds",
             "# EOF",

@@ -6,6 +6,8 @@
 
 use crate::reason::Reason;
 
+pub mod lost;
+
 mod plan;
 mod shard;
 

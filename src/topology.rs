@@ -15,6 +15,7 @@ mod etcd;
 pub mod merge;
 mod orch;
 mod poolers;
+mod repair;
 mod roles;
 mod rpc;
 #[cfg(test)]
@@ -91,6 +92,25 @@ pub trait Topology: Send + Sync + 'static {
         shard: &'a MultiShardSpec,
         pooler: &'a Id,
     ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Has a pooler discard the log that its primary does not have. Takes as long as that takes.
+    fn rewind_pooler<'a>(
+        &'a self,
+        _global: &'a Access,
+        _shard: &'a MultiShardSpec,
+        _pooler: &'a Id,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        answer(Err(Error::Absent))
+    }
+
+    /// Whether a backup of a shard is complete, by the word of an instance that follows.
+    fn has_backup<'a>(
+        &'a self,
+        _global: &'a Access,
+        _shard: &'a MultiShardSpec,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        answer(Err(Error::Absent))
+    }
 
     /// Has an orchestrator of a cell deal with a primary that is gone now, instead of after a grace. Answers with the
     /// problems that remain: call it again until there are none.

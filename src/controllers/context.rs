@@ -20,6 +20,7 @@ use serde_json::json;
 use super::bring_up::BringUps;
 use super::failover::Failovers;
 use super::initialized::Initialized;
+use super::lost::LostInstances;
 use super::rollout::Ended;
 use super::stalled::Stalls;
 use super::stranded::Watches;
@@ -73,6 +74,8 @@ pub struct Context {
     pub ended: Ended,
     /// Who leads the shards.
     pub failovers: Failovers,
+    /// Instances that do not follow.
+    pub lost: Arc<LostInstances>,
 }
 
 /// The custom resources of all kinds, as the caches have them.
@@ -123,6 +126,7 @@ impl Context {
         self.statuses.forget(uid);
         self.stalls.forget(uid);
         self.initialized.forget(uid);
+        self.lost.forget(uid);
         self.bring_ups.forget(uid);
         self.stranded.forget(uid);
     }

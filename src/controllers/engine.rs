@@ -28,6 +28,7 @@ use super::cluster;
 use super::context::{Context, Error, Failures, Statuses, Stores};
 use super::failover::{self, Failovers};
 use super::initialized::Initialized;
+use super::lost::LostInstances;
 use super::rollout::Ended;
 use super::stalled::Stalls;
 use super::stranded::Watches;
@@ -154,6 +155,7 @@ impl Engine {
             stranded: Watches::default(),
             ended: Ended::default(),
             failovers: Failovers::new(wakers.shards.clone()),
+            lost: Arc::new(LostInstances::new(wakers.shards.clone())),
         };
         let context = Arc::new(context);
         watches.spawn(wake(noted, wakers, context.clone()));

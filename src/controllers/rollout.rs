@@ -22,7 +22,7 @@ use crate::topology::Roles;
 
 pub use departed::part_with_departed;
 pub use instances::Expected;
-pub use steps::{evict, take};
+pub use steps::{delete, evict, take};
 
 /// What a shard's objects should be for now, and what is to be done beside that.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +48,8 @@ impl Ended {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned());
     }
 
-    fn contains(&self, uid: &str) -> bool {
+    /// Whether the operator has ended a pod.
+    pub fn contains(&self, uid: &str) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(uid)
     }
 
@@ -75,7 +76,9 @@ pub async fn steer(shard: &MultiShard, cx: &Context, manifests: &[Manifest]) -> 
         return course;
     }
     let roles = roles(shard, cx).await;
-    course.plan = plan(&instances.seen_by(&roles));
+    let mut seen = instances.seen_by(&roles);
+    seen.under_repair = cx.lost.under_repair(&shard.uid().unwrap_or_default());
+    course.plan = plan(&seen);
     course.roles = Some(roles);
     hold_back(shard, &instances, &mut course);
     course

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use crate::api_error;
 use crate::apply::MANAGER;
-use crate::build::{Manifest, shard_names};
+use crate::build::{DATA, Manifest, shard_names};
 use crate::observe::{ObjectKey, Observed};
 use crate::reason::Reason;
 use crate::status::Trouble;
@@ -136,6 +136,13 @@ fn expected_claims(manifests: &[Manifest]) -> Vec<String> {
         }
     }
     names
+}
+
+/// The claim of the data volume of a pod of a shard, and its identity.
+pub fn data_claim(shard: &MultiShard, cx: &Context, pod: &str) -> Option<(ObjectKey, String)> {
+    let name = format!("{DATA}-{pod}");
+    let mut claims = of_shard(shard, cx).into_iter();
+    claims.find(|(key, _)| key.name == *name).map(|(key, claim)| (key, claim.uid))
 }
 
 /// The claims of a shard, as far as they are labelled as such.

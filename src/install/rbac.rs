@@ -70,9 +70,8 @@ fn cluster_rules() -> Vec<Value> {
         // Owner references that block deletion, where OwnerReferencesPermissionEnforcement is on.
         rule(GROUP, &subresource("finalizers"), &["update"]),
         rule("apps", &["deployments", "statefulsets"], KEEP),
-        rule("", &["services", "configmaps"], KEEP),
-        // Volumes are made and grown; what is in them is never the operator's to delete.
-        rule("", &["persistentvolumeclaims"], &["get", "list", "watch", "create", "update", "patch"]),
+        // Claims are deleted too: that of a lost instance, where the user allows it (`replaceLostInstances`).
+        rule("", &["services", "configmaps", "persistentvolumeclaims"], KEEP),
         rule("policy", &["poddisruptionbudgets"], KEEP),
         // By name only: passwords, connection Secrets and the operator's own certificate. None is ever deleted.
         rule("", &["secrets"], &["get", "create", "update", "patch"]),

@@ -48,6 +48,9 @@ impl<'a> Todo<'a> {
     }
 
     fn next(&self) -> Result<Action, Wait> {
+        if let Some(pod) = &self.shard.under_repair {
+            return Err(Wait { reason: Reason::RollingOut, message: format!("pod {pod} is being repaired") });
+        }
         if let Some(action) = self.costless() {
             return Ok(action);
         }

@@ -15,6 +15,8 @@ pub struct Shard {
     pub durability: DurabilityPolicy,
     /// Whether a primary is known and serves writes. If not, what the instances are is not known for certain.
     pub roles_known: bool,
+    /// The pod that is being repaired, which nothing else may be disturbed beside.
+    pub under_repair: Option<String>,
 }
 
 /// A pool of a shard.

@@ -7,13 +7,14 @@ use futures::future::{BoxFuture, join_all};
 use multigres_crds::v1alpha1::{MultiCellSpec, MultiShardSpec, Truth};
 use prost::Message;
 
+use super::cohort::Leader;
 use super::desired::{CELL, DATABASE, cell_key, database_key, desired_cell, desired_database, pooler_key};
 use super::etcd::{Etcd, KeyValue};
 use super::merge::{Fields, Malformed, merge};
 use super::poolers::{PoolerStatus, StatusResponse};
 use super::records::{Cell, Id, Multiorch, Multipooler};
 use super::roles::{Roles, Sighting, led, roles};
-use super::{Access, Error, Topology, Written, orch, poolers};
+use super::{Access, Error, Topology, Written, orch, poolers, repair};
 
 /// How often a record that others write at the same time is read again.
 const ATTEMPTS: usize = 4;
@@ -160,9 +161,7 @@ async fn ask(pooler: Multipooler) -> Sighting {
 
 async fn remove_from_cohort(global: &Access, shard: &MultiShardSpec, pooler: &Id) -> Result<(), Error> {
     let (sightings, _) = sightings(global, shard).await;
-    let leader =
-        led(&sightings).ok_or_else(|| Error::NotRegistered { what: "a leader of the shard".to_owned() })?;
-    leader.remove(pooler).await
+    leader_of(&sightings)?.remove(pooler).await
 }
 
 /// Any orchestrator will do. Those that are gone without a word are still registered, so each is tried.
@@ -175,6 +174,20 @@ async fn trigger_recovery(global: &Access, cell: &str) -> Result<Vec<String>, Er
         }
     }
     result
+}
+
+/// A rewind is asked for only while the same instance leads and the other one does not.
+async fn rewind(global: &Access, shard: &MultiShardSpec, pooler: &Id) -> Result<(), Error> {
+    let (sightings, _) = sightings(global, shard).await;
+    let leader = leader_of(&sightings)?;
+    let is_meant = |sighting: &&Sighting| sighting.record().id.as_ref() == Some(pooler);
+    let lost = sightings.iter().find(is_meant).filter(|_| leader.pooler.id.as_ref() != Some(pooler));
+    let lost = lost.ok_or_else(|| Error::NotRegistered { what: format!("a standby {}", pooler.name) })?;
+    repair::rewind(lost.record(), leader.pooler).await
+}
+
+fn leader_of(sightings: &[Sighting]) -> Result<Leader<'_>, Error> {
+    led(sightings).ok_or_else(|| Error::NotRegistered { what: "a leader of the shard".to_owned() })
 }
 
 impl Topology for Client {
@@ -252,6 +265,29 @@ impl Topology for Client {
         pooler: &'a Id,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(remove_from_cohort(global, shard, pooler))
+    }
+
+    fn rewind_pooler<'a>(
+        &'a self,
+        global: &'a Access,
+        shard: &'a MultiShardSpec,
+        pooler: &'a Id,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(rewind(global, shard, pooler))
+    }
+
+    fn has_backup<'a>(
+        &'a self,
+        global: &'a Access,
+        shard: &'a MultiShardSpec,
+    ) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async {
+            let (sightings, _) = sightings(global, shard).await;
+            // While a leader lists backups it can do nothing else.
+            let follower = sightings.iter().find(|sighting| sighting.streams());
+            let follower = follower.ok_or_else(|| Error::NotRegistered { what: "a standby".to_owned() })?;
+            repair::has_backup(follower.record()).await
+        })
     }
 
     fn trigger_recovery<'a>(

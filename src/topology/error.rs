@@ -72,6 +72,11 @@ impl Error {
         }
     }
 
+    /// Whether whoever was asked does not know what it was asked for, as another version may not.
+    pub fn is_unimplemented(&self) -> bool {
+        matches!(self, Self::Refused { code: Code::Unimplemented, .. })
+    }
+
     /// Whether it stays so until somebody changes something.
     pub fn is_lasting(&self) -> bool {
         const OF_THE_REQUEST: [Code; 4] =

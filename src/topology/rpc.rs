@@ -69,10 +69,24 @@ impl Peer {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
+        self.call_any_within(spellings, request, BOUND).await
+    }
+
+    /// The same, for no longer than the time given.
+    pub async fn call_any_within<Q, A>(
+        &self,
+        spellings: &[&'static str],
+        request: Q,
+        bound: Duration,
+    ) -> Result<A, Error>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
         let mut result = Err(self.unreachable("no method to call".to_owned()));
         for method in spellings {
-            result = self.call(method, request.clone(), BOUND).await;
-            if !matches!(&result, Err(Error::Refused { code: Code::Unimplemented, .. })) {
+            result = self.call(method, request.clone(), bound).await;
+            if !result.as_ref().is_err_and(Error::is_unimplemented) {
                 break;
             }
         }

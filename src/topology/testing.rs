@@ -23,6 +23,15 @@ pub async fn echo(message: Bytes) -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/grpc")], Body::new(message))
 }
 
+/// Answers with a message.
+pub fn reply(message: &[u8]) -> impl IntoResponse + use<> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let frame = [&[0][..], &length, message].concat();
+    let ok = HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))]);
+    let frame = Full::new(Bytes::from(frame)).with_trailers(std::future::ready(Some(Ok(ok))));
+    ([(CONTENT_TYPE, "application/grpc")], Body::new(frame))
+}
+
 /// Refuses.
 pub fn refusal(code: Code, message: &'static str) -> impl IntoResponse {
     let (grpc, code) = ("application/grpc".to_owned(), (code as i32).to_string());

@@ -292,6 +292,7 @@ impl<'a> Resolver<'a> {
             password: self.password(database),
             backup: spec.backup.clone().or_else(|| self.spec.backup.clone()).unwrap_or_else(default_backup),
             persistent_volume_claim_retention_policy: self.retention(),
+            replace_lost_instances: spec.replace_lost_instances.unwrap_or(false),
             postgres_exporter: self.exporter(spec),
             pools: group.pools.iter().map(|pool| self.pool(spec, pool)).collect(),
             pods: self.pods.clone(),

@@ -78,6 +78,12 @@ pub struct DatabaseTemplateSpec {
     /// Location of this database's backups. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<Backup>,
+    /// Whether the operator deletes the data volume of an instance that cannot follow the primary any more, and fills a
+    /// new one from the backup. It does so only after a rewind has not helped, while the primary and another instance
+    /// have every commit, and one instance at a time. What only such an instance has was acknowledged to nobody, and is
+    /// gone. False when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace_lost_instances: Option<bool>,
     /// The Prometheus exporter beside each PostgreSQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres_exporter: Option<PostgresExporter>,

@@ -65,6 +65,9 @@ pub struct MultiShardSpec {
     /// Retention of data and backup volumes.
     #[serde(default)]
     pub persistent_volume_claim_retention_policy: RetentionPolicy,
+    /// Whether the volume of an instance that cannot follow the primary any more is made anew from the backup.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace_lost_instances: bool,
     /// The Prometheus exporter beside each PostgreSQL, where it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres_exporter: Option<ResolvedContainer>,

@@ -15,7 +15,7 @@ use crate::controllers::child::{Child, Said, Sight};
 use crate::controllers::context::Context;
 use crate::controllers::records::RecordOf;
 use crate::controllers::rollout::{self, Course};
-use crate::controllers::{failover, initialized, secrets, stranded, topology, volumes};
+use crate::controllers::{failover, initialized, lost, secrets, stranded, topology, volumes};
 use crate::reason::Reason;
 use crate::status::{Fact, Gate, Survey, Trouble};
 use crate::topology::{Access, Error, Roles};
@@ -66,6 +66,7 @@ impl Child for MultiShard {
             if !self.spec.paused {
                 rollout::part_with_departed(self, cx, &roles, &expected.names).await;
                 stranded::free(self, cx, &roles, course).await;
+                lost::see_to(self, cx, course, &roles, &expected.names).await;
             }
             // Without a topology client there is nothing to look at.
             let asked = !(roles.members.is_empty() && roles.unseen.is_empty());

@@ -63,7 +63,8 @@ pub async fn evict(shard: &MultiShard, cx: &Context, pod: &str, uid: &str) -> Re
     ended(cx, uid, pod, pods(shard, cx).evict(pod, &params).await.map(|_| ()))
 }
 
-async fn delete(shard: &MultiShard, cx: &Context, pod: &str, uid: &str) -> Result<bool, Trouble> {
+/// Deletes a pod, if it is still the one that is meant. Returns whether it ends now because of this.
+pub async fn delete(shard: &MultiShard, cx: &Context, pod: &str, uid: &str) -> Result<bool, Trouble> {
     ended(cx, uid, pod, pods(shard, cx).delete(pod, &only(uid)).await.map(|_| ()))
 }
 

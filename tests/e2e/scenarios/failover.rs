@@ -1,13 +1,16 @@
-//! A primary that is gone, by three ways.
+//! A primary that is gone, by four ways.
 
-use std::time::Duration;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::ResourceExt;
 use kube::api::{Api, EvictParams};
 use testbed::Process;
 use tokio::time::{sleep, timeout};
 
+use super::volumes::data_claim;
 use crate::bench::Bench;
 use crate::cluster::{Cluster, PATIENCE, Seen};
 use crate::episode::Episode;
@@ -40,6 +43,48 @@ pub async fn a_killed_primary_comes_back(bench: &mut Bench) -> anyhow::Result<()
     timeout(PATIENCE, restarted).await.context("nobody starts PostgreSQL again")??;
     cluster.report.saw("PostgreSQL was started again");
     episode.end(cluster).await
+}
+
+/// Log that no standby has, since it waits for none.
+const OWN_LOG: &str = "set synchronous_commit = local; select count(pg_logical_emit_message(true, 'own', \
+                       repeat('x', 1000))) from generate_series(1, 5000)";
+
+/// A primary that is cut off writes log that nobody else has, and its PostgreSQL is killed. When it is reached again,
+/// another one leads, and it follows that one on the volume that it has.
+pub async fn a_primary_with_log_of_its_own_follows_again(bench: &mut Bench) -> anyhow::Result<()> {
+    let (cluster, node) = bench.cluster().await?;
+    let former = primary(cluster).await?;
+    let pod = cluster.api::<Pod>().get(&former).await?;
+    let volume = data_volume(cluster, &pod).await?;
+    let address: IpAddr =
+        pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()).context("no address")?.parse()?;
+    let container = container(&pod, "pgctld")?;
+    let episode = Episode::begin(cluster, "the primary cut off, and killed with log of its own");
+    node.cut_off(address).await?;
+    cluster.report.did(&format!("# {former} is cut off"), "");
+    let replaced = async {
+        let written = cluster.local_sql(&former, OWN_LOG).await?;
+        cluster.report.did(&format!("psql # on {former}: {OWN_LOG}"), &written);
+        let killed = postmaster(&node.processes(&container).await?).context("no postmaster")?;
+        node.signal("KILL", &killed).await?;
+        cluster.report.did(&format!("kill -9 {} # the postmaster of {former}", killed.pid), "");
+        another_primary(cluster, &former).await
+    };
+    let replaced = replaced.await;
+    node.reconnect().await?;
+    cluster.report.did(&format!("# {former} is reached again"), "");
+    let reached = Instant::now();
+    replaced?;
+    episode.end(cluster).await?;
+    cluster.report.time("From reaching a former primary with log of its own to Ready", reached.elapsed());
+    let pod = cluster.api::<Pod>().get(&former).await?;
+    ensure!(data_volume(cluster, &pod).await? == volume, "the volume was made anew");
+    cluster.copied_to(&former).await
+}
+
+/// The identity of the claim of a pod's data volume.
+async fn data_volume(cluster: &Cluster, pod: &Pod) -> anyhow::Result<Option<String>> {
+    Ok(cluster.api::<PersistentVolumeClaim>().get(&data_claim(pod)?).await?.uid())
 }
 
 /// What `kubectl drain` asks for. The disruption budget admits one instance, whichever it is, and refuses the next
@@ -94,7 +139,7 @@ pub fn container(pod: &Pod, name: &str) -> anyhow::Result<String> {
 }
 
 /// The server process: the one that is no child of another.
-fn postmaster(processes: &[Process]) -> Option<Process> {
+pub fn postmaster(processes: &[Process]) -> Option<Process> {
     let servers: Vec<_> = processes.iter().filter(|process| process.name.starts_with("postgres")).collect();
     let root = servers.iter().find(|process| servers.iter().all(|other| other.pid != process.parent));
     root.map(|process| (*process).clone())

@@ -57,6 +57,10 @@ pub const SCENARIOS: &[Scenario] = &[
         stranded::standbys_that_were_recruited_for_nobody_are_freed,
         "Standbys are recruited for a leader that never comes"
     ),
+    scenario!(
+        failover::a_primary_with_log_of_its_own_follows_again,
+        "The primary is cut off and has log of its own"
+    ),
     scenario!(failover::a_drain_takes_one_instance_at_a_time, "A drain evicts two instances at once"),
     scenario!(failures::the_kubelet_may_be_restarted, "The kubelet is killed"),
     scenario!(failures::etcd_may_be_away_for_a_minute, "Etcd is away for a minute"),
@@ -70,6 +74,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!(volumes::volumes_grow_online, "Volumes grow"),
     scenario!(volumes::a_full_volume_is_survived, "A volume is full"),
     scenario!(volumes::a_lost_volume_is_filled_anew, "A volume is lost"),
+    scenario!(volumes::a_lost_instance_is_made_anew, "An instance is lost for good"),
     scenario!(rollout::a_wrong_image_takes_one_instance, "An image that there is not"),
     scenario!(rollout::a_new_image_is_rolled_out, "A new image"),
     scenario!(rollout::new_resources_are_rolled_out, "New resources, and a restart"),

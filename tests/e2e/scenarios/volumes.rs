@@ -1,5 +1,7 @@
 //! Volumes that grow, one that is full, and one that is lost.
 
+use std::time::Duration;
+
 use anyhow::{Context, bail, ensure};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::ListParams;
@@ -9,7 +11,7 @@ use multigres_crds::labels;
 use multigres_crds::v1alpha1::Truth;
 use tokio::time::{sleep, timeout};
 
-use super::failover::primary;
+use super::failover::{container, postmaster, primary};
 use crate::bench::Bench;
 use crate::cluster::{Cluster, INTERVAL, PATIENCE, Seen};
 use crate::episode::Episode;
@@ -82,8 +84,53 @@ pub async fn a_lost_volume_is_filled_anew(bench: &mut Bench) -> anyhow::Result<(
     cluster.copied_to(&standby).await
 }
 
+/// The rewind of an instance, its failure, and the time for which everything else must be whole.
+const PATIENCE_WITH_THE_LOST: Duration = Duration::from_mins(15);
+
+/// PostgreSQL can neither start on its data nor rewind it. Where the user allows it, the operator gives that volume up
+/// once two copies have stood without it for a while, and has the instance made anew.
+pub async fn a_lost_instance_is_made_anew(bench: &mut Bench) -> anyhow::Result<()> {
+    let (cluster, node) = bench.cluster().await?;
+    let database = "    - name: users_db\n      spec:\n";
+    let allowed = format!("{database}        replaceLostInstances: true\n");
+    cluster.change(&[(database, &allowed)]).await?;
+    let seen = cluster.settled().await?;
+    let standby = member(cluster, &seen).await?;
+    let pod = seen.pod(&standby).context("it is a pod")?;
+    let (claim, container) = (data_claim(pod)?, container(pod, "pgctld")?);
+    let claims: Api<PersistentVolumeClaim> = cluster.api();
+    let lost = claims.get(&claim).await?.uid();
+    let episode = Episode::begin(cluster, "the data of a standby destroyed");
+    let destroy = ["rm", "/data/pg_data/global/pg_control"];
+    cluster.exec(&standby, &destroy).await?;
+    let killed = postmaster(&node.processes(&container).await?).context("no postmaster")?;
+    node.signal("KILL", &killed).await?;
+    cluster
+        .report
+        .did(&format!("kubectl exec {standby} -- {}; kill -9 {}", destroy.join(" "), killed.pid), "");
+    let is_another = |claim: Option<&PersistentVolumeClaim>| claim.is_some_and(|claim| claim.uid() != lost);
+    timeout(PATIENCE_WITH_THE_LOST, await_condition(claims, &claim, is_another))
+        .await
+        .context("there is no new volume")??;
+    cluster.show(&["get", "events", "--field-selector", "reason=RewindFailed"]).await?;
+    cluster.show(&["get", "events", "--field-selector", "reason=InstanceReplaced"]).await?;
+    episode.end(cluster).await?;
+    cluster.copied_to(&standby).await
+}
+
+/// A standby that has promised its shard something: one that has seen no failover since it was made has not.
+async fn member(cluster: &Cluster, seen: &Seen) -> anyhow::Result<String> {
+    for pod in seen.pods.iter().map(ResourceExt::name_any).filter(|pod| Some(pod.as_str()) != seen.primary())
+    {
+        if cluster.exec(&pod, &["test", "-s", "/data/consensus_term.json"]).await.is_ok() {
+            return Ok(pod);
+        }
+    }
+    bail!("no standby has promised anything")
+}
+
 /// What the volume for data of a pod is claimed by.
-fn data_claim(pod: &Pod) -> anyhow::Result<String> {
+pub fn data_claim(pod: &Pod) -> anyhow::Result<String> {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     let mut claims = volumes.filter(|volume| volume.name == DATA);
     let claim = claims.find_map(|volume| volume.persistent_volume_claim.as_ref());
