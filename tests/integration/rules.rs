@@ -140,6 +140,7 @@ fn without(object: &mut Value, field: &str) {
 async fn of_clusters_that_are_made() {
     let namespace = Installation::shared().await.namespace("rules-create").await;
     sharing::settle_neighbour(&namespace).await;
+    sharing::settle_etcd_volume(&namespace).await;
     let clusters = namespace.clusters().dry_run();
     for (rule, edit, causes) in creations() {
         let answer = clusters.create(&edited(sound(), *edit)).await;

@@ -182,6 +182,7 @@ pub const RULES: &[Rule] = &[
     metadata::C22,
     legality::C23,
     revision::C24,
+    storage::C25,
     transitions::U01,
     relocation::U02,
     transitions::U03,

@@ -23,6 +23,23 @@ pub async fn settle_neighbour(namespace: &Namespace<'_>) {
     eventually("admission knows of the neighbour", is_known).await.unwrap();
 }
 
+/// Makes the volume that an etcd of one member has left, and waits until admission knows of it.
+pub async fn settle_etcd_volume(namespace: &Namespace<'_>) {
+    let labels = json!({ "multigres.com/cluster": LEFT, "multigres.com/component": "etcd" });
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": { "name": format!("data-{LEFT}-etcd-0"), "labels": labels },
+        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
+    });
+    namespace.with_input(&["create", "-f", "-"], &claim.to_string()).await.unwrap();
+    let (clusters, left) = (namespace.clusters().dry_run(), edited(sound(), |c| rename(c, LEFT)));
+    let is_known = || async { (!clusters.create(&left).await.is_allowed()).then_some(()) };
+    eventually("admission knows of the volume", is_known).await.unwrap();
+}
+
+/// A cluster that is gone, of which a volume is left.
+const LEFT: &str = "left";
+
 /// Where the neighbour's topology is, spelled in another way.
 const SHARED: &str = "other:2379,ETCD.shared.svc.cluster.local.:2379";
 
@@ -52,6 +69,23 @@ pub const CASES: &[Case] = &[
             "Duplicate",
             "spec.cells.templates[0].spec.topoServer.external.rootPath",
             "in use on the same etcd by MultigresCluster ",
+        )],
+    ),
+    (
+        "C25",
+        |c| {
+            rename(c, LEFT);
+            topology(c)["managedSpec"] = json!({"replicas": 1});
+        },
+        &[],
+    ),
+    (
+        "C25",
+        |c| rename(c, LEFT),
+        &[(
+            "Forbidden",
+            "spec.globalTopoServer.managedSpec.replicas",
+            "earlier etcd left (data-left-etcd-0) are of 1 member, and 3 members do not start on them; write 1, or delete",
         )],
     ),
     ("C20", |c| push(&mut c["spec"]["cells"]["templates"], json!({"name": "next-doors"})), &[]),

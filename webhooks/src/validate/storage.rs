@@ -2,15 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use multigres_crds::labels;
+use multigres_crds::defaults;
+use multigres_crds::labels::{self, Component, Labels};
 use multigres_crds::v1alpha1::{AccessMode, StringMap, VolumeClaimTemplate};
 
 use super::text::count;
 use super::view::View;
 use super::volumes::{Volume, Volumes, each_kept_volume, manages_databases, manages_topology};
-use super::{ClusterContext, Reporter, rule};
-use crate::lookup::{Claim, Known, StorageClass};
-use crate::report::quote;
+use super::{ChildContext, ChildSpec, ClusterContext, Reporter, rule};
+use crate::lookup::{Claim, Known, Lookup, StorageClass};
+use crate::path::Path;
+use crate::report::{Reason, quote};
+
+const ETCD_REPLICAS: Path<'static> = Path::new("spec.globalTopoServer.managedSpec.replicas");
+const REPLICAS: Path<'static> = Path::new("spec.replicas");
 
 rule!(
     /// A volume needs a StorageClass that exists, and grows only if the class allows expansion.
@@ -114,6 +119,63 @@ fn difference(wanted: &VolumeClaimTemplate, there: &Claim) -> Option<String> {
     let (is, asked) = (there.capacity.as_ref()?, wanted.resources.requests.storage.as_ref()?);
     (is.value()? > asked.value()?)
         .then(|| format!("volume {} keeps its size {}, not {}", quote(name), is.0, asked.0))
+}
+
+rule!(
+    /// An etcd has as many members as the volumes that an earlier one left: their data names all members.
+    C25 since "0.1.0" = cluster: members_of_volumes, child: members_of_volumes_of_child
+);
+
+fn members_of_volumes(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    if !manages_topology(&cx.new) || cx.old.as_ref().is_some_and(manages_topology) {
+        return;
+    }
+    let meta = &cx.new.cluster.metadata;
+    let (Some(namespace), Some(cluster)) = (&meta.namespace, &meta.name) else { return };
+    if !cx.new.knows(&ETCD_REPLICAS) {
+        return;
+    }
+    let spec = cx.new.spec().global_topo_server.managed_spec.as_ref();
+    let replicas = spec.and_then(|spec| spec.replicas).unwrap_or(defaults::ETCD_REPLICAS);
+    check_members(&ETCD_REPLICAS, replicas, cx.lookup, (namespace, cluster), report);
+}
+
+fn members_of_volumes_of_child(cx: &ChildContext<'_>, report: &mut Reporter<'_>) {
+    let ChildSpec::TopoServer(server) = cx.new.spec else { return };
+    if cx.old.is_none() && cx.new.knows(&REPLICAS) {
+        let cluster = (cx.new.namespace, server.cluster.as_str());
+        check_members(&REPLICAS, server.replicas, cx.lookup, cluster, report);
+    }
+}
+
+fn check_members(
+    path: &Path<'_>,
+    replicas: i32,
+    lookup: &dyn Lookup,
+    (namespace, cluster): (&str, &str),
+    report: &mut Reporter<'_>,
+) {
+    let Known::Yes(claims) = lookup.claims(namespace, &Labels::new(cluster, Component::Etcd).selector())
+    else {
+        return;
+    };
+    let Some(members) = members_before(&claims).filter(|members| *members != replicas) else { return };
+    let mut names: Vec<&str> = claims.iter().map(|claim| claim.name.as_str()).collect();
+    names.sort_unstable();
+    let names = names.join(", ");
+    let before = count(i64::from(members), "member");
+    let message = format!(
+        "the volumes that an earlier etcd left ({names}) are of {before}, and {replicas} members do not \
+         start on them; write {members}, or delete these volumes to start with an empty topology"
+    );
+    report.error(path, Reason::Forbidden, replicas.to_string(), message);
+}
+
+/// Members that an etcd had, from the highest ordinal of its volumes. Their number is odd.
+fn members_before(claims: &[Claim]) -> Option<i32> {
+    let ordinal = |claim: &Claim| claim.name.rsplit_once('-')?.1.parse::<i32>().ok();
+    let highest = claims.iter().filter_map(ordinal).filter(|ordinal| (0..7).contains(ordinal)).max()?;
+    Some(highest + 1 + highest % 2)
 }
 
 rule!(
@@ -266,6 +328,45 @@ mod tests {
         );
         assert!(found("W14", &small(), None, &Claims(Known::Yes(vec![]))).is_empty());
         assert!(found("W14", &small(), None, &Claims(Known::NotYet)).is_empty());
+    }
+
+    /// Of an etcd that had them.
+    fn etcd_volumes(ordinals: &[i32]) -> Claims {
+        let claim = |ordinal: &i32| Claim { name: format!("data-c-etcd-{ordinal}"), ..Claim::default() };
+        Claims(Known::Yes(ordinals.iter().map(claim).collect()))
+    }
+
+    #[test]
+    fn members_of_volumes() {
+        let of = |replicas: i32| {
+            let spec = json!({ "replicas": replicas });
+            edited(small(), &[edit("/spec/globalTopoServer", "/managedSpec", spec)])
+        };
+        let path = "spec.globalTopoServer.managedSpec.replicas";
+        let refused = [format!("Forbidden {path}")];
+        for (replicas, ordinals, fits) in [
+            (3, &[][..], true),
+            (3, &[0, 1, 2], true),
+            (1, &[0], true),
+            (1, &[0, 1, 2], false),
+            (5, &[0, 1, 2], false),
+            (3, &[0], false),
+            // One was deleted: an even number of members there never was.
+            (3, &[0, 1], true),
+            (3, &[2], true),
+            (5, &[0, 3], true),
+        ] {
+            let found = found("C25", &of(replicas), None, &etcd_volumes(ordinals));
+            assert_eq!(found, if fits { &[][..] } else { &refused }, "{replicas} {ordinals:?}");
+        }
+        // The default counts, and what is managed from now on is made from now on.
+        assert_eq!(found("C25", &small(), None, &etcd_volumes(&[0])), refused);
+        assert!(found("C25", &of(1), Some(&of(1)), &etcd_volumes(&[0, 1, 2])).is_empty());
+        let external =
+            edited(of(1), &[edit("/spec/globalTopoServer", "/external", json!({ "address": "e:1" }))]);
+        assert!(found("C25", &external, None, &etcd_volumes(&[0, 1, 2])).is_empty());
+        assert_eq!(found("C25", &of(1), Some(&external), &etcd_volumes(&[0, 1, 2])), refused);
+        assert!(found("C25", &of(1), None, &Claims(Known::NotYet)).is_empty());
     }
 
     #[test]
