@@ -33,6 +33,7 @@ pub use multi_shard::{disruption_budget, shard_names};
 pub use pod::RESTARTED_AT;
 pub use pooler::{BACKUP_PATH, DATA};
 pub use render::{manifests, render, render_children};
+pub use topo_server::{etcd_settings, peers};
 
 /// What holds for everything that one operator builds.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ mod children;
 mod cluster;
 mod context;
 mod engine;
+mod etcd;
 mod failover;
 mod initialized;
 mod lost;

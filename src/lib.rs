@@ -14,6 +14,7 @@ pub mod client;
 pub mod clock;
 pub mod controllers;
 pub mod election;
+pub mod etcd;
 pub mod events;
 pub mod impact;
 pub mod install;

@@ -83,6 +83,16 @@ pub enum Reason {
     TopologyRecordUnreadable,
     /// What the topology or a spec says of an address cannot be used.
     TopologyInvalid,
+    /// The database of etcd has reached its quota: nothing can be written to the topology. Free or add space as the
+    /// message says.
+    TopologyOutOfSpace,
+    /// Fewer members of etcd serve than must agree: nothing can be read from or written to the topology. Bring the pods
+    /// that are named back on their volumes.
+    TopologyQuorumLost,
+    /// A member of etcd does not start, and its volume is newer than those of the others. The message says what to do.
+    TopologyMemberLost,
+    /// A member of etcd that lost its volume is being replaced.
+    ReplacingMember,
 }
 
 impl Reason {

@@ -12,6 +12,7 @@ mod cohort;
 mod credentials;
 mod error;
 mod etcd;
+mod members;
 pub mod merge;
 mod orch;
 mod poolers;
@@ -28,6 +29,7 @@ pub use client::Client;
 pub use credentials::Credentials;
 pub use error::Error;
 pub use etcd::{Etcd, KeyValue};
+pub use members::{EtcdMember, EtcdState, MemberChange};
 pub use merge::Malformed;
 pub use roles::{Member, Role, Roles};
 
@@ -44,6 +46,16 @@ pub trait Topology: Send + Sync + 'static {
 
     /// Whether a topology server answers.
     fn reachable<'a>(&'a self, topology: &'a Access) -> BoxFuture<'a, Truth>;
+
+    /// Members and alarms of an etcd, as a quorum of it has them.
+    fn etcd<'a>(&'a self, topology: &'a Access) -> BoxFuture<'a, Result<EtcdState, Error>>;
+
+    /// Changes the members of an etcd.
+    fn change_members<'a>(
+        &'a self,
+        topology: &'a Access,
+        change: &'a MemberChange,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// The roles in a shard.
     fn roles<'a>(&'a self, global: &'a Access, shard: &'a MultiShardSpec) -> BoxFuture<'a, Roles>;
@@ -165,6 +177,14 @@ impl Topology for Absent {
 
     fn reachable<'a>(&'a self, _: &'a Access) -> BoxFuture<'a, Truth> {
         answer(Truth::Unknown)
+    }
+
+    fn etcd<'a>(&'a self, _: &'a Access) -> BoxFuture<'a, Result<EtcdState, Error>> {
+        answer(Err(Error::Absent))
+    }
+
+    fn change_members<'a>(&'a self, _: &'a Access, _: &'a MemberChange) -> BoxFuture<'a, Result<(), Error>> {
+        answer(Err(Error::Absent))
     }
 
     fn roles<'a>(&'a self, _: &'a Access, _: &'a MultiShardSpec) -> BoxFuture<'a, Roles> {

@@ -1,6 +1,9 @@
 //! The topology client against a real etcd.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "topology/members.rs"]
+mod members;
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 use std::time::Duration;

@@ -30,6 +30,11 @@ pub fn etcd_client(cluster: &str) -> String {
     [cluster, "-etcd-client"].concat()
 }
 
+/// Name of the ConfigMap with what the members of etcd read when they start.
+pub fn etcd_settings(cluster: &str) -> String {
+    [cluster, "-etcd-settings"].concat()
+}
+
 /// Name of the MultiAdmin and its Service.
 pub fn admin(cluster: &str) -> String {
     [cluster, "-admin"].concat()
@@ -261,6 +266,7 @@ mod tests {
             (etcd("c"), "c-etcd"),
             (etcd_peer("c"), "c-etcd-peer"),
             (etcd_client("c"), "c-etcd-client"),
+            (etcd_settings("c"), "c-etcd-settings"),
             (admin("c"), "c-admin"),
             (multiadmin("c"), "c-multiadmin"),
             (orch("c"), "c-orch"),

@@ -1,8 +1,8 @@
 //! Containers: what all of them have in common, and what all of Multigres' own have.
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, ExecAction, HTTPGetAction,
-    ObjectFieldSelector, Probe, ResourceRequirements, SecretKeySelector, SecurityContext,
+    Capabilities, ConfigMapKeySelector, Container, ContainerPort, EnvVar, EnvVarSource, ExecAction,
+    HTTPGetAction, ObjectFieldSelector, Probe, ResourceRequirements, SecretKeySelector, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use multigres_crds::v1alpha1::{self as api, Amounts, TopologyReference};
@@ -110,6 +110,12 @@ fn field(name: &str, path: &str) -> EnvVar {
 pub fn secret_env(name: &str, secret: &str, optional: Option<bool>) -> EnvVar {
     let key = SecretKeySelector { name: secret.to_owned(), key: name.to_owned(), optional };
     from(name, EnvVarSource { secret_key_ref: Some(key), ..EnvVarSource::default() })
+}
+
+/// An environment variable with the key of the same name of a ConfigMap.
+pub fn config_env(name: &str, config_map: &str) -> EnvVar {
+    let key = ConfigMapKeySelector { name: config_map.to_owned(), key: name.to_owned(), optional: None };
+    from(name, EnvVarSource { config_map_key_ref: Some(key), ..EnvVarSource::default() })
 }
 
 fn from(name: &str, source: EnvVarSource) -> EnvVar {

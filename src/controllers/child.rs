@@ -102,6 +102,8 @@ pub struct Sight {
     pub initialized: multigres_crds::v1alpha1::Truth,
     /// Whether a cell's own topology server answers.
     pub topology: Option<multigres_crds::v1alpha1::Truth>,
+    /// Whether all members of an etcd have started before.
+    pub formed: bool,
     /// What is wrong that applying does not show.
     pub troubles: Vec<Trouble>,
     /// What must hold for the child to be ready.

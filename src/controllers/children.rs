@@ -13,14 +13,15 @@ use super::child::{Child, Said, Sight};
 use super::context::Context;
 use super::records::RecordOf;
 use super::rollout::Course;
-use super::topology;
+use super::{etcd, topology};
+use crate::build::Manifest;
 use crate::status::{Gate, Survey, Trouble};
 use crate::topology::{Access, Error};
 
 /// How often to look at what Kubernetes does not tell of.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
+pub const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How often to look while something waits for it.
-const LOOK_SOON: Duration = Duration::from_secs(1);
+pub const LOOK_SOON: Duration = Duration::from_secs(1);
 
 /// Whether a topology answers. What opens it is missing or wrong: it does not.
 pub async fn reachable<K: Resource>(cx: &Context, child: &K, topology: &TopologyReference) -> Truth {
@@ -54,12 +55,27 @@ use own_fields;
 impl Child for TopoServer {
     own_fields!(TopoServerStatus);
 
-    fn observed(&self, survey: &Survey, _: &Sight, said: Said) -> Self::Status {
+    fn steer<'a>(&'a self, cx: &'a Context, manifests: &'a [Manifest]) -> BoxFuture<'a, Course> {
+        Box::pin(etcd::steer(self, cx, manifests))
+    }
+
+    fn advance<'a>(&'a self, cx: &'a Context, course: &'a Course) -> BoxFuture<'a, Result<(), Trouble>> {
+        Box::pin(etcd::advance(self, cx, course))
+    }
+
+    fn look<'a>(&'a self, cx: &'a Context, course: &'a Course) -> BoxFuture<'a, Sight> {
+        Box::pin(std::future::ready(etcd::look(self, cx, &course.etcd)))
+    }
+
+    fn observed(&self, survey: &Survey, sight: &Sight, said: Said) -> Self::Status {
         let quorum = self.spec.replicas / 2 + 1;
+        // Reads are answered meanwhile; what the components write is not.
+        let full = sight.troubles.iter().any(|trouble| trouble.reason == Reason::TopologyOutOfSpace);
         TopoServerStatus {
             observed_generation: said.observed_generation,
             conditions: said.conditions,
-            available: (survey.ready() >= quorum).into(),
+            available: (survey.ready() >= quorum && !full).into(),
+            formed: sight.formed,
             ready_replicas: survey.ready(),
             rollout: survey.rollout(None),
         }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use self::instances::Instances;
 use super::context::Context;
-use super::topology;
+use super::{etcd, topology};
 use crate::build::{Manifest, disruption_budget};
 use crate::observe::{Change, ObjectKey};
 use crate::reason::Reason;
@@ -37,6 +37,8 @@ pub struct Course {
     pub roles: Option<Roles>,
     /// Containers that run another image than they should, since they were made.
     pub rewritten: Vec<String>,
+    /// What is seen of an etcd, where it is one.
+    pub etcd: etcd::Seen,
 }
 
 /// Pods that the operator has ended and of which the caches do not tell so yet.

@@ -14,7 +14,7 @@ use super::merge::{Fields, Malformed, merge};
 use super::poolers::{PoolerStatus, StatusResponse};
 use super::records::{Cell, Id, Multiorch, Multipooler};
 use super::roles::{Roles, Sighting, led, roles};
-use super::{Access, Error, Topology, Written, orch, poolers, repair};
+use super::{Access, Error, EtcdState, MemberChange, Topology, Written, orch, poolers, repair};
 
 /// How often a record that others write at the same time is read again.
 const ATTEMPTS: usize = 4;
@@ -196,6 +196,25 @@ impl Topology for Client {
             // A key that need not exist: a read of it takes a quorum, as every read of the components does.
             let answer = async { topology.etcd()?.get(&topology.root).await };
             answer.await.inspect_err(|error| tracing::debug!(%error, "the topology")).is_ok().into()
+        })
+    }
+
+    fn etcd<'a>(&'a self, topology: &'a Access) -> BoxFuture<'a, Result<EtcdState, Error>> {
+        Box::pin(async { topology.etcd()?.state().await })
+    }
+
+    fn change_members<'a>(
+        &'a self,
+        topology: &'a Access,
+        change: &'a MemberChange,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let etcd = topology.etcd()?;
+            match change {
+                MemberChange::Remove(id) => etcd.remove_member(*id).await,
+                MemberChange::AddLearner(url) => etcd.add_learner(url).await,
+                MemberChange::Promote(id) => etcd.promote_member(*id).await,
+            }
         })
     }
 

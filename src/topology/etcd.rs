@@ -10,6 +10,10 @@ use prost::Message;
 
 use super::Error;
 use super::credentials::Credentials;
+use super::members::{
+    EtcdMember, EtcdState, MemberAddRequest, MemberChangeResponse, MemberListRequest, MemberListResponse,
+    MemberRequest, StatusRequest, StatusResponse,
+};
 use super::rpc::{BOUND, Peer};
 
 /// An etcd, by any of its endpoints. It is connected to when it is first asked.
@@ -62,6 +66,36 @@ impl Etcd {
         let request = DeleteRangeRequest { key: key.into() };
         let _: DeleteRangeResponse = self.call("/etcdserverpb.KV/DeleteRange", request).await?;
         Ok(())
+    }
+
+    /// Members and alarms, as a quorum has them.
+    pub async fn state(&self) -> Result<EtcdState, Error> {
+        let request = MemberListRequest { linearizable: true };
+        let list = self.call::<_, MemberListResponse>("/etcdserverpb.Cluster/MemberList", request);
+        let status = self.call::<_, StatusResponse>("/etcdserverpb.Maintenance/Status", StatusRequest {});
+        let (list, status) = tokio::try_join!(list, status)?;
+        Ok(EtcdState {
+            members: list.members.into_iter().map(EtcdMember::from).collect(),
+            out_of_space: status.is_out_of_space(),
+        })
+    }
+
+    /// Adds a member without a vote, which has yet to start.
+    pub async fn add_learner(&self, peer_url: &str) -> Result<(), Error> {
+        let request = MemberAddRequest { peer_urls: vec![peer_url.to_owned()], is_learner: true };
+        self.call("/etcdserverpb.Cluster/MemberAdd", request).await.map(|_: MemberChangeResponse| ())
+    }
+
+    /// Gives a member its vote. etcd refuses while the member has not caught up.
+    pub async fn promote_member(&self, id: u64) -> Result<(), Error> {
+        let request = MemberRequest { id };
+        self.call("/etcdserverpb.Cluster/MemberPromote", request).await.map(|_: MemberChangeResponse| ())
+    }
+
+    /// Removes a member. Its data is worth nothing afterwards.
+    pub async fn remove_member(&self, id: u64) -> Result<(), Error> {
+        let request = MemberRequest { id };
+        self.call("/etcdserverpb.Cluster/MemberRemove", request).await.map(|_: MemberChangeResponse| ())
     }
 
     async fn transact(&self, key: &str, revision: i64, request: Request) -> Result<bool, Error> {

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::cluster::{Cluster, INTERVAL, Manifest, PATIENCE, POSTGRES_LOG, is_ready};
 use crate::report::Report;
-use crate::scenarios::{bringup, external};
+use crate::scenarios::{bringup, etcd, external};
 
 const OPERATOR: &str = env!("CARGO_BIN_EXE_multigres-operator");
 const OPERATOR_NAMESPACE: &str = "multigres-system";
@@ -81,6 +81,7 @@ impl Bench {
         operator_is_scaled(&self.node).await?;
         delete_namespace(&self.node, two_cells().namespace).await?;
         delete_namespace(&self.node, bringup::NAMESPACE).await?;
+        delete_namespace(&self.node, etcd::NAMESPACE).await?;
         delete_namespace(&self.node, external::NAMESPACE).await
     }
 
@@ -90,7 +91,7 @@ impl Bench {
         for look in [
             &["describe", "nodes"][..],
             &["get", "pods,deployments,statefulsets", "-A"],
-            &["get", "multigrescluster,multishard", "-A", "-o", "yaml"],
+            &["get", "multigrescluster,multishard,toposerver", "-A", "-o", "yaml"],
             &[
                 "-n",
                 OPERATOR_NAMESPACE,

@@ -7,7 +7,7 @@ use super::children::{managed, section_is_managed, topology_is_managed};
 use super::pools::{TableGroupSource, key_ranges, table_groups};
 use crate::kind::ChildKind;
 use crate::names;
-use crate::v1alpha1::{Backup, DatabaseTemplate, MultigresCluster};
+use crate::v1alpha1::{Backup, DatabaseTemplate, MultigresCluster, TopoServerSpec};
 
 /// The part of a cluster's spec that an object is derived from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +37,9 @@ pub fn each_object(cluster: &MultigresCluster, f: &mut dyn FnMut(Source, &'stati
         own("PodDisruptionBudget", &names::etcd(name));
         own("Service", &names::etcd_peer(name));
         own("Service", &names::etcd_client(name));
+        if spec.workload_revision.is_some_and(|revision| revision >= TopoServerSpec::REPLACES_MEMBERS) {
+            own("ConfigMap", &names::etcd_settings(name));
+        }
     }
     if managed(spec.admin.as_ref().and_then(|admin| admin.managed)) {
         own("MultiAdmin", &names::admin(name));

@@ -199,6 +199,10 @@ pub struct TopoServerStatus {
     /// `True` if a quorum of members is ready.
     #[serde(default)]
     pub available: Truth,
+    /// Whether all members have started. From then on, one whose volume is empty joins only after its old identity is
+    /// removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub formed: bool,
     /// Members that are ready.
     #[serde(default)]
     #[schemars(range(min = 0))]

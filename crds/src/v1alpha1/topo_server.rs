@@ -68,3 +68,13 @@ pub struct TopoServerSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
 }
+
+impl TopoServerSpec {
+    /// Revision of the pod template since which a member that lost its volume is replaced.
+    pub const REPLACES_MEMBERS: i32 = 2;
+
+    /// Whether a member that lost its volume is replaced.
+    pub fn replaces_members(&self) -> bool {
+        self.pods.revision() >= Self::REPLACES_MEMBERS
+    }
+}

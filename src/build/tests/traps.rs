@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use multigres_crds::v1alpha1::{ExternalTopoServer, MultiOrch, MultiShard};
 
 use super::*;
+use crate::etcd::{INITIAL_CLUSTER, INITIAL_CLUSTER_STATE};
 
 fn both() -> [Vec<Manifest>; 2] {
     [rendered(&sample()), rendered(&every_option())]
@@ -459,4 +460,51 @@ fn etcd_members_know_each_other_by_name() {
     assert_eq!(arg(etcd, "initial-advertise-peer-urls"), Some(member("$(POD_NAME)").as_str()));
     let data = arg(etcd, "data-dir").unwrap();
     assert!(data.strip_prefix(mount_path(etcd, "data").unwrap()).is_some_and(|rest| rest.len() > 1));
+}
+
+/// An argument would have an etcd that finds no data join under an identity whose votes it has forgotten.
+#[test]
+fn etcd_learns_from_a_config_map_whether_it_may_start_without_data() {
+    const NAME: &str = "example-multigres-cluster-etcd-settings";
+    let mut cluster = sample();
+    cluster.spec.workload_revision = Some(2);
+    let [older, newer] = [&sample(), &cluster].map(rendered);
+    let maps: Vec<ConfigMap> = all("ConfigMap", &newer);
+    let map = maps.iter().find(|map| map.metadata.name.as_deref() == Some(NAME)).unwrap();
+    let data = map.data.as_ref().unwrap();
+    let [older, newer] = [older, newer].map(|manifests| {
+        let pods = pods(&manifests);
+        let mut containers = pods.iter().flat_map(|pod| &pod.containers);
+        containers.find(|container| container.name == "etcd").unwrap().clone()
+    });
+    for (flag, variable) in
+        [("initial-cluster", INITIAL_CLUSTER), ("initial-cluster-state", INITIAL_CLUSTER_STATE)]
+    {
+        assert_eq!(arg(&newer, flag), None, "an argument overrides the variable");
+        assert_eq!(Some(data[variable].as_str()), arg(&older, flag), "it starts as before");
+        let variable = newer.env.iter().flatten().find(|env| env.name == variable).unwrap();
+        let key = variable.value_from.as_ref().unwrap().config_map_key_ref.as_ref().unwrap();
+        assert_eq!((key.name.as_str(), key.key.as_str()), (NAME, variable.name.as_str()));
+    }
+    assert_eq!(newer.termination_message_policy.as_deref(), Some("FallbackToLogsOnError"));
+}
+
+#[test]
+fn etcd_may_take_half_of_its_volume() {
+    let quota = |storage: &str| {
+        let mut cluster = sample();
+        cluster.spec.workload_revision = Some(2);
+        let etcd = cluster.spec.global_topo_server.managed_spec.as_mut().unwrap();
+        let mut claim = multigres_crds::defaults::etcd_volume();
+        claim.resources.requests.storage = Some(storage.into());
+        etcd.data_volume_claim_template = Some(claim);
+        let mut maps: Vec<ConfigMap> = all("ConfigMap", &rendered(&cluster));
+        let quota = |map: &mut ConfigMap| map.data.take()?.remove("ETCD_QUOTA_BACKEND_BYTES");
+        maps.iter_mut().find_map(quota).unwrap()
+    };
+    for (storage, expected) in
+        [("1Gi", "536870912"), ("10G", "5000000000"), ("100Gi", "8589934592"), ("much", "0")]
+    {
+        assert_eq!(quota(storage), expected, "{storage}");
+    }
 }

@@ -1,6 +1,7 @@
 //! What is proved, one after another.
 
 pub mod bringup;
+pub mod etcd;
 pub mod external;
 mod failover;
 mod failures;
@@ -83,5 +84,6 @@ pub const SCENARIOS: &[Scenario] = &[
         "Table groups, etcd that somebody else runs, a password that a user brings"
     ),
     soak!(bringup::clusters_come_up_without_help, "Clusters come up, one after another"),
+    scenario!(etcd::a_member_that_lost_its_volume_is_replaced, "A member of etcd loses its volume"),
     scenario!(online::the_status_was_true, "What the status said"),
 ];

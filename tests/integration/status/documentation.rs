@@ -39,9 +39,15 @@ has ever registered, every volume of a shard, that for backups included, is seen
 backups are on such a volume: then there is nothing that another major version of PostgreSQL could not read.
 
 An instance whose volume is lost, or that PostgreSQL cannot start on, is made anew from the backup: `kubectl delete pvc
-data-POD --wait=false && kubectl delete pod POD`, one instance at a time, and only while `servingWrites` is `True`. A former
-primary may need it whose PostgreSQL logs `requested timeline … is not a child of this server's history`: Multigres v0.1.0
-rewinds only a PostgreSQL that starts. What is on such a volume alone was never acknowledged. Nor was what a former primary
+data-POD --wait=false && kubectl delete pod POD`, one instance at a time, and only while `servingWrites` is `True`.
+
+The operator repairs an instance that has taken part in its shard and has not followed the primary for a minute, as long as
+every other instance does. First it rewinds the instance, which discards the log that the primary does not have
+(`InstanceRewound`, or `RewindFailed`; again after five minutes). Where that does not help, and the database has
+`replaceLostInstances: true`, it deletes the data volume and the pod (`InstanceReplaced`), once all of this has held for five
+minutes: writes are served, every pooler answers, the primary and another instance have every commit (in two cells for
+`MULTI_CELL_AT_LEAST_2`), and a complete backup is listed (`InstanceNotReplaced` says that it is not). Without that field the
+volume is kept until a person deletes it. What is on such a volume alone was never acknowledged. Nor was what a former primary
 may have archived after another one had taken over: `segment … ends after …`, or `is left out`, in the log of an instance
 that is made anew says that it has the rest from the primary instead (`restore_wal.sh` in the ConfigMap of the shard).
 
@@ -53,9 +59,15 @@ An orchestrator that recruits standbys for a new leader and then does nothing mo
 (Event `StandbyFreed`). Where no standby follows and no write is acknowledged for a minute, it evicts the pod of the leader,
 at most every five minutes (Event `PodEvicted`).
 
+A member of etcd that lost its volume is replaced without help where `spec.workloadRevision` is 2 or more and a quorum of
+the others serves: the operator removes its old identity, adds a new one and deletes the pod, so that etcd starts at once. A
+member that is merely down is left alone: its data may come back. Where a quorum has lost its volumes for good, delete the
+claims and pods of all members of etcd: the topology is then written anew. With one member that happens by itself.
+
 What keeps a cluster from being made is an Event too, once; so is what the operator does: `Created`, `DriftReverted`,
-`FailoverTriggered`, `PodEvicted`, `PodDeleted`, `ScaledDown`, `PoolerRemoved`, `TopologyRecordWritten`, `Deleted`,
-`Resumed`, `BringUpEnded`, `StandbyFreed`.
+`FailoverTriggered`, `InstanceRewound`, `RewindFailed`, `InstanceReplaced`, `InstanceNotReplaced`, `PodEvicted`,
+`PodDeleted`, `ScaledDown`, `PoolerRemoved`, `TopologyRecordWritten`, `EtcdMemberRemoved`, `EtcdMemberAdded`,
+`EtcdMemberPromoted`, `Deleted`, `Resumed`, `BringUpEnded`, `StandbyFreed`.
 
 ## Reasons
 
