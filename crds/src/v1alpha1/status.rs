@@ -199,8 +199,7 @@ pub struct TopoServerStatus {
     /// `True` if a quorum of members is ready.
     #[serde(default)]
     pub available: Truth,
-    /// Whether all members have started. From then on, one whose volume is empty joins only after its old identity is
-    /// removed.
+    /// Whether all members have started. From then on, a member whose volume is empty has to be replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub formed: bool,
     /// Members that are ready.
