@@ -6,6 +6,7 @@
 
 mod instance;
 mod neighbourhood;
+mod placement;
 mod projection;
 mod storage;
 mod watch;
@@ -23,6 +24,7 @@ use multigres_crds::v1alpha1::StringMap;
 
 pub use instance::Instance;
 pub use neighbourhood::Neighbourhood;
+pub use placement::Placement;
 pub use projection::{Observed, Owner, Workload, content};
 pub use storage::StorageClasses;
 pub use watch::{Scope, observe_objects, observe_resources};

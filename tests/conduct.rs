@@ -21,13 +21,17 @@ const NAMESPACE: &str = "multigres-system";
 const USER: &str = "system:serviceaccount:multigres-system:multigres-operator";
 
 /// Rights that no audit log shows, as (verb, group, what the resource ends with, why).
-const UNSEEN: [(&str, &str, &str, &str); 1] =
-    [("update", "multigres.com", "/finalizers", "checked only where OwnerReferencesPermissionEnforcement is on")];
+const UNSEEN: [(&str, &str, &str, &str); 1] = [(
+    "update",
+    "multigres.com",
+    "/finalizers",
+    "checked only where OwnerReferencesPermissionEnforcement is on",
+)];
 
 /// A verb, a group and a resource, with its subresource if it has one.
 type Right = (String, String, String);
 
-/// A rule, and the namespace that it holds in; of a ClusterRole, all of them.
+/// A rule, and the namespace that it holds in; nothing if it holds in all of them.
 struct Granted {
     rule: PolicyRule,
     namespace: Option<String>,
@@ -40,9 +44,8 @@ impl Granted {
         let mut rights = BTreeSet::new();
         for verb in &self.rule.verbs {
             for group in &groups {
-                rights.extend(
-                    resources.iter().map(|resource| (verb.clone(), group.clone(), resource.clone())),
-                );
+                rights
+                    .extend(resources.iter().map(|resource| (verb.clone(), group.clone(), resource.clone())));
             }
         }
         rights.into_iter()
@@ -197,7 +200,7 @@ fn a_right_is_granted_in_its_namespace_and_to_its_names_only() {
             "apiGroup": group, "resource": resource, "namespace": namespace, "name": name,
         });
         let event = serde_json::json!({
-            "verb": verb, "user": {}, "objectRef": reference, "responseStatus": { "code": 201 },
+            "verb": verb, "user": {}, "objectRef": reference, "responseStatus": { "code": 200 },
             "stageTimestamp": "",
         });
         serde_json::from_value(event).unwrap()
@@ -215,5 +218,9 @@ fn a_right_is_granted_in_its_namespace_and_to_its_names_only() {
         let is_granted = |right: Right| granted().iter().any(|granted| granted.covers(&right, &entry));
         assert_eq!(taken(&entry).into_iter().all(is_granted), expected, "{entry:?}");
     }
-    assert_eq!(taken(&request("patch", "apps", "deployments", "shop", "a")).len(), 2);
+    let mut applied = request("patch", "apps", "deployments", "shop", "a");
+    assert_eq!(taken(&applied).len(), 1);
+    applied.code = 201;
+    let verbs: Vec<String> = taken(&applied).into_iter().map(|(verb, ..)| verb).collect();
+    assert_eq!(verbs, ["patch", "create"]);
 }

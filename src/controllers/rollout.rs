@@ -3,6 +3,7 @@
 mod departed;
 mod instances;
 mod steps;
+mod stuck;
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +24,7 @@ use crate::topology::Roles;
 pub use departed::part_with_departed;
 pub use instances::Expected;
 pub use steps::{delete, evict, take};
+pub use stuck::stuck;
 
 /// What a shard's objects should be for now, and what is to be done beside that.
 #[derive(Clone, Debug, Default)]

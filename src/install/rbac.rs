@@ -11,8 +11,10 @@ use super::{NAME, configuration, labels, service_account_user};
 const RBAC: &str = "rbac.authorization.k8s.io";
 /// What keeping objects as they are to be takes: server-side apply creates with `create`
 /// and changes with `patch`; what apply cannot put back is replaced with `update`.
-const KEEP: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete"];
-const READ: &[&str] = &["get", "list", "watch"];
+const KEEP: &[&str] = &["get", "list", "watch", "create", "update", "patch"];
+/// The same for objects that an owner may cease to ask for while it stays.
+const KEEP_AND_PRUNE: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete"];
+const WATCH: &[&str] = &["list", "watch"];
 
 /// ServiceAccount, roles and bindings of the operator, which API servers know as `user`.
 pub(super) fn objects(namespace: &str, user: &str) -> Vec<Value> {
@@ -64,14 +66,18 @@ fn cluster_rules() -> Vec<Value> {
     let subresource = |name: &str| kinds.iter().map(|kind| format!("{kind}/{name}")).collect::<Vec<_>>();
     vec![
         // Clusters are the user's: the operator writes their status, and nothing else of them.
-        rule(GROUP, &clusters, READ),
+        rule(GROUP, &clusters, WATCH),
         rule(GROUP, &children, KEEP),
+        // Those that a cluster has several of; any other is released or goes with its cluster.
+        rule(GROUP, &[ChildKind::MultiCell.plural(), ChildKind::MultiShard.plural()], &["delete"]),
         rule(GROUP, &subresource("status"), &["patch"]),
         // Owner references that block deletion, where OwnerReferencesPermissionEnforcement is on.
         rule(GROUP, &subresource("finalizers"), &["update"]),
-        rule("apps", &["deployments", "statefulsets"], KEEP),
-        // Claims are deleted too: that of a lost instance, where the user allows it (`replaceLostInstances`).
-        rule("", &["services", "configmaps", "persistentvolumeclaims"], KEEP),
+        rule("apps", &["deployments", "statefulsets"], KEEP_AND_PRUNE),
+        rule("", &["services"], KEEP_AND_PRUNE),
+        rule("", &["configmaps"], KEEP),
+        // The claim of a lost instance is deleted where the user allows it (`replaceLostInstances`); no other claim is.
+        rule("", &["persistentvolumeclaims"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule("policy", &["poddisruptionbudgets"], KEEP),
         // By name only: passwords, connection Secrets and the operator's own certificate. None is ever deleted.
         rule("", &["secrets"], &["get", "create", "update", "patch"]),
@@ -80,7 +86,7 @@ fn cluster_rules() -> Vec<Value> {
         rule("", &["pods/eviction"], &["create"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
         // Whether a volume's class exists and can grow.
-        rule("storage.k8s.io", &["storageclasses"], READ),
+        rule("storage.k8s.io", &["storageclasses"], WATCH),
         // Who am I: must be the user whom the webhooks let pass.
         rule("authentication.k8s.io", &["selfsubjectreviews"], &["create"]),
         own_webhooks(),

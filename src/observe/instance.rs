@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
+use super::placement::Placement;
+
 /// What is known of a pod, beside what is known of every object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Instance {
@@ -14,6 +16,8 @@ pub struct Instance {
     pub since: Option<Timestamp>,
     /// Whether all of its containers run. One that is only cut off from its node still runs.
     pub running: bool,
+    /// Its node, and the volumes that tie it to one.
+    pub placement: Placement,
     /// The images of its containers, by name.
     pub images: BTreeMap<String, String>,
     /// Containers whose image was changed after the pod was made.
@@ -33,6 +37,7 @@ impl Instance {
             ready: readiness["status"] == "True",
             since: readiness["lastTransitionTime"].as_str().and_then(|time| time.parse().ok()),
             running: is_running(pod),
+            placement: Placement::project(pod),
             images,
             edited: edited(pod),
         }

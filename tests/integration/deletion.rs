@@ -90,3 +90,26 @@ async fn a_removed_database_goes_and_its_data_stays() {
     assert!(namespace.get("pvc", "data-small-app-default-0-inf-a-primary-pg-0").await.is_some());
     assert!(namespace.get("secret", "small-app-password").await.is_some());
 }
+
+#[tokio::test]
+async fn a_removed_cell_goes_with_all_that_serves_it() {
+    let namespace = Installation::shared().await.namespace("deletion-cell").await;
+    namespace.apply(SMALL).await.unwrap();
+    converged(&namespace, "small").await;
+    let of_cell = async || {
+        let kinds = "multicell,deployment,service";
+        namespace.must(&["get", kinds, "-l", "multigres.com/cell=b", "-o", "name"]).await
+    };
+    let change = async |patch: &str| {
+        namespace.must(&["patch", "multigrescluster", "small", "--type", "json", "-p", patch]).await;
+        converged(&namespace, "small").await;
+    };
+    change(r#"[{"op":"add","path":"/spec/cells/templates/-","value":{"name":"b"}}]"#).await;
+    let made = of_cell().await;
+    for part in ["multicell", "multigateway", "multiorch"] {
+        assert!(made.contains(part), "{made}");
+    }
+    change(r#"[{"op":"remove","path":"/spec/cells/templates/1"}]"#).await;
+    let gone = || async { of_cell().await.is_empty().then_some(()) };
+    eventually("the cell is gone", gone).await.unwrap();
+}

@@ -102,38 +102,54 @@ async fn config_maps_and_disruption_budgets() {
     ] {
         put_back(&namespace, "configmap", "small-app-default-0-inf-pg-hba", patch).await;
     }
-    put_back(&namespace, "pdb", "small-app-default-0-inf", ("merge", r#"{"spec":{"minAvailable":0}}"#)).await;
+    for patch in
+        [r#"{"spec":{"minAvailable":0}}"#, r#"{"spec":{"selector":{"matchLabels":{"extra":"label"}}}}"#]
+    {
+        put_back(&namespace, "pdb", "small-app-default-0-inf", ("merge", patch)).await;
+    }
 }
 
-/// An edit of the connection Secret is put back as any other, and keeps nothing else of its shard from being put back.
+/// Secrets are not watched: an edit is put back when the shard is looked at next, and keeps nothing else of it from
+/// being put back.
 #[tokio::test]
 async fn connection_secrets() {
     let namespace = small("drift-secret").await;
     let (secret, set) = ("small-app-connection", "small-app-default-0-inf-a-primary-pg");
+    let edit = async |patch: &str| {
+        namespace.must(&["patch", "secret", secret, "--type", "merge", "-p", patch]).await;
+    };
     let edit_of_set =
         || put_back(&namespace, "statefulset", set, ("merge", r#"{"spec":{"minReadySeconds":7}}"#));
+    let before = content(&namespace.get("secret", secret).await.unwrap());
     for patch in
         [r#"{"stringData":{"x":"y"}}"#, r#"{"stringData":{"host":"elsewhere"}}"#, r#"{"data":{"uri":null}}"#]
     {
-        put_back(&namespace, "secret", secret, ("merge", patch)).await;
+        edit(patch).await;
         edit_of_set().await;
+        let what = format!("put back after {patch}");
+        namespace.until("secret", secret, &what, |secret| content(secret) == before).await;
     }
-    // Nobody can take that back.
-    namespace.must(&["patch", "secret", secret, "--type", "merge", "-p", r#"{"immutable":true}"#]).await;
+    // Nobody can take that back, and nothing needs it: the content is what it should be.
+    edit(r#"{"immutable":true}"#).await;
     edit_of_set().await;
     converged(&namespace, "small").await;
-    // Its content no longer follows; only a deletion helps, which is a person's to decide.
-    let (shard, patch) =
-        ("small-app-default-0-inf", r#"{"stringData":{"host":"elsewhere"},"immutable":true}"#);
-    namespace.must(&["delete", "secret", secret]).await;
-    namespace.until("secret", secret, "made again", |_| true).await;
-    namespace.must(&["patch", "secret", secret, "--type", "merge", "-p", patch]).await;
-    let poke = ["annotate", "multishard", shard, "example.com/look=again"];
-    namespace.must(&poke).await;
+    let look_again = async || {
+        let service = "small-app-default-0-inf-a-primary-pg-0";
+        namespace.must(&["delete", "service", service, "--ignore-not-found"]).await;
+    };
+    // Once the content is something else, only a deletion helps, which is a person's to decide.
+    let renew = async || {
+        namespace.must(&["delete", "secret", secret]).await;
+        look_again().await;
+        namespace.until("secret", secret, "made again", |secret| content(secret) == before).await;
+    };
+    renew().await;
+    edit(r#"{"stringData":{"host":"elsewhere"},"immutable":true}"#).await;
+    look_again().await;
     let stalled = |shard: &Value| condition(shard, "Stalled") == Some(("True", "ImmutableField"));
-    let told = namespace.until("multishard", shard, "its Secret differs", stalled).await;
+    let told = namespace.until("multishard", "small-app-default-0-inf", "its Secret differs", stalled).await;
     assert!(told["status"].to_string().contains("delete it, and it is created anew"), "{told:#}");
-    namespace.must(&["delete", "secret", secret]).await;
+    renew().await;
     converged(&namespace, "small").await;
 }
 

@@ -70,7 +70,8 @@ impl Child for MultiShard {
             }
             // Without a topology client there is nothing to look at.
             let asked = !(roles.members.is_empty() && roles.unseen.is_empty());
-            let awaits = course.awaits().or_else(|| volumes::growing(self, cx));
+            let awaits =
+                rollout::stuck(self, cx).or_else(|| course.awaits()).or_else(|| volumes::growing(self, cx));
             let (serving, following) = (serving(&roles), following(&roles, &expected.names));
             let troubles: Vec<Trouble> =
                 locked_out(&self.spec, &roles, &expected.names).into_iter().collect();

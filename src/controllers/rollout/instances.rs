@@ -199,7 +199,7 @@ impl Expected {
 }
 
 /// The pods of a shard.
-fn pods(owner: &MultiShard, cx: &Context, namespace: &str) -> Vec<(ObjectKey, Observed)> {
+pub(super) fn pods(owner: &MultiShard, cx: &Context, namespace: &str) -> Vec<(ObjectKey, Observed)> {
     let labels = Labels::of_shard(&shard_names(&owner.spec)).selector();
     cx.objects.labelled(namespace, "Pod", &labels)
 }
