@@ -5,6 +5,7 @@
 mod admitted;
 mod all_at_once;
 mod answers;
+mod anything;
 mod bad_input;
 mod cli;
 mod contention;
