@@ -11,7 +11,7 @@ CONDUCT := $(CARGO) test --package multigres-operator --test conduct -- --ignore
 OF_A_WHOLE_RUN := everything_that_is_granted_is_used
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fuzz e2e soak testbed testbed-real generate crds demo demo-down
+.PHONY: help test lint fuzz e2e soak soak-anything soak-node testbed testbed-real generate crds demo demo-down
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,10 +35,16 @@ e2e: testbed-real ## Run the tests on real nodes only; ONLY=failover a part of t
 	[ -n "$(ONLY)" ] || $(CARGO) test --package testbed --test node
 	$(CARGO) test --package multigres-operator --test e2e -- $(ONLY)
 
-soak: export TESTBED_REAL = 1
-soak: export SOAK = 1
-soak: export REPEATS ?= 30
-soak: testbed-real ## Repeat what is made for it on a busy real node; ONLY=bringup a part of it, REPEATS=30; writes docs/soak.md
+soak: ## Repeat for long the scenarios that make test runs briefly: ONLY=anything, or a scenario on a node, such as ONLY=bringup
+	$(MAKE) $(if $(filter anything,$(ONLY)),soak-anything,soak-node)
+
+soak-anything: ## Run SEQUENCES=200 random sequences of edits and faults on an API server
+	ANYTHING_SEQUENCES=$(or $(SEQUENCES),200) $(CARGO) test --package multigres-operator --test integration -- --nocapture anything_in_any_order
+
+soak-node: export TESTBED_REAL = 1
+soak-node: export SOAK = 1
+soak-node: export REPEATS ?= 30
+soak-node: testbed-real ## Repeat scenarios REPEATS=30 times on a busy real node, and write docs/soak.md
 	@[ "$(REAL_NODES)" = yes ] || { echo "$(NO_REAL_NODES)" >&2; exit 1; }
 	$(CARGO) test --package multigres-operator --test e2e -- $(ONLY)
 

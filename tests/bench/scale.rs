@@ -39,6 +39,10 @@ const QUIET: Duration = Duration::from_secs(10);
 /// The same where nothing is measured.
 const BRIEFLY: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_millis(200);
+/// Time for which writes at rest are counted.
+const COUNTED: Duration = Duration::from_mins(1);
+/// Name of the operator's process, as the kernel shortens it.
+const PROGRAM: &str = "multigres-opera";
 const SAMPLE: &str = "tests/samples/two-cells.yaml";
 
 /// Measures many clusters at once
@@ -55,7 +59,8 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let (clusters, quiet) = if args.bench { (args.clusters, QUIET) } else { (3, BRIEFLY) };
+    let (clusters, quiet, counted) =
+        if args.bench { (args.clusters, QUIET, COUNTED) } else { (3, BRIEFLY, BRIEFLY) };
     let installation = Installation::start(Options { controllers: false, ..Options::default() }).await?;
     let kubectl = installation.control_plane.kubectl();
     for index in 0..NAMESPACES {
@@ -80,6 +85,13 @@ async fn main() -> anyhow::Result<()> {
         print_usage(&program, after, before.get(&program).map_or(Duration::ZERO, |before| before.cpu));
     }
     let requests = requests(&audit.since(marker)?);
+    print_rest(
+        &installation,
+        before.get(PROGRAM).context("the operator was not measured")?,
+        clusters,
+        counted,
+    )
+    .await?;
 
     // All of it is listed at once then.
     installation.stop_operator();
@@ -102,6 +114,28 @@ fn print_usage(program: &str, usage: Usage, before: Duration) {
         usage.resident as f64 / 1e6,
         usage.peak as f64 / 1e6
     );
+}
+
+/// Prints the memory that a cluster takes, and the writes of a fleet at rest.
+async fn print_rest(
+    installation: &Installation,
+    before: &Usage,
+    clusters: usize,
+    counted: Duration,
+) -> anyhow::Result<()> {
+    let after = Usage::of(installation.operator_pid().context("it does not run")?)?;
+    let each = after.resident.saturating_sub(before.resident) as f64 / 1e3 / clusters as f64;
+    let audit = installation.control_plane.audit_log();
+    let marker = audit.marker()?;
+    sleep(counted).await;
+    let written = audit.writes_since(marker, OPERATOR)?;
+    let of_lease = written.iter().filter(|entry| entry.resource == "leases").count();
+    let a_minute = |count: usize| count as f64 * 60.0 / counted.as_secs_f64();
+    println!("\n| at rest | |\n|---|--:|");
+    println!("| memory of the operator for each cluster, KB | {each:.0} |");
+    println!("| writes a minute, but for the Lease | {:.1} |", a_minute(written.len() - of_lease));
+    println!("| writes a minute to the Lease | {:.1} |", a_minute(of_lease));
+    Ok(())
 }
 
 /// How many requests the operator made of each sort.

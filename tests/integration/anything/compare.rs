@@ -26,7 +26,7 @@ const TOLD: usize = 4;
 pub struct Comparison {
     /// Differences that nothing explains.
     pub differences: Vec<String>,
-    /// Pods that are not what a fresh apply gives, or too many.
+    /// Instances of shards that are not what a fresh apply gives, or too many.
     pub stale_pods: Vec<Value>,
     /// Objects that outlive what they were made for.
     pub retained: usize,
@@ -51,11 +51,8 @@ pub fn names(cluster: &Value) -> BTreeSet<Key> {
             let claim = |ordinal| format!("{volume}-{}-{ordinal}", manifest.name);
             names.extend((0..replicas).map(|ordinal| ("PersistentVolumeClaim".to_owned(), claim(ordinal))));
         }
-        for secret in [
-            body.pointer("/spec/password/secretKeyRef/name"),
-            body.pointer("/spec/databaseRecord/connectionSecret"),
-        ] {
-            names.extend(secret.map(|name| ("Secret".to_owned(), text(name))));
+        if body["spec"]["password"]["generated"] == true {
+            names.insert(("Secret".to_owned(), text(&body["spec"]["password"]["secretKeyRef"]["name"])));
         }
     }
     names
@@ -85,9 +82,7 @@ pub fn compare(
             if is_held {
                 comparison.held += 1;
             } else if !differences.is_empty() {
-                if key.0 == "Pod" {
-                    comparison.stale_pods.push(object.clone());
-                }
+                comparison.stale_pods.extend(is_instance(object).then(|| object.clone()));
                 let told = differences.iter().take(TOLD);
                 comparison.differences.extend(told.map(|(at, how)| format!("{what}: {at}: {how}")));
             }
@@ -99,18 +94,12 @@ pub fn compare(
         } else if held.iter().any(|shard| shard.holds(object, &[])) {
             comparison.held += 1;
         } else {
-            if key.0 == "Pod" {
-                comparison.stale_pods.push(object.clone());
-            }
+            comparison.stale_pods.extend(is_instance(object).then(|| object.clone()));
             comparison.differences.push(format!("{what} is too much"));
         }
     }
-    for root in &released {
-        let of_child =
-            there[root]["apiVersion"].is_null() || there[root]["metadata"]["ownerReferences"].is_null();
-        if of_child && root.0.starts_with("Multi") && !explained.contains(root) {
-            comparison.differences.push(format!("{} {} was released, but never asked for", root.0, root.1));
-        }
+    for (kind, name) in released.iter().filter(|key| is_child(key) && !explained.contains(key)) {
+        comparison.differences.push(format!("{kind} {name} was released, but never asked for"));
     }
     let missing = fresh.iter().filter(|(key, object)| is_compared(object) && !there.contains_key(key));
     comparison.differences.extend(missing.map(|((kind, name), _)| format!("{kind} {name} is missing")));
@@ -120,6 +109,11 @@ pub fn compare(
 /// Pods of Deployments have random names; the others are compared.
 fn is_compared(object: &Value) -> bool {
     object["kind"] != "Pod" || owners(object).any(|owner| owner["kind"] == "StatefulSet")
+}
+
+/// True for pods that run PostgreSQL.
+pub fn is_instance(object: &Value) -> bool {
+    object["kind"] == "Pod" && !object["metadata"]["labels"]["multigres.com/shard"].is_null()
 }
 
 fn is_data(key: &Key) -> bool {
@@ -166,8 +160,7 @@ fn held(there: &Objects) -> Vec<Held> {
         let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
         object["kind"] == "MultiShard"
             && conditions.into_iter().any(|condition| {
-                condition["type"] == "Progressing"
-                    && matches!(condition["reason"].as_str(), Some("AwaitingQuorum"))
+                condition["type"] == "Progressing" && condition["reason"] == "AwaitingQuorum"
             })
     };
     let labels = |object: &Value| {
@@ -290,6 +283,21 @@ mod tests {
         items.iter().map(|object| (key(object), object.clone())).collect()
     }
 
+    #[test]
+    fn names_are_those_of_everything_that_a_spec_leads_to() {
+        let names = names(&crate::anything::edits::cluster("any"));
+        for (kind, name) in [
+            ("TopoServer", "any-etcd"),
+            ("StatefulSet", "any-etcd"),
+            ("PersistentVolumeClaim", "data-any-etcd-0"),
+            ("MultiCell", "any-us-east-1"),
+        ] {
+            assert!(names.contains(&(kind.to_owned(), name.to_owned())), "{kind} {name}: {names:#?}");
+        }
+        let password = |(kind, name): &&Key| kind == "Secret" && name.ends_with("-password");
+        assert_eq!(names.iter().filter(password).count(), 1);
+    }
+
     /// The comparison is only worth something if it notices.
     #[test]
     fn differences_are_told_and_only_what_is_explained_may_be_left() {
@@ -309,7 +317,7 @@ mod tests {
         let explained = BTreeSet::from([key(&claim), key(&released)]);
         let fresh = objects(&[service(1, "10.0.0.1")]);
         let outcome = |items: &[Value], explained: &BTreeSet<Key>| {
-            compare(("n", &objects(items)), ("f", &fresh), explained).differences
+            compare(("any-1", &objects(items)), ("new-1", &fresh), explained).differences
         };
 
         assert_eq!(outcome(&[service(1, "10.0.0.2"), claim.clone()], &explained), Vec::<String>::new());

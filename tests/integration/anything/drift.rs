@@ -6,6 +6,7 @@ use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 use strum::{IntoStaticStr, VariantArray};
 
+use super::compare::is_instance;
 use super::objects::{CHILDREN, PODS, Requests, Resource, STATEFUL_SETS, WORKLOADS, path, text};
 use crate::installation::Namespace;
 
@@ -54,8 +55,11 @@ impl Drift {
                         .0,
                 )
             }
-            Self::BreakInstance => Some(set_running(requests, &one(PODS, rng).await?, false).await),
-            Self::HealInstance => Some(set_running(requests, &one(PODS, rng).await?, true).await),
+            Self::BreakInstance | Self::HealInstance => {
+                let mut pods = requests.list(PODS, Some(namespace)).await;
+                pods.retain(is_instance);
+                Some(set_running(requests, pods.choose(rng)?, self == Self::HealInstance).await)
+            }
             Self::EditChild | Self::DeleteChild => {
                 let resource = *CHILDREN.choose(rng).unwrap();
                 let child = one(resource, rng).await?;
