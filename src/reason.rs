@@ -41,9 +41,10 @@ pub enum Reason {
     RollingOut,
     /// Instances are removed, one after the other.
     ScalingDown,
-    /// A rollout waits until it is known who leads.
+    /// A rollout waits until it is known who leads. Where it waits for long, the message names the way out.
     AwaitingTopology,
-    /// A rollout would leave fewer copies than the durability policy needs. Add instances; it goes on by itself.
+    /// A rollout would leave fewer copies than the durability policy needs. Add instances, or bring back those that are
+    /// down; it goes on by itself.
     AwaitingQuorum,
     /// A rollout waits for an eviction that the disruption budget refuses for now.
     AwaitingDisruptionBudget,

@@ -9,7 +9,9 @@ use crate::reason::Reason;
 pub mod lost;
 
 mod plan;
+mod readiness;
 mod shard;
+mod undecided;
 
 #[cfg(test)]
 mod properties;
@@ -18,7 +20,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use plan::plan;
-pub use shard::{Outdated, Pod, Pool, Shard, Standing};
+pub use readiness::Readiness;
+pub use shard::{Outdated, Pod, Pool, Shard, Standing, ordinal};
+pub use undecided::{Leaderless, Undecided};
 
 /// What is to be done now, and what remains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -33,6 +33,7 @@ use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::observe::{Neighbourhood, ObjectKey, Objects, Observed};
 use crate::reason::Reason;
+use crate::rollout::{Leaderless, Readiness};
 use crate::status::Trouble;
 use crate::topology::Topology;
 
@@ -72,6 +73,10 @@ pub struct Context {
     pub stranded: Watches,
     /// Pods that the operator has just ended.
     pub ended: Ended,
+    /// For how long pods have been ready.
+    pub readiness: Readiness,
+    /// For how long shards have been seen without a leader.
+    pub leaderless: Leaderless,
     /// Who leads the shards.
     pub failovers: Failovers,
     /// Instances that do not follow.
@@ -129,6 +134,7 @@ impl Context {
         self.lost.forget(uid);
         self.bring_ups.forget(uid);
         self.stranded.forget(uid);
+        self.leaderless.forget(uid);
     }
 
     /// An object as the caches have it. Of what was just changed they may have a workload's account of the time before.

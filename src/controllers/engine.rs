@@ -39,6 +39,7 @@ use crate::clock::Clock;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::observe::{Change, Neighbourhood, Objects, Scope, observe_objects, observe_resources};
+use crate::rollout::{Leaderless, Readiness};
 use crate::topology::Topology;
 
 /// A burst of changes (a rollout, a restart) is looked at once.
@@ -154,6 +155,8 @@ impl Engine {
             bring_ups: BringUps::default(),
             stranded: Watches::default(),
             ended: Ended::default(),
+            readiness: Readiness::default(),
+            leaderless: Leaderless::default(),
             failovers: Failovers::new(wakers.shards.clone()),
             lost: Arc::new(LostInstances::new(wakers.shards.clone())),
         };
@@ -306,6 +309,7 @@ async fn wake(mut noted: UnboundedReceiver<Change>, wakers: Wakers, context: Arc
     while let Some(change) = noted.next().await {
         failover::notice(&context, &change);
         context.ended.notice(&change);
+        context.readiness.notice(&change);
         wakers.wake(&change, &context.objects);
     }
 }

@@ -12,13 +12,13 @@ use kube::ResourceExt;
 use multigres_crds::v1alpha1::MultiShard;
 use serde_json::Value;
 
-use self::instances::Instances;
+use self::instances::{Instances, is_led};
 use super::context::Context;
 use super::{etcd, topology};
 use crate::build::{Manifest, disruption_budget};
 use crate::observe::{Change, ObjectKey};
 use crate::reason::Reason;
-use crate::rollout::{Action, Plan, plan};
+use crate::rollout::{Action, Plan, Undecided, plan};
 use crate::topology::Roles;
 
 pub use departed::part_with_departed;
@@ -69,7 +69,7 @@ impl Ended {
 /// Plans the next step of a shard. The topology is asked only where there is a step to take.
 pub async fn steer(shard: &MultiShard, cx: &Context, manifests: &[Manifest]) -> Course {
     let instances = Instances::of(shard, cx, manifests);
-    let unknown = instances.seen_by(&Roles::default());
+    let unknown = instances.seen_by(&Roles::default(), Undecided::Wait);
     let mut course = Course {
         manifests: manifests.to_vec(),
         kept: instances.kept(),
@@ -80,7 +80,7 @@ pub async fn steer(shard: &MultiShard, cx: &Context, manifests: &[Manifest]) -> 
         return course;
     }
     let roles = roles(shard, cx).await;
-    let mut seen = instances.seen_by(&roles);
+    let mut seen = instances.seen_by(&roles, undecided(shard, cx, &roles));
     seen.under_repair = cx.lost.under_repair(&shard.uid().unwrap_or_default());
     course.plan = plan(&seen);
     course.roles = Some(roles);
@@ -91,10 +91,18 @@ pub async fn steer(shard: &MultiShard, cx: &Context, manifests: &[Manifest]) -> 
 /// What the topology says of a shard.
 pub async fn roles(shard: &MultiShard, cx: &Context) -> Roles {
     let namespace = shard.namespace().unwrap_or_default();
-    match topology::access(cx, &namespace, &shard.spec.global_topology).await {
+    let roles = match topology::access(cx, &namespace, &shard.spec.global_topology).await {
         Ok(global) => cx.topology.roles(&global, &shard.spec).await,
         Err(trouble) => Roles { unseen: vec![trouble.message], ..Roles::default() },
-    }
+    };
+    cx.leaderless.note(&shard.uid().unwrap_or_default(), is_led(&roles));
+    roles
+}
+
+/// What a rollout is to do where nobody is seen to lead.
+fn undecided(shard: &MultiShard, cx: &Context, roles: &Roles) -> Undecided {
+    let waited = cx.leaderless.note(&shard.uid().unwrap_or_default(), is_led(roles));
+    Undecided::of(waited, shard.spec.force_rollout_at.as_ref().map(|time| time.0), cx.clock.now().0)
 }
 
 /// Keeps the instances that may not go yet, and the budget that protects them.
@@ -121,8 +129,11 @@ impl Course {
     pub fn awaits(&self) -> Option<(Reason, String)> {
         let wait = self.plan.wait.as_ref().map(|wait| (wait.reason, wait.message.clone()));
         let under_way = || match self.plan.action.as_ref()? {
-            Action::Evict { pod, why, .. } | Action::Delete { pod, why, .. } => {
-                Some((Reason::RollingOut, format!("pod {pod} is being replaced: {why}")))
+            Action::Evict { pod, why, .. } => {
+                Some((Reason::RollingOut, format!("pod {pod} is being evicted: {why}")))
+            }
+            Action::Delete { pod, why, .. } => {
+                Some((Reason::RollingOut, format!("pod {pod} is being deleted: {why}")))
             }
             Action::Remove { why, .. } => Some((Reason::ScalingDown, why.clone())),
         };

@@ -7,6 +7,13 @@ use serde_json::Value;
 
 use super::placement::Placement;
 
+/// The containers that serve: PostgreSQL lives in the first, and clients and standbys reach it by the second. Other
+/// containers of the pod, an exporter or an injected sidecar, may fail without a client noticing.
+const SERVING: [&str; 2] = ["pgctld", "multipooler"];
+
+/// The label by which a StatefulSet gives each of its pods the pod's own name.
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+
 /// What is known of a pod, beside what is known of every object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Instance {
@@ -14,10 +21,14 @@ pub struct Instance {
     pub ready: bool,
     /// Since when that is so, or is not.
     pub since: Option<Timestamp>,
-    /// Whether all of its containers run. One that is only cut off from its node still runs.
+    /// Both containers that serve run ([`SERVING`]). A pod that is only cut off from its node still runs.
     pub running: bool,
     /// Its node, and the volumes that tie it to one.
     pub placement: Placement,
+    /// Both containers that serve are ready, whatever the pod's other containers do.
+    pub serving: bool,
+    /// The label [`POD_NAME`] names this pod. A copy that `kubectl debug` made bears the name of its original.
+    pub bears_its_name: bool,
     /// The images of its containers, by name.
     pub images: BTreeMap<String, String>,
     /// Containers whose image was changed after the pod was made.
@@ -36,7 +47,9 @@ impl Instance {
         Self {
             ready: readiness["status"] == "True",
             since: readiness["lastTransitionTime"].as_str().and_then(|time| time.parse().ok()),
-            running: is_running(pod),
+            running: serving_containers(pod, |status| status["state"].get("running").is_some()),
+            serving: is_serving(pod),
+            bears_its_name: bears_its_name(pod),
             placement: Placement::project(pod),
             images,
             edited: edited(pod),
@@ -51,18 +64,32 @@ fn both<'a>(object: &'a Value, lists: [&str; 2]) -> impl Iterator<Item = &'a Val
 
 /// The condition that says whether a pod is ready; null where there is none yet.
 fn readiness(pod: &Value) -> &Value {
-    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    conditions.find(|condition| condition["type"] == "Ready").unwrap_or(&Value::Null)
+    condition(pod, "Ready")
 }
 
-fn is_running(pod: &Value) -> bool {
-    let mut seen = false;
-    let mut statuses = both(&pod["status"], ["containerStatuses", "initContainerStatuses"]);
-    let all = statuses.all(|status| {
-        seen = true;
-        status["state"].get("running").is_some()
-    });
-    seen && all
+fn condition<'a>(pod: &'a Value, kind: &str) -> &'a Value {
+    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
+}
+
+/// Each container that serves has a status, and the status is such.
+fn serving_containers(pod: &Value, is_such: impl Fn(&Value) -> bool) -> bool {
+    let lists = ["containerStatuses", "initContainerStatuses"];
+    let status = |name: &str| both(&pod["status"], lists).find(|status| status["name"] == name);
+    SERVING.into_iter().all(|name| status(name).is_some_and(&is_such))
+}
+
+/// A pod that is not ready serves only where a kubelet says that other containers are the cause. The node controller
+/// takes the readiness of a pod on a lost node away and leaves the word of its kubelet, `ContainersReady`, as it was.
+fn is_serving(pod: &Value) -> bool {
+    let by_kubelet = condition(pod, "ContainersReady")["status"] == "False";
+    readiness(pod)["status"] == "True"
+        || (by_kubelet && serving_containers(pod, |status| status["ready"] == true))
+}
+
+fn bears_its_name(pod: &Value) -> bool {
+    let metadata = &pod["metadata"];
+    metadata["name"].is_string() && metadata["labels"][POD_NAME] == metadata["name"]
 }
 
 /// Whoever makes a pod says all of it; an image that somebody else has said was changed later. What a webhook makes of
@@ -107,20 +134,68 @@ mod tests {
         assert_eq!(Instance::project(&json!({})).since, None);
     }
 
+    /// A pod whose containers are in these states, each with its readiness.
+    fn pod(ready: [&str; 2], containers: &[(&str, Value, bool)], init: &[(&str, Value, bool)]) -> Instance {
+        let statuses = |containers: &[(&str, Value, bool)]| -> Value {
+            let status = |(name, state, ready): &(&str, Value, bool)| json!({ "name": name, "state": state, "ready": ready });
+            containers.iter().map(status).collect()
+        };
+        let conditions: Vec<Value> = ["Ready", "ContainersReady"]
+            .into_iter()
+            .zip(ready)
+            .map(|(kind, status)| json!({ "type": kind, "status": status }))
+            .collect();
+        Instance::project(&json!({ "status": {
+            "conditions": conditions,
+            "containerStatuses": statuses(containers), "initContainerStatuses": statuses(init),
+        }}))
+    }
+
     #[test]
-    fn all_containers_must_run() {
-        let (running, waiting) =
-            (json!({ "running": {} }), json!({ "waiting": { "reason": "ImagePullBackOff" } }));
-        for (main, sidecar, expected) in
-            [(&running, &running, true), (&waiting, &running, false), (&running, &waiting, false)]
-        {
-            let pod = json!({ "status": {
-                "containerStatuses": [{ "state": main }], "initContainerStatuses": [{ "state": sidecar }],
-            }});
-            assert_eq!(Instance::project(&pod).running, expected);
+    fn containers_that_serve_are_judged_and_no_others() {
+        let running = || json!({ "running": {} });
+        let waiting = || json!({ "waiting": { "reason": "ImagePullBackOff" } });
+        let ended = || json!({ "terminated": { "exitCode": 0 } });
+        // The pooler, the exporter beside it, PostgreSQL, an init container of others; runs, serves.
+        for (pooler, exporter, postgres, injected, expected) in [
+            ((running(), true), (running(), true), (running(), true), ended(), (true, true)),
+            ((running(), true), (waiting(), false), (running(), true), ended(), (true, true)),
+            ((running(), true), (running(), true), (running(), false), ended(), (true, false)),
+            ((waiting(), false), (running(), true), (running(), true), ended(), (false, false)),
+            ((running(), false), (running(), true), (waiting(), false), ended(), (false, false)),
+            ((running(), false), (running(), true), (ended(), false), running(), (false, false)),
+        ] {
+            let containers =
+                [("multipooler", pooler.0, pooler.1), ("postgres-exporter", exporter.0, exporter.1)];
+            let init = [("istio-init", injected, true), ("pgctld", postgres.0, postgres.1)];
+            let seen = pod(["False", "False"], &containers, &init);
+            assert_eq!((seen.running, seen.serving), expected, "{containers:?} {init:?}");
         }
         // One that no node has taken yet.
         assert!(!Instance::project(&json!({ "status": {} })).running);
+    }
+
+    #[test]
+    fn a_pod_on_a_lost_node_does_not_serve_by_what_its_kubelet_said_before() {
+        let containers = [("multipooler", json!({ "running": {} }), true)];
+        let init = [("pgctld", json!({ "running": {} }), true)];
+        for (ready, serving) in
+            [(["True", "True"], true), (["False", "True"], false), (["False", "False"], true)]
+        {
+            let seen = pod(ready, &containers, &init);
+            assert_eq!((seen.running, seen.serving), (true, serving), "{ready:?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_bears_the_name_of_its_original() {
+        let named = |label: &str| {
+            let metadata = json!({ "name": "a-0", "labels": { POD_NAME: label } });
+            Instance::project(&json!({ "metadata": metadata })).bears_its_name
+        };
+        assert!(named("a-0"));
+        assert!(!named("a-1"));
+        assert!(!Instance::project(&json!({})).bears_its_name);
     }
 
     #[test]

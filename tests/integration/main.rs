@@ -20,6 +20,7 @@ mod lifecycle;
 mod outage;
 mod protection;
 mod ratcheting;
+mod rollouts;
 mod rules;
 mod samples;
 mod status;

@@ -226,6 +226,7 @@ pub const GUARDS: &[Guard] =
 /// Rules that warn, the most important first.
 pub const WARNINGS: &[Rule] = &[
     unpausing::W16,
+    advice::W19,
     storage::W14,
     images::W01,
     advice::W04,

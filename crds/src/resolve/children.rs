@@ -297,6 +297,7 @@ impl<'a> Resolver<'a> {
             pools: group.pools.iter().map(|pool| self.pool(spec, pool)).collect(),
             pods: self.pods.clone(),
             paused: self.paused,
+            force_rollout_at: self.spec.force_rollout_at.clone(),
             shard: range,
         };
         MultiShard { metadata, spec, status: None }

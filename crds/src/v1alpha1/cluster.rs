@@ -83,6 +83,11 @@ pub struct MultigresClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub workload_revision: Option<i32>,
+    /// For one hour from this time, pods are replaced although nobody is seen to lead their shard: one at a time, and
+    /// only after five minutes without a leader in which every instance is ready. For a rollout that waits with the
+    /// reason `AwaitingTopology` and holds the cure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_rollout_at: Option<Time>,
 }
 
 /// The topology server of the whole cluster.

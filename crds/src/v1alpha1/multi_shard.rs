@@ -1,5 +1,6 @@
 //! `MultiShard`: the pools of PostgreSQL instances that hold one key range.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,10 @@ pub struct MultiShardSpec {
     /// While true, the operator writes nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// For one hour from this time, pods are replaced although nobody is seen to lead: one at a time, and only after
+    /// five minutes without a leader in which every instance is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_rollout_at: Option<Time>,
 }
 
 /// Settings that a database has once, over all its shards.

@@ -1,18 +1,17 @@
 //! The instances of a shard, as the caches and its manifests have them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use kube::ResourceExt;
 use multigres_crds::labels::{self, Labels};
 use multigres_crds::names::instance;
-use multigres_crds::v1alpha1::{MultiShard, Truth};
+use multigres_crds::v1alpha1::{MultiShard, ShardPool, Truth};
 use serde_json::Value;
 
 use crate::build::{Manifest, shard_names};
 use crate::controllers::context::Context;
 use crate::observe::{Instance, ObjectKey, Observed};
-use crate::rollout::{Outdated, Pod, Pool, Shard, Standing};
+use crate::rollout::{Outdated, Pod, Pool, Shard, Standing, Undecided, ordinal};
 use crate::topology::{Role, Roles};
 
 /// The pools and pods of a shard.
@@ -49,33 +48,50 @@ impl Instances {
             settled: true,
         };
         instances.shard.durability = owner.spec.durability_policy;
-        for pool in &owner.spec.pools {
-            let key = ObjectKey::new("StatefulSet", &namespace, &names.pool(&pool.name));
-            let found = cx.observed(&key).filter(|found| !found.deleting);
+        let key = |pool: &str| ObjectKey::new("StatefulSet", &namespace, &names.pool(pool));
+        for ShardPool { name, replicas, .. } in &owner.spec.pools {
+            let found = cx.observed(&key(name)).filter(|found| !found.deleting);
             instances.settled &= found.as_ref().is_none_or(|found| found.workload.current);
-            instances.add_pool(key, &pool.name, pool.replicas, found.map(|found| found.workload.desired));
+            let current = found.map(|found| found.workload.desired);
+            let pool = Pool { name: name.clone(), desired: *replicas, current, leftover: false };
+            instances.add_pool(key(name), pool);
         }
         for (key, observed) in &controlled {
             let Some(pool) = observed.labels.get(labels::POOL) else { continue };
-            if key.kind == "StatefulSet" && !instances.pools.contains_key(key) && !observed.deleting {
-                instances.add_pool(key.clone(), pool, 0, Some(observed.workload.desired));
+            if key.kind == "StatefulSet" && !observed.deleting {
+                let current = Some(observed.workload.desired);
+                let pool = Pool { name: pool.to_string(), desired: 0, current, leftover: true };
+                instances.add_pool(key.clone(), pool);
             }
         }
-        for (key, observed) in pods(owner, cx, &namespace) {
-            instances.add_pod(&key, &observed, cx, manifests);
+        for (pod, observed) in pods(owner, cx, &namespace) {
+            let Some(seen) = Pod::seen(&names, &pod, &observed) else { continue };
+            // Of a pool whose StatefulSet is gone only the pods may be left.
+            let pool = Pool { name: seen.pool.clone(), leftover: true, ..Pool::default() };
+            instances.add_pool(key(&seen.pool), pool);
+            instances.add_pod(seen, &pod, &observed, cx, manifests);
         }
         instances.leftovers = instances.leftovers(&controlled, owner);
         instances
     }
 
-    fn add_pool(&mut self, key: ObjectKey, name: &str, desired: i32, current: Option<i32>) {
-        self.shard.pools.push(Pool { name: name.to_owned(), desired, current });
-        self.pools.insert(key, name.to_owned());
+    /// Adds a pool, unless it is known.
+    fn add_pool(&mut self, key: ObjectKey, pool: Pool) {
+        if !self.pools.contains_key(&key) {
+            self.pools.insert(key, pool.name.clone());
+            self.shard.pools.push(pool);
+        }
     }
 
-    fn add_pod(&mut self, key: &ObjectKey, observed: &Observed, cx: &Context, manifests: &[Manifest]) {
-        let (Some(instance), Some((set, ordinal))) = (&observed.instance, ordinal(&key.name)) else { return };
-        let label = |label: &str| observed.labels.get(label).map(ToString::to_string).unwrap_or_default();
+    fn add_pod(
+        &mut self,
+        pod: Pod,
+        key: &ObjectKey,
+        observed: &Observed,
+        cx: &Context,
+        manifests: &[Manifest],
+    ) {
+        let (Some(instance), Some((set, _))) = (&observed.instance, ordinal(&key.name)) else { return };
         let set = ObjectKey::new("StatefulSet", &key.namespace, set);
         let workload = cx.objects.get(&set).filter(|set| self.settled && set.workload.current);
         let revision = workload.as_ref().and_then(|set| set.revision.as_deref());
@@ -96,17 +112,10 @@ impl Instances {
             self.rewritten.extend(foreign.iter().map(rewritten));
         }
         self.shard.pods.push(Pod {
-            name: key.name.to_string(),
-            uid: observed.uid.clone(),
-            pool: label(labels::POOL),
-            ordinal,
-            cell: label(labels::CELL),
-            ready: instance.ready,
-            fresh: instance.ready && is_fresh(instance, cx),
-            running: instance.running,
-            terminating: observed.deleting || cx.ended.contains(&observed.uid),
+            ready_for: cx.readiness.ready_for(&pod.uid),
+            terminating: pod.terminating || cx.ended.contains(&pod.uid),
             outdated,
-            standing: Standing::Unknown,
+            ..pod
         });
     }
 
@@ -115,7 +124,7 @@ impl Instances {
         let wanted = |pool: &str| owner.spec.pools.iter().any(|wanted| wanted.name == pool);
         let populated = |pool: &str| {
             self.shard.pods.iter().any(|pod| pod.pool == pool)
-                || self.shard.pools.iter().any(|known| known.name == pool && known.existing() > 0)
+                || self.shard.pools.iter().any(|known| known.name == pool && self.shard.existing(known) > 0)
         };
         let of_pool = |(_, observed): &&(ObjectKey, Observed)| {
             observed.labels.get(labels::POOL).is_some_and(|pool| !wanted(pool) && populated(pool))
@@ -124,9 +133,8 @@ impl Instances {
     }
 
     /// The shard as the planner is to see it.
-    pub fn seen_by(&self, roles: &Roles) -> Shard {
-        let mut shard = self.shard.clone();
-        shard.roles_known = roles.primary.is_some() && roles.serving_writes == Truth::True;
+    pub fn seen_by(&self, roles: &Roles, undecided: Undecided) -> Shard {
+        let mut shard = Shard { roles_known: is_led(roles), undecided, ..self.shard.clone() };
         for pod in &mut shard.pods {
             pod.standing = standing(&pod.name, roles, shard.roles_known);
         }
@@ -140,11 +148,7 @@ impl Instances {
 
     /// The most instances that there are, or are to be.
     pub fn most(&self) -> i32 {
-        let of_pool = |pool: &Pool| {
-            let pods = self.shard.pods.iter().filter(|pod| pod.pool == pool.name).count();
-            pool.existing().max(pool.desired).max(i32::try_from(pods).unwrap_or(i32::MAX))
-        };
-        self.shard.pools.iter().map(of_pool).sum()
+        self.shard.pools.iter().map(|pool| self.shard.expected(pool)).sum()
     }
 
     /// Objects that are no longer wanted, of pools and instances that are still there.
@@ -159,7 +163,8 @@ impl Instances {
         let mut names: BTreeSet<String> = self.shard.pods.iter().map(|pod| pod.name.clone()).collect();
         for (set, pool) in &self.pools {
             let pool = self.shard.pools.iter().find(|known| known.name == *pool);
-            let replicas = pool.map_or(0, |pool| pool.existing().max(pool.desired));
+            let made = pool.filter(|pool| !pool.is_orphaned());
+            let replicas = made.map_or(0, |pool| self.shard.existing(pool).max(pool.desired));
             names.extend((0..replicas).map(|ordinal| instance(&set.name, ordinal)));
         }
         names
@@ -204,19 +209,6 @@ pub(super) fn pods(owner: &MultiShard, cx: &Context, namespace: &str) -> Vec<(Ob
     cx.objects.labelled(namespace, "Pod", &labels)
 }
 
-/// Orchestrators and gateways look at an instance every five seconds, and a step takes what they know for granted.
-const FRESH: Duration = Duration::from_secs(10);
-
-fn is_fresh(instance: &Instance, cx: &Context) -> bool {
-    instance.since.is_some_and(|since| cx.clock.now().0.duration_since(since).unsigned_abs() < FRESH)
-}
-
-/// The name of its StatefulSet and the ordinal, from the name of a pod.
-fn ordinal(pod: &str) -> Option<(&str, i32)> {
-    let (set, ordinal) = pod.rsplit_once('-')?;
-    Some((set, ordinal.parse().ok()?))
-}
-
 /// The images of a workload's containers, by name.
 fn images(manifest: &Manifest) -> BTreeMap<String, String> {
     let spec = &manifest.body["spec"]["template"]["spec"];
@@ -225,6 +217,11 @@ fn images(manifest: &Manifest) -> BTreeMap<String, String> {
         Some((container["name"].as_str()?.to_owned(), container["image"].as_str()?.to_owned()))
     };
     lists.flatten().filter_map(image).collect()
+}
+
+/// Somebody leads and is seen to serve writes.
+pub fn is_led(roles: &Roles) -> bool {
+    roles.primary.is_some() && roles.serving_writes == Truth::True
 }
 
 /// What a pod is. One that has not registered has no part; one that does not answer may have any.

@@ -66,8 +66,9 @@ fn common() -> impl Strategy<Value = Value> {
         maybe(any::<bool>().prop_map(Value::from)),
         maybe(one_of(&["2026-01-02T03:04:05Z"])),
         maybe(one_of(&[1, 2])),
+        maybe(one_of(&["2026-01-02T03:04:05Z"])),
     )
-        .prop_map(|(secrets, policy, retention, protection, paused, restarted, revision)| {
+        .prop_map(|(secrets, policy, retention, protection, paused, restarted, revision, forced)| {
             object([
                 ("imagePullSecrets", secrets),
                 ("imagePullPolicy", policy),
@@ -76,6 +77,7 @@ fn common() -> impl Strategy<Value = Value> {
                 ("paused", paused),
                 ("restartedAt", restarted),
                 ("workloadRevision", revision),
+                ("forceRolloutAt", forced),
             ])
         })
 }

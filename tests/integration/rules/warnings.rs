@@ -152,6 +152,12 @@ pub const CHANGED: &[Warned] = &[
         },
     ),
     (
+        "W19",
+        |c| c["spec"]["forceRolloutAt"] = json!("2026-01-02T03:04:05Z"),
+        "forceRolloutAt: for 1 h, a shard without a leader for 5 min has outdated pods replaced, one at a time",
+        |c| c["spec"]["deletionProtection"] = json!(true),
+    ),
+    (
         "W16",
         |c| c["spec"]["paused"] = json!(false),
         "unpausing creates 7 objects, the first is MultiAdmin \"sound-admin\"",

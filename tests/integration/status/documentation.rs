@@ -64,6 +64,15 @@ the others serves: the operator removes its old identity, adds a new one and del
 member that is merely down is left alone: its data may come back. Where a quorum has lost its volumes for good, delete the
 claims and pods of all members of etcd: the topology is then written anew. With one member that happens by itself.
 
+A rollout replaces pods that serve only while it is known who leads (`AwaitingTopology`). Where every pod is ready and
+nobody leads, and the change itself is the cure, a person can let it go on: set `spec.forceRolloutAt` of the
+`MultigresCluster` to the present time (`date -u +%FT%TZ`). Once a shard has been without a leader for five minutes, its
+outdated pods are then replaced one at a time, each after every pod has been ready for a minute, until somebody leads
+again. The value holds for one hour from the time that it names, so one that stays in a manifest does not touch a later
+rollout; a new time is needed for more. The price: writes may stop that were served unseen, as when the topology does not
+answer, and a write that was acknowledged is lost if every volume that holds it is lost in that hour. Volumes are never
+removed this way: a pool that shrinks waits with `AwaitingQuorum` until its other instances follow a primary.
+
 What keeps a cluster from being made is an Event too, once; so is what the operator does: `Created`, `DriftReverted`,
 `FailoverTriggered`, `InstanceRewound`, `RewindFailed`, `InstanceReplaced`, `InstanceNotReplaced`, `PodEvicted`,
 `PodDeleted`, `ScaledDown`, `PoolerRemoved`, `TopologyRecordWritten`, `EtcdMemberRemoved`, `EtcdMemberAdded`,

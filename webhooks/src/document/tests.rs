@@ -99,6 +99,10 @@ fn the_api_servers_words() {
             "FieldValueTypeInvalid spec.restartedAt: Invalid value: \"now\": must be of type date-time: \"now\"",
         ),
         (
+            edit("/spec", "/forceRolloutAt", json!("soon")),
+            "FieldValueTypeInvalid spec.forceRolloutAt: Invalid value: \"soon\": must be of type date-time: \"soon\"",
+        ),
+        (
             gateway(json!({"resources": {"requests": {"cpu": 0.5}}})),
             "FieldValueTypeInvalid spec.cells.templates[0].spec.multiGateway.resources.requests.cpu: Invalid value: \
              \"number\": must be of type integer,string: \"number\"",

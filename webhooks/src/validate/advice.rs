@@ -206,6 +206,21 @@ fn renames(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
     });
 }
 
+rule!(
+    /// A rollout that is forced replaces pods although nobody is seen to lead their shard.
+    W19 since "0.1.0" = cluster: forced_rollout
+);
+
+fn forced_rollout(cx: &ClusterContext<'_>, report: &mut Reporter<'_>) {
+    let forced = &cx.new.spec().force_rollout_at;
+    // Said once: of each new value.
+    if forced.is_none() || cx.old.as_ref().is_some_and(|old| old.spec().force_rollout_at == *forced) {
+        return;
+    }
+    report.warn("forceRolloutAt: for 1 h, a shard without a leader for 5 min has outdated pods replaced, one at a time");
+    report.warn("forceRolloutAt: writes that nobody sees may stop; one is lost if all volumes that hold it are lost too");
+}
+
 fn renamed(kind: &str, new: &BTreeSet<String>, old: &BTreeSet<String>, report: &mut Reporter<'_>) {
     let (mut removed, mut added) = (old.difference(new), new.difference(old));
     if let Some((removed, added)) = removed.next().zip(added.next()) {
@@ -228,6 +243,25 @@ mod tests {
 
     fn gateway(cell: usize, gateway: &Value) -> Edit {
         edit("/spec/cells/templates", &format!("/{cell}/spec"), json!({"multiGateway": gateway}))
+    }
+
+    #[test]
+    fn forced_rollout() {
+        let at = |time: &str| edit("/spec", "/forceRolloutAt", json!(time));
+        let told = &[
+            "forceRolloutAt: for 1 h, a shard without a leader for 5 min has outdated pods replaced, one at a time",
+            "forceRolloutAt: writes that nobody sees may stop; one is lost if all volumes that hold it are lost too",
+        ];
+        create("W19", &[(vec![], &[]), (vec![at("2026-01-02T03:04:05Z")], told)]);
+        update(
+            "W19",
+            &[
+                (vec![], vec![at("2026-01-02T03:04:05Z")], told),
+                (vec![at("2026-01-02T03:04:05Z")], vec![at("2026-01-02T04:04:05Z")], told),
+                (vec![at("2026-01-02T03:04:05Z")], vec![at("2026-01-02T03:04:05Z")], &[]),
+                (vec![at("2026-01-02T03:04:05Z")], vec![], &[]),
+            ],
+        );
     }
 
     #[test]
