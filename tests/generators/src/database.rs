@@ -31,13 +31,15 @@ fn database(cells: Vec<&'static str>) -> impl Strategy<Value = Value> {
         exporter
     });
     let password = maybe(Just(json!({ "name": "password", "key": "pg" })));
-    (pools, maybe(images()), password, maybe(backup()), maybe(exporter)).prop_map(
-        |((pools, groups), images, password, backup, exporter)| {
+    let replaces = maybe(any::<bool>().prop_map(Value::from));
+    (pools, maybe(images()), password, maybe(backup()), maybe(exporter), replaces).prop_map(
+        |((pools, groups), images, password, backup, exporter, replaces)| {
             object([
                 ("images", images),
                 ("passwordSecretRef", password),
                 ("backup", backup),
                 ("postgresExporter", exporter),
+                ("replaceLostInstances", replaces),
                 ("pools", pools),
                 ("tableGroups", groups),
             ])
