@@ -83,7 +83,8 @@ fn situation(
             leads: member.role == Some(Role::Primary),
             streams: member.streaming,
             in_cohort: member.in_cohort,
-            is_member: member.is_member && !member.locked_out && uid.is_some(),
+            // Others are freed by other means.
+            is_member: member.has_taken_part && !member.locked_out && !member.abandoned && uid.is_some(),
             cell: member.id.cell.clone(),
             uid: uid.unwrap_or(pod).clone(),
             ..Instance::default()
@@ -187,7 +188,7 @@ async fn replace(shard: &MultiShard, cx: &Context, global: &Access, lost: &Lost)
 
 /// The primary stops to count on the instance first, so that nothing depends on it when its data goes.
 async fn give_up(shard: &MultiShard, cx: &Context, global: &Access, lost: &Lost) -> Result<(), Trouble> {
-    cx.topology.release_pooler(global, &shard.spec, &lost.id).await.map_err(|error| Trouble {
+    cx.topology.remove_from_cohort(global, &shard.spec, &lost.id).await.map_err(|error| Trouble {
         reason: error.reason(),
         message: error.to_string(),
         lasting: false,

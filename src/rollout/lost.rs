@@ -13,7 +13,7 @@ use std::time::Duration;
 use multigres_crds::v1alpha1::DurabilityPolicy;
 
 /// Time without following after which an instance counts as lost. What is merely slow has found its way by then.
-pub const LOST_AFTER: Duration = Duration::from_secs(60);
+pub const LOST_AFTER: Duration = Duration::from_mins(1);
 /// Time after which a rewind that did not help is tried again.
 pub const REWIND_AGAIN: Duration = Duration::from_mins(5);
 /// Time for which everything else must be whole before a volume is given up.
@@ -206,7 +206,10 @@ mod tests {
         ] {
             assert_eq!(outcome(situation(), change), "nothing", "{why}");
         }
-        assert_eq!(outcome(situation(), |shard| shard.instances[2].apart = LOST_AFTER - second), "nothing");
+        assert_eq!(
+            outcome(situation(), |shard| shard.instances[2].apart = LOST_AFTER.saturating_sub(second)),
+            "nothing"
+        );
         assert_eq!(outcome(situation(), |shard| shard.instances[2].apart = LOST_AFTER), "rewind c");
         // One that is new and not counted yet keeps nobody waiting.
         let with_new = |shard: &mut Situation| {
@@ -230,10 +233,10 @@ mod tests {
             ("no other copy", |shard| drop(shard.instances.remove(1))),
             ("the rewind has only just ended", |shard| shard.instances[2].rewind = Rewind::Tried(MINUTE / 2)),
             ("it has not been so for long", |shard| {
-                shard.doomed = Some(("c".to_owned(), REPLACE_AFTER - Duration::from_secs(1)));
+                shard.doomed = Some(("c".to_owned(), REPLACE_AFTER.saturating_sub(Duration::from_secs(1))));
             }),
             ("it was another one until now", |shard| {
-                shard.doomed = Some(("b".to_owned(), 2 * REPLACE_AFTER))
+                shard.doomed = Some(("b".to_owned(), 2 * REPLACE_AFTER));
             }),
             ("nobody was named until now", |shard| shard.doomed = None),
             ("both copies are in one cell", |shard| {

@@ -30,7 +30,7 @@ pub struct Roles {
 }
 
 /// A pooler of a shard.
-#[expect(clippy::struct_excessive_bools, reason = "each is seen for itself")]
+#[expect(clippy::struct_excessive_bools, reason = "what a pooler tells of itself is one bit each")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Member {
     /// What identifies it in the topology.
@@ -47,7 +47,7 @@ pub struct Member {
     pub locked_out: bool,
     /// Whether it has taken part in the consensus with the data that it has: it has promised to ignore older terms,
     /// has heard of no later one than the primary's, and is neither being restored nor initialized.
-    pub is_member: bool,
+    pub has_taken_part: bool,
     /// Whether it follows nobody, since it has promised to follow a later leader than there is.
     pub abandoned: bool,
 }
@@ -267,7 +267,7 @@ fn members(sightings: &[Sighting], leader: Option<&Sighting>) -> BTreeMap<String
             streaming: sighting.streams(),
             in_cohort: cohort.contains(&id),
             locked_out: sighting.locked_out,
-            is_member: sighting.is_member() && sighting.term() <= leader_term,
+            has_taken_part: sighting.is_member() && sighting.term() <= leader_term,
             abandoned: role == Role::Standby && leader_term.is_some_and(|term| sighting.is_abandoned(term)),
             hostname: sighting.record.hostname.clone(),
             id,

@@ -218,12 +218,12 @@ mod tests {
         let lost = lost_instances();
         let plan = |seen| lost.plan("s", seen, Instant::now());
         assert_eq!(plan(seen(false)), None);
-        advance(LOST_AFTER - SECOND).await;
+        advance(LOST_AFTER.saturating_sub(SECOND)).await;
         assert_eq!(plan(seen(false)), None);
         assert_eq!(plan(seen(true)), None);
         assert!(lost.shards().is_empty());
         assert_eq!(plan(seen(false)), None);
-        advance(LOST_AFTER - SECOND).await;
+        advance(LOST_AFTER.saturating_sub(SECOND)).await;
         assert_eq!(plan(seen(false)), None);
         // Whoever does not answer is not known to follow.
         assert_eq!(plan(Situation { complete: false, instances: vec![], ..seen(false) }), None);
@@ -244,12 +244,12 @@ mod tests {
         advance(LOST_AFTER).await;
         // From here on it counts.
         assert_eq!(plan(seen(false)), None);
-        advance(REPLACE_AFTER - SECOND).await;
+        advance(REPLACE_AFTER.saturating_sub(SECOND)).await;
         assert!(!matches!(plan(seen(false)), Some(Remedy::Replace(_))));
         // One look at which a condition does not hold.
         assert_eq!(plan(Situation { serving: false, ..seen(false) }), None);
         assert!(!matches!(plan(seen(false)), Some(Remedy::Replace(_))));
-        advance(REPLACE_AFTER - SECOND).await;
+        advance(REPLACE_AFTER.saturating_sub(SECOND)).await;
         assert!(!matches!(plan(seen(false)), Some(Remedy::Replace(_))));
         lost.spare("s");
         assert!(!matches!(plan(seen(false)), Some(Remedy::Replace(_))));
@@ -271,7 +271,7 @@ mod tests {
             assert!(lost.begin(&shard(), "b-0", "b").is_none(), "two at once");
             repair.end(outcome);
             assert_eq!(lost.under_repair("s"), None);
-            advance(REWIND_AGAIN - SECOND).await;
+            advance(REWIND_AGAIN.saturating_sub(SECOND)).await;
             assert_eq!(plan(), None, "{outcome:?}");
             advance(SECOND).await;
             assert_eq!(plan(), later, "{outcome:?}");

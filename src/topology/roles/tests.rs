@@ -312,7 +312,7 @@ fn a_standby_that_was_recruited_for_a_leader_that_never_came_is_abandoned() {
 fn an_instance_has_taken_part_once_it_has_promised_something() {
     let acts = |action: PostgresAction| {
         with_status(recruited(says("b", "a", 3, 1), 3, "pod-a"), |status| {
-            status.postgres_action = action.into()
+            status.postgres_action = action.into();
         })
     };
     for (what, standby, expected) in [
@@ -329,7 +329,7 @@ fn an_instance_has_taken_part_once_it_has_promised_something() {
         ("silent", silent("b", PoolerType::Replica), false),
     ] {
         let seen = roles(&[says("a", "a", 3, 1), standby], [], AtLeast2);
-        assert_eq!(seen.members["pod-b"].is_member, expected, "{what}");
+        assert_eq!(seen.members["pod-b"].has_taken_part, expected, "{what}");
         assert_eq!(seen.term, Some(3));
     }
 }
