@@ -22,6 +22,9 @@ use crate::topology::{Id, Member, Role, Roles};
 const ABANDONED: Duration = Duration::from_secs(30);
 /// Time without writes after which another leader is better than none.
 const SILENT: Duration = Duration::from_mins(1);
+/// Time after which whoever is no longer seen to be stranded has recovered. Orchestrators that rewind a stranded standby
+/// have it follow for some seconds, again and again.
+const RECOVERED: Duration = Duration::from_secs(20);
 /// Time between two leaders of a shard that are evicted for this.
 const AGAIN: Duration = Duration::from_mins(5);
 
@@ -32,12 +35,33 @@ pub struct Watches(Mutex<HashMap<String, Watch>>);
 /// The observations of one shard, in this process's own time.
 #[derive(Clone, Debug, Default)]
 struct Watch {
-    /// The time at which each standby was first seen to be stranded.
-    since: BTreeMap<String, Instant>,
-    /// The time since which no writes were seen to be served.
-    silent: Option<Instant>,
+    /// The time in which each standby is stranded.
+    stranded: BTreeMap<String, Span>,
+    /// The time in which no writes are served.
+    silent: Option<Span>,
     /// The time of the last eviction of a leader.
     evicted: Option<Instant>,
+}
+
+/// A time in which something was seen again and again.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    first: Instant,
+    last: Instant,
+}
+
+impl Span {
+    fn at(now: Instant) -> Self {
+        Self { first: now, last: now }
+    }
+
+    fn length(self, now: Instant) -> Duration {
+        now.duration_since(self.first)
+    }
+
+    fn is_over(self, now: Instant) -> bool {
+        now.duration_since(self.last) > RECOVERED
+    }
 }
 
 /// The step that frees a standby.
@@ -60,16 +84,15 @@ impl Watches {
         now: Instant,
     ) -> Option<Step> {
         let mut watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stranded = roles.members.values().any(|member| member.abandoned);
-        if !stranded && watches.get(uid).is_none_or(|watch| watch.evicted.is_none()) {
-            watches.remove(uid);
+        let mut watch = watches.remove(uid).unwrap_or_default();
+        watch.note(roles, now);
+        if watch.stranded.is_empty() && watch.evicted.is_none() {
             return None;
         }
-        let watch = watches.entry(uid.to_owned()).or_default();
-        watch.note(roles, now);
+        let watch = watches.entry(uid.to_owned()).or_insert(watch);
         let step = watch.step(roles, policy, is_calm, now);
         match &step {
-            Some(Step::Remove { pod, .. }) => drop(watch.since.insert(pod.clone(), now)),
+            Some(Step::Remove { pod, .. }) => drop(watch.stranded.insert(pod.clone(), Span::at(now))),
             Some(Step::Evict { .. }) => watch.evicted = Some(now),
             None => {}
         }
@@ -84,12 +107,14 @@ impl Watches {
 
 impl Watch {
     fn note(&mut self, roles: &Roles, now: Instant) {
-        self.since.retain(|pod, _| roles.members.get(pod).is_some_and(|member| member.abandoned));
         for (pod, _) in roles.members.iter().filter(|(_, member)| member.abandoned) {
-            self.since.entry(pod.clone()).or_insert(now);
+            self.stranded.entry(pod.clone()).or_insert_with(|| Span::at(now)).last = now;
         }
-        let is_silent = roles.serving_writes != Truth::True && !self.since.is_empty();
-        self.silent = is_silent.then(|| self.silent.unwrap_or(now));
+        self.stranded.retain(|pod, span| roles.members.contains_key(pod) && !span.is_over(now));
+        if roles.serving_writes != Truth::True {
+            self.silent.get_or_insert(Span::at(now)).last = now;
+        }
+        self.silent = self.silent.filter(|span| !self.stranded.is_empty() && !span.is_over(now));
         // So old that it stands in nobody's way.
         self.evicted = self.evicted.filter(|evicted| now.duration_since(*evicted) < AGAIN);
     }
@@ -98,19 +123,20 @@ impl Watch {
     fn step(&self, roles: &Roles, policy: DurabilityPolicy, is_calm: bool, now: Instant) -> Option<Step> {
         let leader = roles.primary.as_ref()?;
         let is_abandoned =
-            |pod: &str| self.since.get(pod).is_some_and(|since| now.duration_since(*since) >= ABANDONED);
+            |pod: &str| self.stranded.get(pod).is_some_and(|span| span.length(now) >= ABANDONED);
         let counted: Vec<(&String, &Member)> = roles
             .members
             .iter()
             .filter(|(_, member)| member.in_cohort && member.role != Some(Role::Primary))
             .collect();
         if roles.serving_writes == Truth::True && has_copies(roles, &counted, policy) {
-            let (pod, member) = counted.iter().find(|(pod, _)| is_abandoned(pod))?;
+            let (pod, member) = counted.iter().find(|(pod, member)| member.abandoned && is_abandoned(pod))?;
             return Some(Step::Remove { pod: (*pod).clone(), id: member.id.clone() });
         }
         // Nothing is acknowledged, so nothing that was acknowledged can be lost.
-        let all_stranded = !counted.is_empty() && counted.iter().all(|(pod, _)| is_abandoned(pod));
-        let is_silent = self.silent.is_some_and(|since| now.duration_since(since) >= SILENT);
+        let all_stranded = counted.iter().any(|(_, member)| member.abandoned)
+            && counted.iter().all(|(pod, _)| is_abandoned(pod));
+        let is_silent = self.silent.is_some_and(|span| span.length(now) >= SILENT);
         let is_first = self.evicted.is_none();
         (all_stranded && is_silent && is_first && is_calm && roles.unseen.is_empty())
             .then(|| Step::Evict { leader: leader.clone() })
@@ -199,8 +225,11 @@ mod tests {
     /// The step after the same was seen for some time.
     fn after(time: u64, roles: &Roles, policy: DurabilityPolicy, is_calm: bool) -> Option<Step> {
         let (watches, start) = (Watches::default(), Instant::now());
-        assert_eq!(watches.step("s", roles, policy, is_calm, start), None);
-        watches.step("s", roles, policy, is_calm, start + seconds(time))
+        let look = |second| watches.step("s", roles, policy, is_calm, start + seconds(second));
+        for second in 0..time {
+            assert_eq!(look(second), None, "{second}");
+        }
+        look(time)
     }
 
     fn one_stranded(serving: Truth, cell: &str) -> Roles {
@@ -262,15 +291,43 @@ mod tests {
         assert_eq!(evictions, [60, 360, 660]);
     }
 
+    /// Orchestrators restart a stranded standby again and again, and have it follow for a moment; a busy pooler does not
+    /// answer in time.
     #[test]
-    fn the_time_begins_anew_for_whoever_recovers_and_a_shard_that_is_well_leaves_nothing() {
+    fn who_is_seen_otherwise_for_a_moment_is_stranded_all_the_same() {
         let (watches, start) = (Watches::default(), Instant::now());
-        let (stranded, well) = (one_stranded(Truth::True, "1"), roles(Truth::True, &[]));
+        let stranded = all_stranded(Truth::Unknown);
+        let mut follows = all_stranded(Truth::True);
+        for member in follows.members.values_mut().filter(|member| member.abandoned) {
+            (member.streaming, member.abandoned) = (true, false);
+        }
+        let leaderless = Roles { primary: None, members: BTreeMap::new(), ..stranded.clone() };
+        for second in 0..60 {
+            let roles = match second % 15 {
+                3..6 => &follows,
+                _ => &stranded,
+            };
+            assert_eq!(watches.step("s", roles, AtLeast2, true, start + seconds(second)), None, "{second}");
+        }
+        assert!(watches.step("s", &stranded, AtLeast2, true, start + seconds(60)).is_some());
+        // Where the poolers are not known any more, nothing is known of the past either.
+        assert_eq!(watches.step("t", &leaderless, AtLeast2, true, start), None);
+        assert!(!watches.0.lock().unwrap().contains_key("t"));
+    }
+
+    #[test]
+    fn who_recovers_is_forgotten_and_a_shard_that_is_well_leaves_nothing() {
+        let (watches, start) = (Watches::default(), Instant::now());
+        let (stranded, well) =
+            (one_stranded(Truth::True, "1"), roles(Truth::True, &[("c", standby("1", true, false))]));
         let step = |roles, second| watches.step("s", roles, AtLeast2, true, start + seconds(second));
         assert_eq!(step(&stranded, 0), None);
-        assert_eq!(step(&well, 20), None);
+        assert_eq!(step(&well, 10), None);
+        assert!(!watches.0.lock().unwrap().is_empty());
+        assert_eq!(step(&well, 21), None);
         assert!(watches.0.lock().unwrap().is_empty());
         assert_eq!(step(&stranded, 25), None);
+        assert_eq!(step(&stranded, 40), None);
         assert_eq!(step(&stranded, 54), None);
         assert!(step(&stranded, 55).is_some());
         assert_eq!(step(&stranded, 56), None, "the call is given time");

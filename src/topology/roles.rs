@@ -153,16 +153,18 @@ impl Sighting {
     }
 
     /// Whether it is a standby that was recruited for a later term than the leader's, and was never told whom to follow.
-    /// It refuses to follow the leader that there is.
+    /// It refuses to follow the leader that there is. Orchestrators restart its PostgreSQL meanwhile, in vain, so that
+    /// may be down.
     fn is_abandoned(&self, leader_term: i64) -> bool {
         let consensus = self.answer.as_ref().and_then(|answer| answer.consensus_status.as_ref());
         let revocation = consensus.and_then(|consensus| consensus.term_revocation);
-        let is_standby =
-            self.status().is_some_and(|status| status.postgres_status() == PostgresStatus::Standby);
+        let leads = self.status().is_some_and(|status| {
+            matches!(status.postgres_status(), PostgresStatus::Promoting | PostgresStatus::Primary)
+        });
         let replication = self.status().and_then(|status| status.replication_status.as_ref());
         let primary = replication.and_then(|replication| replication.primary_conn_info.as_ref());
         revocation.is_some_and(|revocation| revocation.revoked_below_term > leader_term)
-            && is_standby
+            && !leads
             && primary.is_none_or(|primary| primary.host.is_empty())
             && !self.streams()
     }

@@ -292,6 +292,14 @@ fn a_standby_that_was_recruited_for_a_leader_that_never_came_is_abandoned() {
         ("told whom to follow", recruited(says("b", "a", 3, 1), 4, "pod-a"), false),
         ("streams", says("b", "a", 3, 1), false),
         (
+            "its PostgreSQL is being restarted",
+            with_status(recruited(says("b", "a", 3, 1), 4, ""), |status| {
+                status.postgres_status = PostgresStatus::Unknown.into();
+                status.replication_status = None;
+            }),
+            true,
+        ),
+        (
             "is on its way out of recovery",
             with_status(recruited(says("b", "a", 3, 1), 4, ""), |status| {
                 status.postgres_status = PostgresStatus::Promoting.into();
