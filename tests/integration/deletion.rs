@@ -106,7 +106,7 @@ async fn a_removed_cell_goes_with_all_that_serves_it() {
     };
     change(r#"[{"op":"add","path":"/spec/cells/templates/-","value":{"name":"b"}}]"#).await;
     let made = of_cell().await;
-    for part in ["multicell", "multigateway", "multiorch"] {
+    for part in ["multicell", "multigateway"] {
         assert!(made.contains(part), "{made}");
     }
     change(r#"[{"op":"remove","path":"/spec/cells/templates/1"}]"#).await;
