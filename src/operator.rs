@@ -94,6 +94,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let seams = Seams {
         client: clients.fenced_calls(election.fence())?,
         watches: watches.clone(),
+        fence: election.fence(),
         environment: Environment { cluster_domain: args.cluster_domain.clone() },
         topology: args.topology.connect(),
         clock: Arc::new(SystemClock),

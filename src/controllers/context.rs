@@ -29,6 +29,7 @@ use crate::apply::{Applier, ApplyError, Outcome, OwnerReference};
 use crate::build::Environment;
 use crate::client::timed_out;
 use crate::clock::Clock;
+use crate::election::Fence;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::observe::{Neighbourhood, ObjectKey, Objects, Observed};
@@ -41,6 +42,8 @@ use crate::topology::Topology;
 pub struct Context {
     /// The API server, as the operator.
     pub client: Client,
+    /// Open while this replica leads; what outlives a reconciliation ends with it.
+    pub fence: Fence,
     /// Makes objects what they should be.
     pub applier: Applier,
     /// What became of them.

@@ -36,6 +36,7 @@ use super::wake::{Waker, Wakers, wakers};
 use crate::apply::Applier;
 use crate::build::Environment;
 use crate::clock::Clock;
+use crate::election::Fence;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::observe::{Change, Neighbourhood, Objects, Scope, observe_objects, observe_resources};
@@ -65,6 +66,8 @@ pub struct Seams {
     /// For single calls, of which the writes end with leadership.
     pub client: Client,
     pub watches: Client,
+    /// Open while this replica leads.
+    pub fence: Fence,
     pub environment: Environment,
     pub topology: Arc<dyn Topology>,
     pub clock: Arc<dyn Clock>,
@@ -141,6 +144,7 @@ impl Engine {
             applier: Applier::new(seams.client.clone()),
             events: Events::new(seams.client.clone()),
             client: seams.client,
+            fence: seams.fence,
             objects,
             stores,
             neighbourhood: seams.neighbourhood,
@@ -341,6 +345,7 @@ mod tests {
             Seams {
                 client: client.clone(),
                 watches: client,
+                fence: Fence::for_tests().0,
                 environment: Environment { cluster_domain: "cluster.local".to_owned() },
                 topology: Arc::new(Absent),
                 clock: Arc::new(SystemClock),

@@ -88,7 +88,13 @@ pub fn notice(cx: &Arc<Context>, change: &Change) {
     let mut state = cx.failovers.state();
     let Some(leader) = state.leaders.get(&change.key).cloned() else { return };
     if state.under_way.insert(leader.shard.clone()) {
-        tokio::spawn(recover(cx.clone(), leader, change.key.clone()));
+        let (recovery, fence) = (recover(cx.clone(), leader, change.key.clone()), cx.fence.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = recovery => {}
+                () = fence.closed() => tracing::info!("leadership ended before a failover did"),
+            }
+        });
     }
 }
 

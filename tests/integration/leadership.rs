@@ -14,7 +14,7 @@ use crate::installation::{Installation, NAMESPACE, Namespace, OPERATOR, Ports, e
 use crate::samples::{SMALL, converged};
 
 /// The Deployment that the tests edit, for the operator to put back.
-pub const EDITED: &str = "small-admin";
+pub const EDITED: &str = "small-multiadmin";
 /// A time after which a leader that cannot renew writes no more.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A time after which another replica may take over.
@@ -30,13 +30,13 @@ pub async fn holder(installation: &Installation) -> String {
 /// Edits a Deployment so that the operator has to put it back.
 pub async fn edit(client: &Client, namespace: &str) {
     let deployments: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(client.clone(), namespace);
-    let patch = Patch::Merge(json!({ "spec": { "minReadySeconds": 7 } }));
+    let patch = Patch::Merge(json!({ "spec": { "replicas": 3 } }));
     deployments.patch(EDITED, &PatchParams::default(), &patch).await.unwrap();
 }
 
 /// Waits until the edit is put back.
 pub async fn put_back(namespace: &Namespace<'_>) {
-    let is_back = |deployment: &Value| deployment.pointer("/spec/minReadySeconds") != Some(&7.into());
+    let is_back = |deployment: &Value| deployment.pointer("/spec/replicas") != Some(&3.into());
     namespace.until("deployment", EDITED, "put back", is_back).await;
 }
 
@@ -102,7 +102,7 @@ async fn an_operator_that_lost_its_lease_ends_and_writes_no_more() {
     let entries = installation.control_plane.audit_log().writes_since(marker, OPERATOR).unwrap();
     assert!(!entries.iter().any(|entry| entry.user_agent.contains(&identity)), "{entries:#?}");
     let deployment = namespace.get("deployment", EDITED).await.unwrap();
-    assert_eq!(deployment.pointer("/spec/minReadySeconds"), Some(&7.into()));
+    assert_eq!(deployment.pointer("/spec/replicas"), Some(&3.into()));
 }
 
 #[tokio::test]

@@ -139,6 +139,7 @@ impl Leader {
         let seams = Seams {
             client: clients.fenced_calls(election.fence()).unwrap(),
             watches: clients.watches().unwrap(),
+            fence: election.fence(),
             environment: Environment { cluster_domain: "cluster.local".to_owned() },
             topology: Arc::new(Joined {
                 client: installation.control_plane.client(),
