@@ -52,16 +52,12 @@ impl Requests {
         self.send("POST", path, Some("application/json"), object.clone()).await
     }
 
-    pub async fn replace(&self, path: &str, object: &Value) -> Answer {
-        self.send("PUT", path, Some("application/json"), object.clone()).await
+    pub async fn merge(&self, at: &str, patch: Value) -> Answer {
+        self.send("PATCH", at, Some("application/merge-patch+json"), patch).await
     }
 
-    pub async fn merge(&self, path: &str, patch: Value) -> Answer {
-        self.send("PATCH", path, Some("application/merge-patch+json"), patch).await
-    }
-
-    pub async fn patch(&self, path: &str, patch: Value) -> Answer {
-        self.send("PATCH", path, Some("application/json-patch+json"), patch).await
+    pub async fn patch(&self, at: &str, patch: Value) -> Answer {
+        self.send("PATCH", at, Some("application/json-patch+json"), patch).await
     }
 
     pub async fn delete(&self, path: &str, propagation: &str) -> Answer {

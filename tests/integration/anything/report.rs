@@ -26,7 +26,7 @@ pub struct Report {
 
 impl Report {
     /// Takes the outcome of a sequence.
-    pub fn take(&mut self, world: &World, comparison: &Comparison, wrong: Vec<String>) {
+    pub fn take(&mut self, world: &World, comparison: &Comparison, wrong: &[String]) {
         self.sequences += 1;
         self.retained += comparison.retained;
         self.released += comparison.released;
