@@ -20,7 +20,9 @@ use multigres_operator::leadership::{Team, lead};
 use multigres_operator::metrics::Metrics;
 use multigres_operator::observe::{Neighbourhood, Scope};
 use multigres_operator::server::Readiness;
-use multigres_operator::topology::{Access, Error, Id, Member, Role, Roles, Topology, Written};
+use multigres_operator::topology::{
+    Access, Error, EtcdState, Id, Member, MemberChange, Role, Roles, Topology, Written,
+};
 use serde_json::{Value, json};
 use testbed::{Answer, Options, Proxy};
 use tokio::task::JoinHandle;
@@ -108,6 +110,23 @@ impl Topology for Joined {
         _: &'a Id,
     ) -> BoxFuture<'a, Result<(), Error>> {
         nothing(Ok(()))
+    }
+
+    fn remove_from_cohort<'a>(
+        &'a self,
+        _: &'a Access,
+        _: &'a MultiShardSpec,
+        _: &'a Id,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        nothing(Ok(()))
+    }
+
+    fn etcd<'a>(&'a self, _: &'a Access) -> BoxFuture<'a, Result<EtcdState, Error>> {
+        nothing(Err(Error::Absent))
+    }
+
+    fn change_members<'a>(&'a self, _: &'a Access, _: &'a MemberChange) -> BoxFuture<'a, Result<(), Error>> {
+        nothing(Err(Error::Absent))
     }
 
     fn trigger_recovery<'a>(
