@@ -355,7 +355,7 @@ mod tests {
             };
             let current = i32::try_from(pods.len()).unwrap();
             let mut shard = Shard {
-                pools: vec![Pool { name: "a".to_owned(), desired, current: Some(current) }],
+                pools: vec![Pool { name: "a".to_owned(), desired, current: Some(current), ..Pool::default() }],
                 pods: pods.into_iter().enumerate().map(pod).collect(),
                 roles_known,
                 ..Shard::default()

@@ -288,6 +288,7 @@ impl World {
             durability: self.durability,
             roles_known: self.topology && self.is_led(),
             undecided: if self.forced { Undecided::Force } else { Undecided::Wait },
+            ..Shard::default()
         }
     }
 
