@@ -7,7 +7,6 @@ mod drift;
 mod immutable;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::Client;
@@ -20,6 +19,7 @@ use serde_json::{Value, json};
 use crate::api_error;
 use crate::build::{Manifest, Ownership};
 use crate::client::timed_out;
+use crate::memory::{Memories, PerObject};
 use crate::observe::{ObjectKey, Observed, content};
 pub use drift::Drift;
 
@@ -139,14 +139,14 @@ pub enum ApplyError {
 /// Applies manifests.
 pub struct Applier {
     client: Client,
-    /// Digests of (desired, live) that were found equal in meaning.
-    verified: Mutex<HashMap<ObjectKey, (u64, u64)>>,
+    /// Digests of (desired, live) that were found equal in meaning, by the owner of the objects.
+    verified: PerObject<HashMap<ObjectKey, (u64, u64)>>,
 }
 
 impl Applier {
     /// Applies with the client's identity.
-    pub fn new(client: Client) -> Self {
-        Self { client, verified: Mutex::default() }
+    pub fn new(client: Client, memories: &Memories) -> Self {
+        Self { client, verified: PerObject::new(memories, "verified") }
     }
 
     /// Makes the object as it should be.
@@ -159,7 +159,7 @@ impl Applier {
         let key = manifest.key();
         let desired = with_owner(manifest, owner);
         let digest = content(&desired);
-        let verified = self.verified(&key);
+        let verified = self.verified(&owner.uid, &key);
         if let (Cached::Shown(seen), Some(verified)) = (cached, verified)
             && verified == (digest, seen.content)
         {
@@ -170,7 +170,7 @@ impl Applier {
         let live = match self.find_or_make(&api, &key, &desired, is_new).await? {
             Found::Live(live) => live,
             Found::Made(made) => {
-                self.verify(&key, digest, &made);
+                self.verify(&owner.uid, &key, digest, &made);
                 return Ok(Applied { outcome: Outcome::Created, immutable: Vec::new() });
             }
         };
@@ -178,21 +178,27 @@ impl Applier {
         let (desired, immutable) = immutable::pin(&manifest.resource.kind, desired, &live);
         let drift = Drift::between(&desired, &live, MANAGER);
         if drift.is_none() {
-            self.note(&key, digest, &live, &immutable);
+            self.note(&owner.uid, &key, digest, &live, &immutable);
             return Ok(Applied { outcome: Outcome::Unchanged, immutable });
         }
         let fixed = self.put_right(&api, &key, &desired, live, &drift).await?;
-        self.note(&key, digest, &fixed, &immutable);
+        self.note(&owner.uid, &key, digest, &fixed, &immutable);
         let same_desire = verified.is_some_and(|(desired, _)| desired == digest);
         let outcome = if same_desire { Outcome::PutBack(drift.paths()) } else { Outcome::Updated };
         Ok(Applied { outcome, immutable })
     }
 
     /// Deletes an object that is no longer wanted, unless another has taken its name meanwhile.
-    pub async fn delete(&self, resource: &ApiResource, key: &ObjectKey, uid: &str) -> Result<(), ApplyError> {
+    pub async fn delete(
+        &self,
+        resource: &ApiResource,
+        key: &ObjectKey,
+        observed: &Observed,
+    ) -> Result<(), ApplyError> {
+        let uid = &observed.uid;
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        self.forget(key);
+        self.forget_of(observed, key);
         let api = self.api(resource, &key.namespace);
         match self.call(key, api.delete(&key.name, &params)).await {
             Err(ApplyError::Api { source, .. }) if is_gone(&source) => Ok(()),
@@ -207,7 +213,7 @@ impl Applier {
         key: &ObjectKey,
         owner_uid: &str,
     ) -> Result<(), ApplyError> {
-        self.forget(key);
+        self.forget(owner_uid, key);
         let api = self.api(resource, &key.namespace);
         let Some(live) = self.live(&api, key).await? else { return Ok(()) };
         let owners = live["metadata"]["ownerReferences"].as_array().into_iter().flatten();
@@ -224,8 +230,8 @@ impl Applier {
     }
 
     /// Sets the replicas of a StatefulSet that nobody asks for any more, and touches nothing else of it.
-    pub async fn scale(&self, key: &ObjectKey, replicas: i32) -> Result<(), ApplyError> {
-        self.forget(key);
+    pub async fn scale(&self, key: &ObjectKey, observed: &Observed, replicas: i32) -> Result<(), ApplyError> {
+        self.forget_of(observed, key);
         let api = self.api(&ApiResource::erase::<StatefulSet>(&()), &key.namespace);
         let params =
             PatchParams { field_manager: Some(format!("{MANAGER}-scale")), ..PatchParams::default() };
@@ -234,8 +240,13 @@ impl Applier {
     }
 
     /// Marks a child as paused, so that its controller writes nothing, and touches nothing else of it.
-    pub async fn pause(&self, resource: &ApiResource, key: &ObjectKey) -> Result<(), ApplyError> {
-        self.forget(key);
+    pub async fn pause(
+        &self,
+        resource: &ApiResource,
+        key: &ObjectKey,
+        owner_uid: &str,
+    ) -> Result<(), ApplyError> {
+        self.forget(owner_uid, key);
         let api = self.api(resource, &key.namespace);
         let live = self.live(&api, key).await?;
         if live.is_none_or(|live| live["spec"]["paused"] == true) {
@@ -383,32 +394,48 @@ impl Applier {
         })
     }
 
-    fn verified(&self, key: &ObjectKey) -> Option<(u64, u64)> {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    fn verified(&self, owner_uid: &str, key: &ObjectKey) -> Option<(u64, u64)> {
+        self.verified.lock().get(owner_uid)?.get(key).copied()
     }
 
     /// With an immutable difference it is looked at again each time: the answer is part of the status.
-    fn note(&self, key: &ObjectKey, desired: u64, live: &Value, immutable: &[String]) {
+    fn note(&self, owner_uid: &str, key: &ObjectKey, desired: u64, live: &Value, immutable: &[String]) {
         if immutable.is_empty() {
-            self.verify(key, desired, live);
+            self.verify(owner_uid, key, desired, live);
         } else {
-            self.forget(key);
+            self.forget(owner_uid, key);
         }
     }
 
     /// Whether what the caches have of an object is no older than what was last written of it.
     pub fn is_shown(&self, key: &ObjectKey, seen: &Observed) -> bool {
-        self.verified(key).is_none_or(|(_, live)| live == seen.content)
+        let verified = seen.owner.as_ref().and_then(|owner| self.verified(&owner.uid, key));
+        verified.is_none_or(|(_, live)| live == seen.content)
     }
 
-    fn verify(&self, key: &ObjectKey, desired: u64, live: &Value) {
+    /// Forgets the objects of an owner that are no longer asked for. Those of a living owner would stay otherwise.
+    pub fn keep_only(&self, owner_uid: &str, is_wanted: impl Fn(&ObjectKey) -> bool) {
+        if let Some(verified) = self.verified.lock().get_mut(owner_uid) {
+            verified.retain(|key, _| is_wanted(key));
+        }
+    }
+
+    fn verify(&self, owner_uid: &str, key: &ObjectKey, desired: u64, live: &Value) {
         let pair = (desired, content(live));
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), pair);
+        self.verified.update(owner_uid, |verified| verified.insert(key.clone(), pair));
     }
 
     /// Forgets what was verified of an object.
-    pub fn forget(&self, key: &ObjectKey) {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    fn forget(&self, owner_uid: &str, key: &ObjectKey) {
+        if let Some(verified) = self.verified.lock().get_mut(owner_uid) {
+            verified.remove(key);
+        }
+    }
+
+    fn forget_of(&self, observed: &Observed, key: &ObjectKey) {
+        if let Some(owner) = &observed.owner {
+            self.forget(&owner.uid, key);
+        }
     }
 }
 

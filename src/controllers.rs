@@ -13,12 +13,14 @@ mod etcd;
 mod failover;
 mod initialized;
 mod lost;
+mod password;
 mod records;
 mod rollout;
 mod secrets;
 mod stalled;
 mod stranded;
 mod topology;
+mod turndown;
 mod volumes;
 mod wake;
 

@@ -19,6 +19,7 @@ pub mod events;
 pub mod impact;
 pub mod install;
 pub mod leadership;
+pub mod memory;
 pub mod metrics;
 pub mod observe;
 pub mod operator;

@@ -6,13 +6,18 @@ use std::time::Duration;
 use multigres_crds::kind::Kind;
 use multigres_webhooks::metrics::Observation;
 use multigres_webhooks::review::Operation;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::memory::Census;
 
 /// Label of what a request that was not understood is about.
 const UNKNOWN: &str = "unknown";
@@ -33,6 +38,7 @@ pub struct Metrics {
     writes: Family<Write, Counter>,
     repairs: Family<Repaired, Counter>,
     tls_failures: Counter,
+    census: Census,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -96,6 +102,7 @@ impl Metrics {
             writes: Family::default(),
             repairs: Family::default(),
             tls_failures: Counter::default(),
+            census: Census::default(),
         };
         metrics.register();
         metrics
@@ -145,6 +152,7 @@ impl Metrics {
             "Connections that ended in the TLS handshake",
             self.tls_failures.clone(),
         );
+        registry.register_collector(Box::new(self.census.clone()));
     }
 
     /// The OpenMetrics text of everything observed so far.
@@ -176,6 +184,11 @@ impl Metrics {
         self.repairs.get_or_create(&Repaired { how }).inc();
     }
 
+    /// Counts what is remembered of objects.
+    pub fn census(&self) -> &Census {
+        &self.census
+    }
+
     /// Counts connections that end in the TLS handshake.
     pub(crate) fn tls_failures(&self) -> Counter {
         self.tls_failures.clone()
@@ -193,6 +206,18 @@ impl multigres_webhooks::metrics::Metrics for Metrics {
     }
 }
 
+impl Collector for Census {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Entries that are remembered of objects, by memory; of what is gone none stays";
+        let mut family = encoder.encode_descriptor("remembered", help, None, MetricType::Gauge)?;
+        for (memory, count) in self.counts() {
+            let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+            gauge.encode(family.encode_family(&[("memory", memory)])?)?;
+        }
+        Ok(())
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -204,6 +229,7 @@ mod tests {
     use multigres_webhooks::metrics::Metrics as _;
 
     use super::*;
+    use crate::memory::{Memories, PerObject};
 
     const DENIED: Observation = Observation {
         phase: multigres_webhooks::admit::Phase::Validate,
@@ -224,6 +250,9 @@ mod tests {
         metrics.wrote("StatefulSet", "apply");
         metrics.repaired(Repair::Rewound);
         metrics.tls_failures().inc();
+        let memories = Memories::default();
+        PerObject::new(&memories, "statuses").insert("uid", ());
+        metrics.census().add(memories);
         let text = metrics.encode().unwrap();
         for line in [
             r#"multigres_operator_admission_reviews_total{phase="validate",kind="MultigresCluster",operation="CREATE",code="422"} 2"#,
@@ -235,6 +264,7 @@ mod tests {
             r#"multigres_operator_writes_total{kind="StatefulSet",verb="apply"} 1"#,
             r#"multigres_operator_instance_repairs_total{how="rewound"} 1"#,
             "multigres_operator_tls_failures_total 1",
+            r#"multigres_operator_remembered{memory="statuses"} 1"#,
             "# UNIT multigres_operator_reconcile_duration_seconds seconds",
             "# EOF",
         ] {

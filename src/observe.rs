@@ -22,6 +22,8 @@ use multigres_crds::kind::ChildKind;
 use multigres_crds::labels;
 use multigres_crds::v1alpha1::StringMap;
 
+use crate::memory::Entries;
+
 pub use instance::Instance;
 pub use neighbourhood::Neighbourhood;
 pub use placement::Placement;
@@ -158,8 +160,25 @@ impl Objects {
         index.objects.keys().filter(|key| key.kind == kind).map(|key| ObjectKey::clone(key)).collect()
     }
 
+    /// The uids of all known objects.
+    pub fn uids(&self) -> HashSet<String> {
+        self.read().objects.values().map(|object| object.uid.clone()).collect()
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Index> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Watches keep it up to date: what is gone from the API server is gone from it.
+impl Entries for Objects {
+    fn forget(&self, _: &str) {}
+
+    fn keep_only(&self, _: &dyn Fn(&str) -> bool) {}
+
+    fn count(&self) -> usize {
+        let index = self.read();
+        index.objects.len() + index.clusters.0.len() + index.controlled.0.len() + index.children.len()
     }
 }
 

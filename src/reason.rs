@@ -52,6 +52,9 @@ pub enum Reason {
     AwaitingVolumeGrowth,
     /// Something of the same name is on its way out.
     AwaitingDeletion,
+    /// The spec no longer asks for something that `deletionProtection` protects. It stays until the spec asks for it again,
+    /// or `deletionProtection` is false.
+    TurndownBlocked,
     /// A volume cannot grow: its StorageClass does not allow it. It stays as it is.
     VolumeNotExpandable,
     /// A field differs from the spec and cannot be changed in place. It stays as it is.
@@ -66,11 +69,13 @@ pub enum Reason {
     Conflict,
     /// The API server does not answer; it is tried again.
     ApiServerUnreachable,
-    /// The password Secret does not exist although there is data, or has no such key. Restore it: a new password would
-    /// not open the data.
+    /// The password Secret does not exist although there is data, or has no such key, and no connection Secret has the
+    /// password as the operator wrote it. Restore it: a new password would not open the data. What runs goes on
+    /// meanwhile, and no pod is replaced.
     PasswordMissing,
-    /// PostgreSQL refuses the password that its pod was started with: the Secret is not the one that the data was
-    /// initialised with. Restore it, then delete the pods that are named. What runs goes on meanwhile.
+    /// PostgreSQL refuses the password that its pod was started with, or the password Secret was changed and no pod that
+    /// was started since shows that PostgreSQL accepts it. The connection Secret keeps the former password: restore it,
+    /// then delete the pods that are named. What runs goes on meanwhile, and no pod is replaced.
     PasswordMismatch,
     /// A Secret that a spec names cannot be read, or is not what it should be.
     SecretUnavailable,

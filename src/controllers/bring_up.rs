@@ -6,8 +6,6 @@
 //! so that no orchestrator that runs is taken away, neither by an upgrade of the operator nor for a database that is
 //! added later.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -18,28 +16,28 @@ use multigres_crds::v1alpha1::{MultiOrch, MultiShard, MultigresCluster, Truth};
 
 use super::cluster::find;
 use super::context::Context;
+use crate::memory::{Memories, PerObject};
 
 /// Longest time with one orchestrator: where an instance never comes up, the others still deserve their failover when a
 /// cell is lost.
 const LONGEST: Duration = Duration::from_mins(10);
 
 /// Clusters whose bring-up has ended. Caches may not have it yet.
-#[derive(Debug, Default)]
-pub struct BringUps(Mutex<HashSet<String>>);
+pub struct BringUps(PerObject<()>);
 
 impl BringUps {
+    /// Remembers none.
+    pub fn new(memories: &Memories) -> Self {
+        Self(PerObject::new(memories, "bring-ups"))
+    }
+
     /// Notes that a bring-up has ended. True the first time.
     fn end(&self, uid: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned())
+        self.0.insert(uid, ()).is_none()
     }
 
     fn has_ended(&self, uid: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(uid)
-    }
-
-    /// The cluster is gone.
-    pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.0.contains(uid)
     }
 }
 
@@ -199,11 +197,11 @@ mod tests {
 
     #[test]
     fn an_end_is_told_once() {
-        let bring_ups = BringUps::default();
+        let bring_ups = BringUps::new(&Memories::default());
         assert!(!bring_ups.has_ended("a"));
         assert!(bring_ups.end("a") && !bring_ups.end("a") && bring_ups.has_ended("a"));
-        bring_ups.forget("a");
-        assert!(bring_ups.0.lock().unwrap().is_empty());
+        bring_ups.0.remove("a");
+        assert!(bring_ups.0.lock().is_empty());
     }
 
     #[test]

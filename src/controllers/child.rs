@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::context::{Context, Error};
-use super::records::{self, RecordOf};
+use super::records::{self, Parting, RecordOf};
 use super::rollout::Course;
 use super::volumes;
 use crate::apply::{Applied, ApplyError, Outcome, OwnerReference};
@@ -53,9 +53,14 @@ pub trait Child:
     /// What to say of it, from what was observed.
     fn observed(&self, survey: &Survey, sight: &Sight, said: Said) -> Self::Status;
 
-    /// What cannot be built without reading or making something first.
-    fn prepare<'a>(&'a self, _cx: &'a Context, _owner: &'a OwnerReference) -> BoxFuture<'a, Vec<Trouble>> {
-        Box::pin(std::future::ready(Vec::new()))
+    /// Makes what pods need and no manifest says.
+    fn prepare<'a>(
+        &'a self,
+        _cx: &'a Context,
+        _owner: &'a OwnerReference,
+        _course: &'a Course,
+    ) -> BoxFuture<'a, Prepared> {
+        Box::pin(std::future::ready(Prepared::default()))
     }
 
     /// The record that the topology has of it, where it writes one.
@@ -90,6 +95,23 @@ pub trait Child:
     /// What can be seen of it beside its workloads.
     fn look<'a>(&'a self, _cx: &'a Context, _course: &'a Course) -> BoxFuture<'a, Sight> {
         Box::pin(std::future::ready(Sight::default()))
+    }
+}
+
+/// What became of the things that pods need.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What went wrong.
+    pub troubles: Vec<Trouble>,
+    /// Whether StatefulSets may be applied.
+    pub may_start: bool,
+    /// Whether pods that run may be replaced.
+    pub may_replace: bool,
+}
+
+impl Default for Prepared {
+    fn default() -> Self {
+        Self { troubles: Vec::new(), may_start: true, may_replace: true }
     }
 }
 
@@ -130,33 +152,14 @@ pub async fn reconcile<K: Child>(child: Arc<K>, cx: Arc<Context>) -> Result<Acti
     let uid = child.uid().unwrap_or_default();
     if child.meta().deletion_timestamp.is_some() {
         // Garbage collection does the rest, also without the operator.
-        cx.forget(&uid);
-        return records::let_go(child.as_ref(), &cx).await;
+        return part(child.as_ref(), &cx).await;
     }
     let manifests = child.build(&cx.environment);
     let mut course = Course::straight(&manifests);
-    let mut troubles = Vec::new();
-    let mut immutable = Vec::new();
+    let (mut troubles, mut immutable) = (Vec::new(), Vec::new());
     if !child.paused() {
         course = child.steer(&cx, &manifests).await;
-        let owner = OwnerReference::to(child.as_ref());
-        troubles = child.prepare(&cx, &owner).await;
-        // Without its Secret a pod could not start, or would start with another password than its data has.
-        if troubles.is_empty() {
-            (troubles, immutable) = apply(child.as_ref(), &cx, &course.manifests).await;
-        }
-        if troubles.is_empty() {
-            troubles = prune(&cx, &course, &uid).await;
-        }
-        if troubles.is_empty() {
-            troubles.extend(records::hold(child.as_ref(), &cx).await.err());
-        }
-        if troubles.is_empty() {
-            troubles.extend(record(child.as_ref(), &cx).await);
-        }
-        if troubles.is_empty() {
-            troubles.extend(child.advance(&cx, &course).await.err());
-        }
+        (troubles, immutable) = look_after(child.as_ref(), &cx, &course).await;
     }
     // What is paused is others' to write.
     let survey =
@@ -173,6 +176,46 @@ pub async fn reconcile<K: Child>(child: Arc<K>, cx: Arc<Context>) -> Result<Acti
     })
 }
 
+/// Looks after everything that a child has. A failure about one part keeps from being looked after only what depends on
+/// it.
+async fn look_after<K: Child>(child: &K, cx: &Context, course: &Course) -> (Vec<Trouble>, Vec<String>) {
+    let owner = OwnerReference::to(child);
+    let Prepared { mut troubles, may_start, may_replace } = child.prepare(cx, &owner, course).await;
+    let may_be_applied = |manifest: &&Manifest| may_start || manifest.resource.kind != "StatefulSet";
+    let Application { troubles: refused, immutable, failed } =
+        apply(child, cx, course.manifests.iter().filter(may_be_applied)).await;
+    troubles.extend(refused);
+    troubles.extend(prune(cx, course, &owner.uid).await);
+    // A record that nothing holds the child for would be left behind.
+    match records::hold(child, cx).await {
+        Ok(()) => troubles.extend(record(child, cx).await),
+        Err(trouble) => troubles.push(trouble),
+    }
+    if may_start && may_replace && !failed.iter().any(makes_pods) {
+        troubles.extend(child.advance(cx, course).await.err());
+    }
+    (troubles, immutable)
+}
+
+/// Whether pods are made from an object, or protected by it: one that is not as it should be is no time to replace them.
+fn makes_pods(key: &ObjectKey) -> bool {
+    ["StatefulSet", "ConfigMap", "PersistentVolumeClaim", "PodDisruptionBudget"].contains(&key.kind.as_str())
+}
+
+/// Lets a child go that is being deleted. Garbage collection does the rest, also without the operator.
+async fn part<K: Child>(child: &K, cx: &Context) -> Result<Action, Error> {
+    match records::let_go(child, cx).await {
+        Parting::Done => Ok(Action::await_change()),
+        Parting::Again => Ok(Action::requeue(records::AGAIN)),
+        Parting::Waits(trouble) => {
+            let manifests = child.build(&cx.environment);
+            let survey = Survey::of(&manifests, |key| cx.objects.get(key));
+            say(child, cx, &survey, Sight::default(), &[trouble], &[]).await?;
+            Ok(Action::requeue(records::AGAIN))
+        }
+    }
+}
+
 /// Sees to the topology's records and tells of it.
 async fn record<K: Child>(child: &K, cx: &Context) -> Option<Trouble> {
     match child.record(cx).await {
@@ -186,15 +229,37 @@ async fn record<K: Child>(child: &K, cx: &Context) -> Option<Trouble> {
     }
 }
 
-/// Applies every manifest of an owner; one that fails does not keep the others from being applied. Returns what went
-/// wrong, and the fields that should be otherwise and cannot be changed.
-pub async fn apply<K>(owner: &K, cx: &Context, manifests: &[Manifest]) -> (Vec<Trouble>, Vec<String>)
+/// What came of applying the manifests of an owner.
+#[derive(Debug, Default)]
+pub struct Application {
+    /// What went wrong.
+    pub troubles: Vec<Trouble>,
+    /// Fields that should be otherwise and cannot be changed.
+    pub immutable: Vec<String>,
+    /// The objects that are not as they should be because of that.
+    pub failed: Vec<ObjectKey>,
+}
+
+impl Application {
+    fn failed(&mut self, key: &ObjectKey, trouble: Trouble) {
+        self.troubles.push(trouble);
+        self.failed.push(key.clone());
+    }
+}
+
+/// Applies every manifest of an owner. One that fails does not keep the others from being applied.
+pub async fn apply<'a, K>(
+    owner: &K,
+    cx: &Context,
+    manifests: impl IntoIterator<Item = &'a Manifest>,
+) -> Application
 where
     K: Resource<DynamicType = ()>,
 {
     let reference = OwnerReference::to(owner);
-    let (mut troubles, mut immutable, mut created) = (Vec::new(), Vec::new(), 0);
+    let (mut result, mut created, mut count) = (Application::default(), 0, 0);
     for manifest in manifests {
+        count += 1;
         let key = manifest.key();
         let seen = cx.objects.get(&key);
         match cx.applier.ensure(manifest, &reference, seen.as_ref().into()).await {
@@ -202,8 +267,10 @@ where
                 if !pinned.is_empty() {
                     match volumes::grow(cx, manifest).await {
                         Ok(true) => {}
-                        Ok(false) => immutable.extend(pinned.iter().map(|field| format!("{key}: {field}"))),
-                        Err(trouble) => troubles.push(trouble),
+                        Ok(false) => {
+                            result.immutable.extend(pinned.iter().map(|field| format!("{key}: {field}")));
+                        }
+                        Err(trouble) => result.failed(&key, trouble),
                     }
                 }
                 outcome.count(&cx.metrics, &key.kind);
@@ -221,15 +288,15 @@ where
             }
             Err(error) => {
                 tracing::warn!(object = %key, %error, "not applied");
-                troubles.push(Trouble::from(&error));
+                result.failed(&key, Trouble::from(&error));
             }
         }
     }
     if created > 0 {
-        let note = format!("Created {created} of {} objects", manifests.len());
+        let note = format!("Created {created} of {count} objects");
         cx.events.normal(&owner.object_ref(&()), "Created", "Reconcile", note).await;
     }
-    (troubles, immutable)
+    result
 }
 
 /// Tells that an edit was undone, and of what.
@@ -245,9 +312,13 @@ where
 /// Deletes what an owner controls and no longer asks for.
 async fn prune(cx: &Context, course: &Course, uid: &str) -> Vec<Trouble> {
     let mut troubles = Vec::new();
+    let is_wanted = |key: &ObjectKey| {
+        course.kept.contains(key) || course.manifests.iter().any(|manifest| manifest.key() == *key)
+    };
+    // A Secret has no manifest.
+    cx.applier.keep_only(uid, |key| key.kind == "Secret" || is_wanted(key));
     for (key, observed) in cx.objects.controlled_by(uid) {
-        let wanted =
-            course.kept.contains(&key) || course.manifests.iter().any(|manifest| manifest.key() == key);
+        let wanted = is_wanted(&key);
         let Some(resource) = workload_kinds().into_iter().find(|resource| resource.kind == key.kind) else {
             continue;
         };
@@ -255,7 +326,7 @@ async fn prune(cx: &Context, course: &Course, uid: &str) -> Vec<Trouble> {
             continue;
         }
         tracing::info!(object = %key, "no longer asked for; deleted");
-        if let Err(error) = cx.applier.delete(&resource, &key, &observed.uid).await {
+        if let Err(error) = cx.applier.delete(&resource, &key, &observed).await {
             troubles.push(Trouble::from(&error));
         }
     }
@@ -292,8 +363,11 @@ async fn say<K: Child>(
     troubles: &[Trouble],
     immutable: &[String],
 ) -> Result<(), Error> {
+    // Of two that have one reason, what was seen says more.
+    let is_seen = |trouble: &&Trouble| sight.troubles.iter().any(|seen| seen.reason == trouble.reason);
+    let others = troubles.iter().filter(|trouble| !is_seen(trouble));
     let circumstances = Circumstances {
-        troubles: troubles.iter().chain(&sight.troubles).cloned().collect(),
+        troubles: others.chain(&sight.troubles).cloned().collect(),
         gates: sight.gates.clone(),
         awaits: sight.awaits.clone(),
         paused: child.paused(),

@@ -17,7 +17,8 @@ use super::bring_up;
 use super::child::apply;
 use super::children::reachable;
 use super::context::{Context, Error};
-use super::stalled;
+use super::turndown::Kept;
+use super::{stalled, turndown};
 use crate::build::{self, Manifest};
 use crate::observe::{Neighbourhood, ObjectKey, Observed};
 use crate::reason::Reason;
@@ -28,20 +29,19 @@ pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Resu
     let uid = cluster.uid().unwrap_or_default();
     if cluster.metadata.deletion_timestamp.is_some() {
         // Garbage collection does the rest, also without the operator.
-        cx.forget(&uid);
         return Ok(Action::await_change());
     }
     let mut children = resolve::children(&cluster);
     let left = if paused(&cluster) { None } else { bring_up::settle(&cluster, &cx, &mut children).await };
+    let kept = turndown::keep(&cluster, &cx.stores, &mut children);
     let manifests = build::manifests(&children);
     let mut troubles = contested(&cluster, &cx.neighbourhood);
     if paused(&cluster) {
         troubles.extend(pause_children(&cx, &uid).await);
     } else if troubles.is_empty() {
-        (troubles, _) = apply(cluster.as_ref(), &cx, &manifests).await;
-        if troubles.is_empty() {
-            troubles = settle(&cluster, &cx, &manifests, &uid).await;
-        }
+        troubles = apply(cluster.as_ref(), &cx, &manifests).await.troubles;
+        troubles.extend(settle(&cluster, &cx, &manifests, &kept, &uid).await);
+        troubles.extend(turndown::trouble(&kept));
     }
     let view = view(&cluster, &cx, &children, &manifests, &troubles).await;
     if let Some(wait) = hearing(&cluster, &view, cx.statuses.age(&uid)) {
@@ -93,7 +93,7 @@ async fn pause_children(cx: &Context, uid: &str) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     for (key, _) in cx.objects.controlled_by(uid) {
         if let Some(kind) = ChildKind::named(&key.kind)
-            && let Err(error) = cx.applier.pause(&kind.resource(), &key).await
+            && let Err(error) = cx.applier.pause(&kind.resource(), &key, uid).await
         {
             troubles.push(Trouble::from(&error));
         }
@@ -102,11 +102,20 @@ async fn pause_children(cx: &Context, uid: &str) -> Vec<Trouble> {
 }
 
 /// Children that are controlled and not asked for: released where their section is no longer managed, else deleted.
-async fn settle(cluster: &MultigresCluster, cx: &Context, manifests: &[Manifest], uid: &str) -> Vec<Trouble> {
+async fn settle(
+    cluster: &MultigresCluster,
+    cx: &Context,
+    manifests: &[Manifest],
+    kept: &Kept,
+    uid: &str,
+) -> Vec<Trouble> {
     let mut troubles = Vec::new();
+    let is_wanted =
+        |key: &ObjectKey| kept.contains(key) || manifests.iter().any(|manifest| manifest.key() == *key);
+    cx.applier.keep_only(uid, is_wanted);
     for (key, observed) in cx.objects.controlled_by(uid) {
         let Some(kind) = ChildKind::named(&key.kind) else { continue };
-        if observed.deleting || manifests.iter().any(|manifest| manifest.key() == key) {
+        if observed.deleting || is_wanted(&key) {
             continue;
         }
         if let Err(error) = part_with(cluster, cx, kind, &key, &observed, uid).await {
@@ -129,7 +138,7 @@ async fn part_with(
         let note = format!(
             "{key} is no longer asked for and was deleted; its volumes are kept unless the spec says otherwise"
         );
-        ("Deleted", note, cx.applier.delete(&resource, key, &observed.uid).await)
+        ("Deleted", note, cx.applier.delete(&resource, key, observed).await)
     } else {
         let note = format!("{key} was released: it stays as it is and can be edited");
         ("Released", note, cx.applier.release(&resource, key, uid).await)

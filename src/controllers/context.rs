@@ -1,8 +1,7 @@
 //! What every controller works with.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::Client;
@@ -21,6 +20,8 @@ use super::bring_up::BringUps;
 use super::failover::Failovers;
 use super::initialized::Initialized;
 use super::lost::LostInstances;
+use super::password::Passwords;
+use super::records::Partings;
 use super::rollout::Ended;
 use super::stalled::Stalls;
 use super::stranded::Watches;
@@ -31,8 +32,9 @@ use crate::client::timed_out;
 use crate::clock::Clock;
 use crate::election::Fence;
 use crate::events::Events;
+use crate::memory::{Memories, PerObject};
 use crate::metrics::Metrics;
-use crate::observe::{Neighbourhood, ObjectKey, Objects, Observed};
+use crate::observe::{Change, Neighbourhood, ObjectKey, Objects, Observed};
 use crate::reason::Reason;
 use crate::rollout::{Leaderless, Readiness};
 use crate::status::Trouble;
@@ -62,6 +64,8 @@ pub struct Context {
     pub events: Events,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is remembered of objects.
+    pub memories: Memories,
     /// Failures in a row, by object.
     pub failures: Failures,
     /// What was said last.
@@ -80,6 +84,10 @@ pub struct Context {
     pub readiness: Readiness,
     /// For how long shards have been seen without a leader.
     pub leaderless: Leaderless,
+    /// Children whose deletion waits.
+    pub partings: Partings,
+    /// Passwords that PostgreSQL accepts.
+    pub passwords: Passwords,
     /// Who leads the shards.
     pub failovers: Failovers,
     /// Instances that do not follow.
@@ -128,16 +136,18 @@ pub enum Error {
 }
 
 impl Context {
-    /// Forgets what is remembered of an object that goes.
-    pub fn forget(&self, uid: &str) {
-        self.failures.reset(uid);
-        self.statuses.forget(uid);
-        self.stalls.forget(uid);
-        self.initialized.forget(uid);
-        self.lost.forget(uid);
-        self.bring_ups.forget(uid);
-        self.stranded.forget(uid);
-        self.leaderless.forget(uid);
+    /// Forgets the object that a change says is gone, or is another one of its name now.
+    pub fn forget_gone(&self, change: &Change) {
+        let Some(before) = &change.before else { return };
+        if change.after.as_ref().is_none_or(|after| after.uid != before.uid) {
+            self.memories.forget(&before.uid);
+        }
+    }
+
+    /// Forgets everything that does not exist.
+    pub fn sweep(&self) {
+        let existing = self.objects.uids();
+        self.memories.sweep(|uid| existing.contains(uid));
     }
 
     /// An object as the caches have it. Of what was just changed they may have a workload's account of the time before.
@@ -176,7 +186,7 @@ impl Context {
             Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
             Err(error) => Err(Error::Status(name, Box::new(error))),
             Ok(_) => {
-                self.statuses.note(uid, status);
+                self.statuses.note(&uid, status);
                 Ok(())
             }
         }
@@ -239,28 +249,26 @@ impl From<&ApplyError> for Trouble {
 }
 
 /// Digests of the statuses that were written last, and when, by object.
-#[derive(Debug, Default)]
-pub struct Statuses(Mutex<HashMap<String, (u64, Instant)>>);
+pub struct Statuses(PerObject<(u64, Instant)>);
 
 impl Statuses {
+    /// None was written yet.
+    pub fn new(memories: &Memories) -> Self {
+        Self(PerObject::new(memories, "statuses"))
+    }
+
     /// Whether this was written last, or nothing was.
     fn last_is(&self, uid: &str, status: &impl Serialize) -> bool {
-        let statuses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        statuses.get(uid).is_none_or(|(last, _)| *last == digest(status))
+        self.0.get(uid).is_none_or(|(last, _)| last == digest(status))
     }
 
     /// How long ago the last one was written, by this process.
     pub fn age(&self, uid: &str) -> Option<Duration> {
-        let statuses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        statuses.get(uid).map(|(_, written)| written.elapsed())
+        self.0.get(uid).map(|(_, written)| written.elapsed())
     }
 
-    fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-    }
-
-    fn note(&self, uid: String, status: &impl Serialize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, (digest(status), Instant::now()));
+    fn note(&self, uid: &str, status: &impl Serialize) {
+        self.0.insert(uid, (digest(status), Instant::now()));
     }
 }
 
@@ -272,24 +280,26 @@ fn digest(status: &impl Serialize) -> u64 {
 }
 
 /// Failures in a row, by object, each waiting twice as long as the one before.
-#[derive(Debug, Default)]
-pub struct Failures(Mutex<HashMap<String, u32>>);
+pub struct Failures(PerObject<u32>);
 
 impl Failures {
     const FIRST: Duration = Duration::from_millis(250);
     const LONGEST: Duration = Duration::from_mins(1);
 
+    /// Nothing failed yet.
+    pub fn new(memories: &Memories) -> Self {
+        Self(PerObject::new(memories, "failures"))
+    }
+
     /// One more failure: how long to wait.
     pub fn backoff(&self, uid: &str) -> Duration {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(uid.to_owned()).or_default();
-        *count = count.saturating_add(1);
-        Self::FIRST.saturating_mul(1 << (*count - 1).min(10)).min(Self::LONGEST)
+        let before = self.0.update(uid, |count| std::mem::replace(count, count.saturating_add(1)));
+        Self::FIRST.saturating_mul(1 << before.min(10)).min(Self::LONGEST)
     }
 
     /// It went well, or the object is gone.
     pub fn reset(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.0.remove(uid);
     }
 }
 
@@ -299,18 +309,19 @@ mod tests {
 
     #[test]
     fn what_was_written_last_counts_although_the_caches_lag() {
-        let statuses = Statuses::default();
+        let memories = Memories::default();
+        let statuses = Statuses::new(&memories);
         assert!(statuses.last_is("a", &"as found"));
-        statuses.note("a".to_owned(), &"written");
+        statuses.note("a", &"written");
         assert!(statuses.last_is("a", &"written"));
         assert!(!statuses.last_is("a", &"as found"));
-        statuses.forget("a");
-        assert!(statuses.0.lock().unwrap().is_empty());
+        memories.forget("a");
+        assert!(statuses.last_is("a", &"as found"));
     }
 
     #[test]
     fn failures_wait_longer_and_longer_but_not_for_ever() {
-        let failures = Failures::default();
+        let failures = Failures::new(&Memories::default());
         let waits: Vec<u128> = (0..12).map(|_| failures.backoff("a").as_millis()).collect();
         assert_eq!(waits[..3], [250, 500, 1000]);
         assert_eq!(waits[11], 60_000);

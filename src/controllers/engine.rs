@@ -29,6 +29,8 @@ use super::context::{Context, Error, Failures, Statuses, Stores};
 use super::failover::{self, Failovers};
 use super::initialized::Initialized;
 use super::lost::LostInstances;
+use super::password::Passwords;
+use super::records::Partings;
 use super::rollout::Ended;
 use super::stalled::Stalls;
 use super::stranded::Watches;
@@ -38,6 +40,7 @@ use crate::build::Environment;
 use crate::clock::Clock;
 use crate::election::Fence;
 use crate::events::Events;
+use crate::memory::Memories;
 use crate::metrics::Metrics;
 use crate::observe::{Change, Neighbourhood, Objects, Scope, observe_objects, observe_resources};
 use crate::rollout::{Leaderless, Readiness};
@@ -140,8 +143,12 @@ impl Engine {
         };
         let complete = CancellationToken::new();
         watches.spawn(announce(listed, stores.clone(), complete.clone()));
+        let memories = Memories::default();
+        memories.include("objects", objects.clone());
+        memories.include("neighbourhood", seams.neighbourhood.clone());
+        seams.metrics.census().add(memories.clone());
         let context = Context {
-            applier: Applier::new(seams.client.clone()),
+            applier: Applier::new(seams.client.clone(), &memories),
             events: Events::new(seams.client.clone()),
             client: seams.client,
             fence: seams.fence,
@@ -152,17 +159,20 @@ impl Engine {
             topology: seams.topology,
             clock: seams.clock,
             metrics: seams.metrics,
-            failures: Failures::default(),
-            statuses: Statuses::default(),
-            stalls: Stalls::default(),
-            initialized: Initialized::default(),
-            bring_ups: BringUps::default(),
-            stranded: Watches::default(),
-            ended: Ended::default(),
-            readiness: Readiness::default(),
-            leaderless: Leaderless::default(),
-            failovers: Failovers::new(wakers.shards.clone()),
-            lost: Arc::new(LostInstances::new(wakers.shards.clone())),
+            failures: Failures::new(&memories),
+            statuses: Statuses::new(&memories),
+            stalls: Stalls::new(&memories),
+            initialized: Initialized::new(&memories),
+            bring_ups: BringUps::new(&memories),
+            stranded: Watches::new(&memories),
+            ended: Ended::new(&memories),
+            readiness: Readiness::new(&memories),
+            leaderless: Leaderless::new(&memories),
+            partings: Partings::new(&memories),
+            passwords: Passwords::new(&memories),
+            failovers: Failovers::new(&memories, wakers.shards.clone()),
+            lost: Arc::new(LostInstances::new(&memories, wakers.shards.clone())),
+            memories,
         };
         let context = Arc::new(context);
         watches.spawn(wake(noted, wakers, context.clone()));
@@ -308,13 +318,24 @@ async fn announce(listed: Vec<oneshot::Receiver<()>>, stores: Stores, complete: 
     }
 }
 
+/// Time after which what is gone is forgotten at the latest.
+const SWEEP: Duration = Duration::from_secs(10);
+
 /// Passes on what became of objects. That a leader's pod ends is passed on before anything else.
 async fn wake(mut noted: UnboundedReceiver<Change>, wakers: Wakers, context: Arc<Context>) {
-    while let Some(change) = noted.next().await {
-        failover::notice(&context, &change);
-        context.ended.notice(&change);
-        context.readiness.notice(&change);
-        wakers.wake(&change, &context.objects);
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            change = noted.next() => {
+                let Some(change) = change else { return };
+                failover::notice(&context, &change);
+                context.ended.notice(&change);
+                context.readiness.notice(&change);
+                context.forget_gone(&change);
+                wakers.wake(&change, &context.objects);
+            }
+            _ = sweep.tick() => context.sweep(),
+        }
     }
 }
 
@@ -326,74 +347,4 @@ fn broken(what: &'static str, ended: Result<(), JoinError>) -> anyhow::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use kube::client::Body;
-    use tokio::time::timeout;
-
-    use super::*;
-    use crate::clock::SystemClock;
-    use crate::topology::Absent;
-
-    /// An engine in front of an API server that never answers.
-    fn engine() -> Engine {
-        let silent = tower::service_fn(|_: axum::http::Request<Body>| {
-            std::future::pending::<Result<axum::http::Response<Body>, kube::Error>>()
-        });
-        let client = Client::new(silent, "default");
-        Engine::new(
-            &Scope::All,
-            Seams {
-                client: client.clone(),
-                watches: client,
-                fence: Fence::for_tests().0,
-                environment: Environment { cluster_domain: "cluster.local".to_owned() },
-                topology: Arc::new(Absent),
-                clock: Arc::new(SystemClock),
-                metrics: Arc::new(Metrics::new()),
-                neighbourhood: Arc::new(Neighbourhood::default()),
-            },
-        )
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_watch_that_panics_or_ends_breaks_the_engine_of_a_candidate_and_of_a_leader() {
-        let endless = || async { std::future::pending::<()>().await };
-        let panics = || async { panic!("as a watch might") };
-        let ends = || async {};
-        let outcomes = [("", 0), ("a watch", 1), ("a watch ended", 2)];
-        for leads in [false, true] {
-            for (said, task) in outcomes {
-                let mut engine = engine();
-                match task {
-                    0 => engine.watches.spawn(endless()),
-                    1 => engine.watches.spawn(panics()),
-                    _ => engine.watches.spawn(ends()),
-                };
-                let (elected, finish) = (CancellationToken::new(), CancellationToken::new());
-                if leads {
-                    elected.cancel();
-                }
-                let run = timeout(Duration::from_mins(10), engine.run(elected, finish)).await;
-                match run {
-                    Ok(result) => assert_eq!(result.unwrap_err().to_string(), said, "leads: {leads}"),
-                    Err(_) => assert_eq!(said, "", "leads: {leads}: it goes on"),
-                }
-            }
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_engine_ends_when_it_is_to_finish() {
-        for leads in [false, true] {
-            let (elected, finish) = (CancellationToken::new(), CancellationToken::new());
-            if leads {
-                elected.cancel();
-            }
-            let run = tokio::spawn(engine().run(elected, finish.clone()));
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            assert!(!run.is_finished());
-            finish.cancel();
-            run.await.unwrap().unwrap();
-        }
-    }
-}
+mod tests;

@@ -3,8 +3,7 @@
 //! It would find out by itself, and then wait for some seconds in case the leader comes back. Who leads next stays its
 //! decision. It is never told on suspicion: only when the API server says that the pod is terminating or gone.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::runtime::reflector::ObjectRef;
@@ -15,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::context::Context;
 use super::topology;
 use super::wake::Waker;
+use crate::memory::{Memories, PerObject};
 use crate::observe::{Change, ObjectKey, Observed};
 use crate::topology::{Access, Roles};
 
@@ -27,20 +27,18 @@ const QUIET: u32 = 10;
 
 /// Who leads each shard, as far as that was seen, and the failovers that are under way.
 pub struct Failovers {
-    state: Mutex<State>,
+    /// By pod.
+    leaders: PerObject<Leader>,
+    /// By shard.
+    under_way: PerObject<()>,
     shards: Waker<MultiShard>,
-}
-
-#[derive(Default)]
-struct State {
-    leaders: HashMap<ObjectKey, Leader>,
-    under_way: HashSet<ObjectRef<MultiShard>>,
 }
 
 /// Whom a pod leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Leader {
     shard: ObjectRef<MultiShard>,
+    shard_uid: String,
     cell: String,
     /// The term that it leads in, where that is known.
     term: Option<i64>,
@@ -49,35 +47,36 @@ struct Leader {
 /// A failover of a shard, which ends with this value, also when whoever sees to it panics.
 struct UnderWay<'a> {
     failovers: &'a Failovers,
-    shard: ObjectRef<MultiShard>,
+    leader: &'a Leader,
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.failovers.state().under_way.remove(&self.shard);
-        self.failovers.shards.wake(self.shard.clone());
+        self.failovers.under_way.remove(&self.leader.shard_uid);
+        self.failovers.shards.wake(self.leader.shard.clone());
     }
 }
 
 impl Failovers {
     /// Has shards looked at again after a failover.
-    pub fn new(shards: Waker<MultiShard>) -> Self {
-        Self { state: Mutex::default(), shards }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn new(memories: &Memories, shards: Waker<MultiShard>) -> Self {
+        let (leaders, under_way) =
+            (PerObject::new(memories, "leaders"), PerObject::new(memories, "failovers"));
+        Self { leaders, under_way, shards }
     }
 }
 
 /// Notes who leads a shard. Where nobody is known to, it is still the last one.
 pub fn note(cx: &Context, shard: &MultiShard, roles: &Roles) {
     let (Some(pod), Some(cell)) = (&roles.primary, roles.primary_cell()) else { return };
-    let leader = Leader { shard: ObjectRef::from_obj(shard), cell: cell.to_owned(), term: roles.term };
     let pod = ObjectKey::new("Pod", &shard.namespace().unwrap_or_default(), pod);
-    let mut state = cx.failovers.state();
-    state.leaders.retain(|key, known| known.shard != leader.shard || *key == pod);
-    state.leaders.insert(pod, leader);
+    let Some(Observed { uid, .. }) = cx.objects.get(&pod) else { return };
+    let shard_uid = shard.uid().unwrap_or_default();
+    let shard = ObjectRef::from_obj(shard);
+    let leader = Leader { shard, shard_uid, cell: cell.to_owned(), term: roles.term };
+    let mut leaders = cx.failovers.leaders.lock();
+    leaders.retain(|pod, known| known.shard != leader.shard || *pod == uid);
+    leaders.insert(uid, leader);
 }
 
 /// Sees to a failover if the pod of a leader has begun to end.
@@ -85,9 +84,10 @@ pub fn notice(cx: &Arc<Context>, change: &Change) {
     if change.key.kind != "Pod" || !ends(change) {
         return;
     }
-    let mut state = cx.failovers.state();
-    let Some(leader) = state.leaders.get(&change.key).cloned() else { return };
-    if state.under_way.insert(leader.shard.clone()) {
+    let Some(leader) = change.before.as_ref().and_then(|pod| cx.failovers.leaders.get(&pod.uid)) else {
+        return;
+    };
+    if cx.failovers.under_way.insert(&leader.shard_uid, ()).is_none() {
         let (recovery, fence) = (recover(cx.clone(), leader, change.key.clone()), cx.fence.clone());
         tokio::spawn(async move {
             tokio::select! {
@@ -107,7 +107,7 @@ fn ends(change: &Change) -> bool {
 
 /// Calls an orchestrator until it has dealt with the leader that is gone.
 async fn recover(cx: Arc<Context>, leader: Leader, pod: ObjectKey) {
-    let _under_way = UnderWay { failovers: &cx.failovers, shard: leader.shard.clone() };
+    let _under_way = UnderWay { failovers: &cx.failovers, leader: &leader };
     if let Some(shard) = cx.stores.shards.get(&leader.shard) {
         tracing::info!(pod = %pod.name, "the leader's pod ends; the orchestrator is told");
         let note =
@@ -116,9 +116,6 @@ async fn recover(cx: Arc<Context>, leader: Leader, pod: ObjectKey) {
         let about = shard.object_ref(&());
         let told = cx.events.of_pod(&about, &pod.name, "FailoverTriggered", "Failover", note);
         tokio::join!(call(&cx, &shard, &leader, &pod), told);
-    }
-    if cx.stores.shards.get(&leader.shard).is_none() {
-        cx.failovers.state().leaders.remove(&pod);
     }
 }
 
@@ -382,16 +379,18 @@ mod tests {
         let leading = CancellationToken::new();
         let (wakers, mut woken) = wakers(&leading);
         leading.cancel();
-        let failovers = Arc::new(Failovers::new(wakers.shards));
+        let failovers = Arc::new(Failovers::new(&Memories::default(), wakers.shards));
         let shard = ObjectRef::new("shard").within("ns");
-        assert!(failovers.state().under_way.insert(shard.clone()));
-        let (seen, panics) = (failovers.clone(), shard.clone());
+        let leader =
+            Leader { shard: shard.clone(), shard_uid: "s".to_owned(), cell: "a".to_owned(), term: None };
+        assert_eq!(failovers.under_way.insert(&leader.shard_uid, ()), None);
+        let seen = failovers.clone();
         let task = tokio::spawn(async move {
-            let _under_way = UnderWay { failovers: &seen, shard: panics };
+            let _under_way = UnderWay { failovers: &seen, leader: &leader };
             panic!("whatever it may be");
         });
         assert!(task.await.unwrap_err().is_panic());
-        assert!(failovers.state().under_way.is_empty());
+        assert!(!failovers.under_way.contains("s"));
         assert_eq!(woken.shards.next().await, Some(shard));
     }
 

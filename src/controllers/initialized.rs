@@ -1,34 +1,30 @@
 //! Whether a shard ever had data. Once it had, that is so for good, whatever is seen of it later.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
-
 use kube::ResourceExt;
 use multigres_crds::v1alpha1::{MultiShard, Truth};
 
 use super::context::Context;
 use super::{rollout, volumes};
 use crate::build::Manifest;
+use crate::memory::{Memories, PerObject};
 use crate::topology::Roles;
 
-/// The shards that were seen to have data, by identity.
-#[derive(Debug, Default)]
-pub struct Initialized(Mutex<HashSet<String>>);
+/// The shards that were seen to have data.
+pub struct Initialized(PerObject<()>);
 
 impl Initialized {
+    /// None was seen yet.
+    pub fn new(memories: &Memories) -> Self {
+        Self(PerObject::new(memories, "initialized"))
+    }
+
     /// Whether a shard had data at any time. What its status says is not enough: caches may not have what was written a
     /// moment ago.
     fn ever(&self, uid: &str, now: bool) -> bool {
-        let mut shards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now {
-            shards.insert(uid.to_owned());
+            self.0.insert(uid, ());
         }
-        shards.contains(uid)
-    }
-
-    /// The shard is gone.
-    pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.0.contains(uid)
     }
 }
 
@@ -56,11 +52,12 @@ mod tests {
 
     #[test]
     fn what_had_data_once_always_had() {
-        let shards = Initialized::default();
+        let memories = Memories::default();
+        let shards = Initialized::new(&memories);
         assert!(!shards.ever("a", false));
         assert!(shards.ever("a", true));
         assert!(shards.ever("a", false) && !shards.ever("b", false));
-        shards.forget("a");
+        memories.forget("a");
         assert!(!shards.ever("a", false));
     }
 }

@@ -5,9 +5,6 @@ mod instances;
 mod steps;
 mod stuck;
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
-
 use kube::ResourceExt;
 use multigres_crds::v1alpha1::MultiShard;
 use serde_json::Value;
@@ -16,6 +13,7 @@ use self::instances::{Instances, is_led};
 use super::context::Context;
 use super::{etcd, topology};
 use crate::build::{Manifest, disruption_budget};
+use crate::memory::{Memories, PerObject};
 use crate::observe::{Change, ObjectKey};
 use crate::reason::Reason;
 use crate::rollout::{Action, Plan, Undecided, plan};
@@ -44,24 +42,28 @@ pub struct Course {
 }
 
 /// Pods that the operator has ended and of which the caches do not tell so yet.
-#[derive(Debug, Default)]
-pub struct Ended(Mutex<HashSet<String>>);
+pub struct Ended(PerObject<()>);
 
 impl Ended {
+    /// None was ended yet.
+    pub fn new(memories: &Memories) -> Self {
+        Self(PerObject::new(memories, "ended"))
+    }
+
     fn note(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned());
+        self.0.insert(uid, ());
     }
 
     /// Whether the operator has ended a pod.
     pub fn contains(&self, uid: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(uid)
+        self.0.contains(uid)
     }
 
     /// Forgets the pod that has changed, once the caches tell that it ends.
     pub fn notice(&self, change: &Change) {
         let Some(before) = &change.before else { return };
         if change.after.as_ref().is_none_or(|after| after.deleting || after.uid != before.uid) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&before.uid);
+            self.0.remove(&before.uid);
         }
     }
 }

@@ -1,30 +1,26 @@
 //! What keeps a cluster from being made is told as an Event: once when it comes to be so, once when it is over.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt};
 use multigres_crds::v1alpha1::MultigresCluster;
 
 use super::context::Context;
+use crate::memory::{Memories, PerObject};
 
-/// Why each cluster was stalled when it was last looked at, by identity.
-#[derive(Debug, Default)]
-pub struct Stalls(Mutex<HashMap<String, Option<String>>>);
+/// Why each cluster was stalled when it was last looked at.
+pub struct Stalls(PerObject<Option<String>>);
 
 impl Stalls {
+    /// Nothing was looked at yet.
+    pub fn new(memories: &Memories) -> Self {
+        Self(PerObject::new(memories, "stalls"))
+    }
+
     /// Whether this is another reason than before. What is recorded counts only for what was not looked at yet: caches
     /// may not have what was written a moment ago.
     fn is_news(&self, uid: &str, recorded: Option<&str>, now: Option<&str>) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = last.insert(uid.to_owned(), now.map(str::to_owned));
+        let before = self.0.insert(uid, now.map(str::to_owned));
         before.as_ref().map_or(recorded, Option::as_deref) != now
-    }
-
-    /// The cluster is gone.
-    pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }
 
@@ -56,7 +52,8 @@ mod tests {
     fn each_change_is_news_once() {
         const TAKEN: Option<&str> = Some("NameTaken");
         const CONFLICT: Option<&str> = Some("TopologyConflict");
-        let stalls = Stalls::default();
+        let memories = Memories::default();
+        let stalls = Stalls::new(&memories);
         for (uid, recorded, now, is_news) in [
             ("a", None, None, false),
             ("a", None, TAKEN, true),
@@ -72,7 +69,7 @@ mod tests {
         ] {
             assert_eq!(stalls.is_news(uid, recorded, now), is_news, "{uid} {recorded:?} {now:?}");
         }
-        stalls.forget("a");
+        memories.forget("a");
         assert!(stalls.is_news("a", None, TAKEN));
     }
 }

@@ -5,8 +5,7 @@
 //! good (Multigres v0.1.0): the standbys refuse the leader that there is, and nobody appoints another one, as that one is
 //! reachable. A newer rule of the leader makes the promise moot; another leader does so too.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use kube::{Resource, ResourceExt};
@@ -15,6 +14,7 @@ use multigres_crds::v1alpha1::{DurabilityPolicy, MultiShard, Truth};
 use super::context::Context;
 use super::rollout::{self, Course};
 use super::topology;
+use crate::memory::{Memories, PerObject};
 use crate::observe::ObjectKey;
 use crate::topology::{Id, Member, Role, Roles};
 
@@ -29,8 +29,7 @@ const RECOVERED: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_mins(5);
 
 /// The stranded standbys of each shard, by its identity.
-#[derive(Debug, Default)]
-pub struct Watches(Mutex<HashMap<String, Watch>>);
+pub struct Watches(PerObject<Watch>);
 
 /// The observations of one shard, in this process's own time.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +73,11 @@ enum Step {
 }
 
 impl Watches {
+    /// Remembers none.
+    pub fn new(memories: &Memories) -> Self {
+        Self(PerObject::new(memories, "stranded"))
+    }
+
     /// Notes the present state and decides. A step starts the time of what it deals with anew.
     fn step(
         &self,
@@ -83,7 +87,7 @@ impl Watches {
         is_calm: bool,
         now: Instant,
     ) -> Option<Step> {
-        let mut watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watches = self.0.lock();
         let mut watch = watches.remove(uid).unwrap_or_default();
         watch.note(roles, now);
         if watch.stranded.is_empty() && watch.evicted.is_none() {
@@ -97,11 +101,6 @@ impl Watches {
             None => {}
         }
         step
-    }
-
-    /// The shard is gone.
-    pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }
 
@@ -224,7 +223,7 @@ mod tests {
 
     /// The step after the same was seen for some time.
     fn after(time: u64, roles: &Roles, policy: DurabilityPolicy, is_calm: bool) -> Option<Step> {
-        let (watches, start) = (Watches::default(), Instant::now());
+        let (watches, start) = (Watches::new(&Memories::default()), Instant::now());
         let look = |second| watches.step("s", roles, policy, is_calm, start + seconds(second));
         for second in 0..time {
             assert_eq!(look(second), None, "{second}");
@@ -277,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_next_leader_is_given_five_minutes() {
-        let (watches, start) = (Watches::default(), Instant::now());
+        let (watches, start) = (Watches::new(&Memories::default()), Instant::now());
         let stranded = all_stranded(Truth::Unknown);
         let mut evictions = Vec::new();
         for second in 0..900 {
@@ -295,7 +294,7 @@ mod tests {
     /// answer in time.
     #[test]
     fn who_is_seen_otherwise_for_a_moment_is_stranded_all_the_same() {
-        let (watches, start) = (Watches::default(), Instant::now());
+        let (watches, start) = (Watches::new(&Memories::default()), Instant::now());
         let stranded = all_stranded(Truth::Unknown);
         let mut follows = all_stranded(Truth::True);
         for member in follows.members.values_mut().filter(|member| member.abandoned) {
@@ -317,21 +316,21 @@ mod tests {
 
     #[test]
     fn who_recovers_is_forgotten_and_a_shard_that_is_well_leaves_nothing() {
-        let (watches, start) = (Watches::default(), Instant::now());
+        let (watches, start) = (Watches::new(&Memories::default()), Instant::now());
         let (stranded, well) =
             (one_stranded(Truth::True, "1"), roles(Truth::True, &[("c", standby("1", true, false))]));
         let step = |roles, second| watches.step("s", roles, AtLeast2, true, start + seconds(second));
         assert_eq!(step(&stranded, 0), None);
         assert_eq!(step(&well, 10), None);
-        assert!(!watches.0.lock().unwrap().is_empty());
+        assert!(!watches.0.lock().is_empty());
         assert_eq!(step(&well, 21), None);
-        assert!(watches.0.lock().unwrap().is_empty());
+        assert!(watches.0.lock().is_empty());
         assert_eq!(step(&stranded, 25), None);
         assert_eq!(step(&stranded, 40), None);
         assert_eq!(step(&stranded, 54), None);
         assert!(step(&stranded, 55).is_some());
         assert_eq!(step(&stranded, 56), None, "the call is given time");
-        watches.forget("s");
-        assert!(watches.0.lock().unwrap().is_empty());
+        watches.0.remove("s");
+        assert!(watches.0.lock().is_empty());
     }
 }

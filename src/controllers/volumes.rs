@@ -145,6 +145,15 @@ pub fn data_claim(shard: &MultiShard, cx: &Context, pod: &str) -> Option<(Object
     claims.find(|(key, _)| key.name == *name).map(|(key, claim)| (key, claim.uid))
 }
 
+/// Whether a claim has a name that these objects give, with any ordinal: there may have been more pods than now.
+pub fn is_made_by(manifests: &[Manifest], claim: &str) -> bool {
+    manifests.iter().any(|manifest| match manifest.resource.kind.as_str() {
+        "PersistentVolumeClaim" => manifest.name == claim,
+        "StatefulSet" => templates(manifest).iter().any(|template| is_of(claim, &prefix(manifest, template))),
+        _ => false,
+    })
+}
+
 /// The claims of a shard, as far as they are labelled as such.
 fn of_shard(shard: &MultiShard, cx: &Context) -> Vec<(ObjectKey, Observed)> {
     let labels = Labels::of_shard(&shard_names(&shard.spec)).selector();
@@ -331,6 +340,11 @@ mod tests {
         ];
         let expected = expected_claims(&manifests);
         assert_eq!(expected, ["data-set-0", "data-set-1", "backup"]);
+        assert!(expected.iter().all(|claim| is_made_by(&manifests, claim)));
+        assert!(is_made_by(&manifests, "data-set-7"), "of a pod that there is no more");
+        for other in ["data-set", "data-set-a-0", "data-other-0", "backup-0", "set-0"] {
+            assert!(!is_made_by(&manifests, other), "{other}");
+        }
         let seen = |name: &str, created: Option<&str>| {
             let mut claim = claim(name, "10Gi", None, &[]);
             claim["metadata"]["creationTimestamp"] = json!(created);

@@ -7,6 +7,8 @@ use kube::runtime::watcher::Event;
 use multigres_crds::v1alpha1::MultigresCluster;
 use multigres_webhooks::footprint::{Footprint, Neighbour, Neighbours};
 
+use crate::memory::Entries;
+
 /// The watched clusters, wherever they are watched.
 #[derive(Debug, Default)]
 pub struct Neighbourhood(RwLock<Neighbours>);
@@ -45,6 +47,17 @@ impl Neighbourhood {
                 }
             }
         }
+    }
+}
+
+/// A watch keeps it up to date.
+impl Entries for Neighbourhood {
+    fn forget(&self, _: &str) {}
+
+    fn keep_only(&self, _: &dyn Fn(&str) -> bool) {}
+
+    fn count(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).entries()
     }
 }
 

@@ -3,18 +3,18 @@
 //! The time in a pod's status is the kubelet's. A clock that is ahead of it would leave no pause between two steps.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::memory::{Memories, PerObject};
 use crate::observe::{Change, Instance, Observed};
 
 /// When this process saw each pod become ready, by the identity of the pod. A pod that was ready before the process
 /// began counts from its first sight.
-#[derive(Debug, Default)]
-pub struct Readiness(Mutex<HashMap<String, Spell>>);
+pub struct Readiness(PerObject<Spell>);
 
 /// A time of being ready without a break.
 #[derive(Debug)]
@@ -26,6 +26,11 @@ struct Spell {
 }
 
 impl Readiness {
+    /// Remembers none.
+    pub fn new(memories: &Memories) -> Self {
+        Self(PerObject::new(memories, "readiness"))
+    }
+
     /// Notes what became of a pod.
     pub fn notice(&self, change: &Change) {
         self.notice_at(change, Instant::now());
@@ -65,7 +70,7 @@ impl Readiness {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Spell>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -89,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_pod_is_ready_since_it_was_seen_so_whatever_its_kubelet_s_clock_says() {
-        let (readiness, start) = (Readiness::default(), Instant::now());
+        let (readiness, start) = (Readiness::new(&Memories::default()), Instant::now());
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let becomes = |seconds: u64, before: Option<Observed>, after: Option<Observed>| {
             let change = Change { key: ObjectKey::new("Pod", "n", "p"), before, after };

@@ -1,11 +1,11 @@
 //! For how long nobody has been seen to lead a shard, and whether a person lets its rollout go on nevertheless.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
+
+use crate::memory::{Memories, PerObject};
 
 /// How long a leader is waited for before a rollout may go on without one.
 pub const PATIENCE: Duration = Duration::from_mins(5);
@@ -41,23 +41,22 @@ impl Undecided {
 }
 
 /// Since when nobody has been seen to lead each shard, by the identity of the shard.
-#[derive(Debug, Default)]
-pub struct Leaderless(Mutex<HashMap<String, Instant>>);
+pub struct Leaderless(PerObject<Instant>);
 
 impl Leaderless {
+    /// Remembers none.
+    pub fn new(memories: &Memories) -> Self {
+        Self(PerObject::new(memories, "leaderless"))
+    }
+
     /// Notes whether somebody leads. Returns for how long nobody has been seen to, without a break.
     pub fn note(&self, uid: &str, is_led: bool) -> Duration {
-        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since = self.0.lock();
         if is_led {
             since.remove(uid);
             return Duration::ZERO;
         }
         since.entry(uid.to_owned()).or_insert_with(Instant::now).elapsed()
-    }
-
-    /// The shard is gone.
-    pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }
 
@@ -88,16 +87,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_shard_is_leaderless_since_its_last_leader() {
-        let leaderless = Leaderless::default();
+        let leaderless = Leaderless::new(&Memories::default());
         assert_eq!(leaderless.note("a", false), Duration::ZERO);
         tokio::time::advance(Duration::from_secs(7)).await;
         assert_eq!(leaderless.note("b", false), Duration::ZERO);
         assert_eq!(leaderless.note("a", false), Duration::from_secs(7));
         assert_eq!(leaderless.note("a", true), Duration::ZERO);
         assert_eq!(leaderless.note("a", false), Duration::ZERO);
-        for uid in ["a", "b"] {
-            leaderless.forget(uid);
-        }
-        assert!(leaderless.0.lock().unwrap().is_empty());
     }
 }

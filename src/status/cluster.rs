@@ -254,6 +254,9 @@ fn cluster_facts(view: &ClusterView, children: &[ChildState<'_>], available: Fac
     let stalled = stalled(view, children);
     let reconciling = reconciling(&progressing, &stalled);
     let mut facts = vec![ready, available, progressing, reconciling, stalled];
+    if let Some(blocked) = view.troubles.iter().find(|trouble| trouble.reason == Reason::TurndownBlocked) {
+        facts.push(Fact::new("TurndownBlocked", true, blocked.reason, &blocked.message));
+    }
     if view.paused {
         facts.push(Fact::new(
             "Paused",

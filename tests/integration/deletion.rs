@@ -1,9 +1,9 @@
 //! The end of a cluster: everything goes but the data, with the operator or without it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::Options;
 
-use crate::installation::{Installation, Namespace, eventually};
+use crate::installation::{Installation, Namespace, eventually, get};
 use crate::samples::{SMALL, converged};
 
 const KINDS: &str = "multigrescluster,toposerver,multiadmin,multiorch,multicell,multishard,deployment,statefulset,\
@@ -112,4 +112,81 @@ async fn a_removed_cell_goes_with_all_that_serves_it() {
     change(r#"[{"op":"remove","path":"/spec/cells/templates/1"}]"#).await;
     let gone = || async { of_cell().await.is_empty().then_some(()) };
     eventually("the cell is gone", gone).await.unwrap();
+}
+
+/// Nobody is left to remove its finalizer, so a person does, as the documentation says.
+#[tokio::test]
+async fn a_finalizer_is_removed_by_hand() {
+    let installation = Installation::start(Options { fake_nodes: 1, ..Options::default() }).await.unwrap();
+    let namespace = installation.namespace("deletion-by-hand").await;
+    let managed = "    managedSpec:\n      replicas: 1\n";
+    let external = "    external: {address: \"etcd.deletion.example.com:2379\"}\n";
+    assert!(SMALL.contains(managed));
+    namespace.apply(&SMALL.replacen(managed, external, 1)).await.unwrap();
+    let held = [("multicell", "small-a"), ("multishard", "small-app-default-0-inf")];
+    let finalizers = json!(["multigres.com/topology"]);
+    for (kind, name) in held {
+        let is_held = |object: &Value| object["metadata"]["finalizers"] == finalizers;
+        namespace.until(kind, name, "is held", is_held).await;
+    }
+    installation.stop_operator();
+    namespace.must(&["delete", "multigrescluster", "small", "--wait=false"]).await;
+    let documentation = include_str!("../../docs/deletion.md");
+    for (kind, name) in held {
+        let is_deleted = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
+        namespace.until(kind, name, "is being deleted", is_deleted).await;
+        let start = format!("kubectl -n NAMESPACE patch {kind} NAME ");
+        let command = documentation.lines().find(|line| line.starts_with(&start)).expect("a command");
+        let words = command.strip_prefix("kubectl ").unwrap().split(' ').map(|word| match word {
+            "NAMESPACE" => namespace.name.clone(),
+            "NAME" => name.to_owned(),
+            word => word.trim_matches('\'').to_owned(),
+        });
+        namespace.kubectl().must(words).await.unwrap();
+    }
+    let gone =
+        || async { left(&namespace).await.iter().all(|name| !name.starts_with("Multi")).then_some(()) };
+    eventually("nothing holds the children", gone).await.unwrap();
+}
+
+/// What the operator remembers, by memory.
+async fn remembered(installation: &Installation) -> Vec<(String, usize)> {
+    let metrics = get(installation.ports.ops, "/metrics").await.unwrap();
+    let lines =
+        metrics.lines().filter_map(|line| line.strip_prefix("multigres_operator_remembered{memory=\""));
+    lines
+        .map(|line| {
+            let (memory, count) = line.split_once("\"} ").unwrap();
+            (memory.to_owned(), count.parse().unwrap())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn nothing_is_remembered_of_what_is_gone() {
+    let installation = Installation::start(Options { fake_nodes: 1, ..Options::default() }).await.unwrap();
+    let namespace = installation.namespace("deletion-memory").await;
+    for number in 0..30 {
+        let name = format!("m{number}");
+        namespace.apply(&SMALL.replace("name: small", &format!("name: {name}"))).await.unwrap();
+    }
+    for number in 0..30 {
+        let set = format!("m{number}-app-default-0-inf-a-replica-pg");
+        namespace.until("statefulset", &set, "is made", |_| true).await;
+    }
+    let before = remembered(&installation).await;
+    for memory in ["objects", "statuses", "verified", "passwords"] {
+        let known = before.iter().find(|(name, _)| name == memory);
+        assert!(known.is_some_and(|(_, count)| *count >= 30), "{memory}: {before:?}");
+    }
+    namespace.kubectl().must(["delete", "namespace", &namespace.name, "--wait=false"]).await.unwrap();
+    let nothing =
+        || async { remembered(&installation).await.iter().all(|(_, count)| *count == 0).then_some(()) };
+    for _ in 0..3 {
+        if eventually("nothing is remembered", nothing).await.is_ok() {
+            break;
+        }
+    }
+    let left = remembered(&installation).await;
+    assert!(left.len() >= 8 && left.iter().all(|(_, count)| *count == 0), "{left:?}");
 }

@@ -216,6 +216,11 @@ impl Neighbours {
         }
     }
 
+    /// Number of entries: of clusters, and of what they take up.
+    pub fn entries(&self) -> usize {
+        self.clusters.values().map(BTreeMap::len).sum::<usize>() + self.by_member.len()
+    }
+
     /// The other clusters that may take up some of the same, by namespace and name.
     pub fn of(&self, footprint: &Footprint) -> Vec<Arc<Neighbour>> {
         let by_member = members(footprint).filter_map(|member| self.by_member.get(&member)).flatten();

@@ -11,7 +11,7 @@ use multigres_crds::v1alpha1::*;
 use super::{LOOK_AGAIN, LOOK_SOON, own_fields};
 use crate::apply::OwnerReference;
 use crate::build::Manifest;
-use crate::controllers::child::{Child, Said, Sight};
+use crate::controllers::child::{Child, Prepared, Said, Sight};
 use crate::controllers::context::Context;
 use crate::controllers::records::RecordOf;
 use crate::controllers::rollout::{self, Course};
@@ -26,8 +26,13 @@ const QUORUM: usize = 2;
 impl Child for MultiShard {
     own_fields!(MultiShardStatus);
 
-    fn prepare<'a>(&'a self, cx: &'a Context, owner: &'a OwnerReference) -> BoxFuture<'a, Vec<Trouble>> {
-        Box::pin(async move { secrets::ensure(self, cx, owner).await.err().into_iter().collect() })
+    fn prepare<'a>(
+        &'a self,
+        cx: &'a Context,
+        owner: &'a OwnerReference,
+        course: &'a Course,
+    ) -> BoxFuture<'a, Prepared> {
+        Box::pin(secrets::ensure(self, cx, owner, course))
     }
 
     fn record_of(&self) -> Option<RecordOf<'_>> {

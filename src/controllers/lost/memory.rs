@@ -1,7 +1,7 @@
 //! What is remembered of instances that do not follow.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -9,11 +9,12 @@ use multigres_crds::v1alpha1::MultiShard;
 use tokio::time::Instant;
 
 use crate::controllers::wake::Waker;
+use crate::memory::{Memories, PerObject};
 use crate::rollout::lost::{Remedy, Rewind, Situation, doomed, remedy};
 
 /// The shards of which an instance does not follow, by identity.
 pub struct LostInstances {
-    shards: Mutex<HashMap<String, Shard>>,
+    shards: PerObject<Shard>,
     waker: Waker<MultiShard>,
 }
 
@@ -51,12 +52,12 @@ pub struct Repair {
 
 impl LostInstances {
     /// Has shards looked at again after a repair.
-    pub fn new(waker: Waker<MultiShard>) -> Self {
-        Self { shards: Mutex::default(), waker }
+    pub fn new(memories: &Memories, waker: Waker<MultiShard>) -> Self {
+        Self { shards: PerObject::new(memories, "lost"), waker }
     }
 
     fn shards(&self) -> MutexGuard<'_, HashMap<String, Shard>> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards.lock()
     }
 
     /// What to do about a shard that is seen like this, with what is remembered of it.
@@ -98,11 +99,6 @@ impl LostInstances {
         known.under_repair = Some(pod.to_owned());
         let shard = ObjectRef::from_obj(shard);
         Some(Repair { lost: self.clone(), shard, uid, pod_uid: pod_uid.to_owned() })
-    }
-
-    /// The shard is gone.
-    pub fn forget(&self, uid: &str) {
-        self.shards().remove(uid);
     }
 }
 
@@ -171,7 +167,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn lost_instances() -> Arc<LostInstances> {
-        Arc::new(LostInstances::new(wakers(&CancellationToken::new()).0.shards))
+        Arc::new(LostInstances::new(&Memories::default(), wakers(&CancellationToken::new()).0.shards))
     }
 
     fn shard() -> MultiShard {
@@ -229,7 +225,7 @@ mod tests {
         assert_eq!(plan(Situation { complete: false, instances: vec![], ..seen(false) }), None);
         advance(SECOND).await;
         assert_eq!(plan(seen(false)), Some(Remedy::Rewind("c".to_owned())));
-        lost.forget("s");
+        lost.shards.remove("s");
         assert_eq!(plan(seen(false)), None);
     }
 

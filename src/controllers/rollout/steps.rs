@@ -51,7 +51,7 @@ async fn shrink_leftovers(cx: &Context, course: &Course) -> Result<(), Trouble> 
         let Some(set) = cx.objects.get(key) else { continue };
         let planned = set.labels.get(labels::POOL).and_then(|pool| course.plan.replicas.get(pool.as_str()));
         if let Some(replicas) = planned.filter(|replicas| **replicas < set.workload.desired) {
-            cx.applier.scale(key, *replicas).await.map_err(|error| Trouble::from(&error))?;
+            cx.applier.scale(key, &set, *replicas).await.map_err(|error| Trouble::from(&error))?;
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ use multigres_crds::v1alpha1::DurabilityPolicy;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::memory::Memories;
 use crate::observe::{Change, ObjectKey, Observed};
 use crate::rollout::{Action, Outdated, Pod, Pool, Readiness, Shard, Standing, Undecided, plan};
 
@@ -168,7 +169,7 @@ impl World {
             made: 0,
             wasted: 0,
             released: BTreeSet::new(),
-            readiness: Readiness::default(),
+            readiness: Readiness::new(&Memories::default()),
             seen: BTreeMap::new(),
         };
         world.settle();
@@ -207,7 +208,7 @@ impl World {
             Event::Pass(seconds) => self.pass(*seconds),
             Event::Skew(seconds) => self.skew = *seconds,
             Event::Restart => {
-                self.readiness = Readiness::default();
+                self.readiness = Readiness::new(&Memories::default());
                 self.seen.clear();
             }
             Event::Force(forced) => self.forced = *forced,

@@ -71,6 +71,7 @@ pub const SCENARIOS: &[Scenario] = &[
         password::without_its_password_a_quorum_waits_for_it,
         "A wrong password for two of three instances"
     ),
+    scenario!(password::a_lost_password_is_restored, "The password Secret is deleted"),
     scenario!(scaling::a_pool_grows_and_shrinks, "A pool grows and shrinks"),
     scenario!(volumes::volumes_grow_online, "Volumes grow"),
     scenario!(volumes::a_full_volume_is_survived, "A volume is full"),

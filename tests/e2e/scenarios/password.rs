@@ -1,5 +1,7 @@
 //! The password Secret is not the one that the data was initialised with: a person's mistake, and a person's to mend.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use kube::ResourceExt;
 use multigres_crds::v1alpha1::{SecretKeyReference, Truth};
@@ -9,6 +11,9 @@ use super::failures::A_WHILE;
 use crate::bench::Bench;
 use crate::cluster::{Cluster, Seen};
 use crate::episode::Episode;
+
+/// The operator looks at a shard every ten seconds.
+const A_MINUTE: Duration = Duration::from_mins(1);
 
 /// In base64.
 const WRONG: &str = "d3Jvbmc=";
@@ -55,6 +60,22 @@ pub async fn without_its_password_a_quorum_waits_for_it(bench: &mut Bench) -> an
     episode.end(cluster).await
 }
 
+/// The password Secret is deleted. The operator makes it again from the connection Secret: no running pod is disturbed, and
+/// an instance that is started afterwards opens its data with it.
+pub async fn a_lost_password_is_restored(bench: &mut Bench) -> anyhow::Result<()> {
+    let (cluster, _) = bench.cluster().await?;
+    let standby = cluster.see().await?.standby().context("there is a standby")?;
+    let password = Password::of(cluster).await?;
+    let episode = Episode::begin(cluster, "the password Secret deleted").disrupting_none();
+    cluster.show(&["delete", "secret", &password.secret.name]).await?;
+    password.restored(cluster).await?;
+    episode.end(cluster).await?;
+
+    let episode = Episode::begin(cluster, "a standby restarted with the restored password");
+    restart(cluster, &standby).await?;
+    episode.end(cluster).await
+}
+
 /// Whether the status says that instances are shut out.
 fn blames(seen: &Seen, pods: &[&str]) -> bool {
     let says = |(status, reason, message): (&str, &str, &str)| {
@@ -77,6 +98,23 @@ impl Password {
         let data = format!("jsonpath={{.data.{}}}", secret.key);
         let right = cluster.kubectl(&["get", "secret", &secret.name, "-o", &data]).await?;
         Ok(Self { secret, right })
+    }
+
+    /// Waits until the Secret is there again, with what it had.
+    async fn restored(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        let data = format!("jsonpath={{.data.{}}}", self.secret.key);
+        let args = ["get", "secret", &self.secret.name, "--ignore-not-found", "-o", &data];
+        let restored = async {
+            loop {
+                let value = cluster.kubectl(&args).await?;
+                if !value.is_empty() {
+                    anyhow::ensure!(value == self.right, "another password was made over the data");
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(A_MINUTE, restored).await.context("the Secret is not there again")?
     }
 
     async fn overwrite(&self, cluster: &Cluster) -> anyhow::Result<()> {

@@ -27,6 +27,7 @@ kubectl describe multigrescluster NAME                     # conditions, childre
 | `Stalled` | something stays as it is until a person acts; the message says what to do |
 | `Paused` | the operator writes nothing |
 | `ImmutableField`, `ImageRewritten` | an object is not as the spec asks for, and cannot be made so |
+| `TurndownBlocked` (of a cluster) | the spec no longer asks for something, and `deletionProtection` keeps it |
 
 `Unknown` is said of what cannot be seen: nobody answers who would know. `servingWrites` of a database is `True` only
 where a primary takes writes and an instance that counts acknowledges them. It is about the shard: a gateway that has
@@ -76,7 +77,8 @@ removed this way: a pool that shrinks waits with `AwaitingQuorum` until its othe
 What keeps a cluster from being made is an Event too, once; so is what the operator does: `Created`, `DriftReverted`,
 `FailoverTriggered`, `InstanceRewound`, `RewindFailed`, `InstanceReplaced`, `InstanceNotReplaced`, `PodEvicted`,
 `PodDeleted`, `ScaledDown`, `PoolerRemoved`, `TopologyRecordWritten`, `EtcdMemberRemoved`, `EtcdMemberAdded`,
-`EtcdMemberPromoted`, `Deleted`, `Resumed`, `BringUpEnded`, `StandbyFreed`.
+`EtcdMemberPromoted`, `Deleted`, `Resumed`, `BringUpEnded`, `StandbyFreed`,
+`PasswordRestored`, `DeletionWaits` and `TopologyRecordLeft` ([deletion](deletion.md)).
 
 ## Reasons
 
