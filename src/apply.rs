@@ -195,10 +195,19 @@ impl Applier {
         key: &ObjectKey,
         observed: &Observed,
     ) -> Result<(), ApplyError> {
-        let uid = &observed.uid;
+        self.forget_of(observed, key);
+        self.delete_identified(resource, key, &observed.uid).await
+    }
+
+    /// Deletes an object of which only the identity is known. A successor of the same name stays.
+    pub async fn delete_identified(
+        &self,
+        resource: &ApiResource,
+        key: &ObjectKey,
+        uid: &str,
+    ) -> Result<(), ApplyError> {
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        self.forget_of(observed, key);
         let api = self.api(resource, &key.namespace);
         match self.call(key, api.delete(&key.name, &params)).await {
             Err(ApplyError::Api { source, .. }) if is_gone(&source) => Ok(()),

@@ -87,7 +87,7 @@ impl fmt::Debug for Census {
 }
 
 /// A memory: one value for each object, by the object's uid.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct PerObject<V>(Arc<Mutex<HashMap<String, V>>>);
 
 impl<V: Send + 'static> PerObject<V> {

@@ -23,6 +23,7 @@ use crate::memory::{Memories, PerObject};
 const LONGEST: Duration = Duration::from_mins(10);
 
 /// Clusters whose bring-up has ended. Caches may not have it yet.
+#[derive(Debug)]
 pub struct BringUps(PerObject<()>);
 
 impl BringUps {

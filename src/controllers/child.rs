@@ -283,7 +283,7 @@ where
             // Nothing else can be created there either, and all of it goes with the namespace.
             Err(error @ ApplyError::NamespaceTerminating(_)) => {
                 tracing::debug!(object = %key, "not created: its namespace is being deleted");
-                troubles.push(Trouble::from(&error));
+                result.failed(&key, Trouble::from(&error));
                 break;
             }
             Err(error) => {

@@ -187,7 +187,7 @@ async fn restart(cx: &Context, namespace: &str, pod: Option<&SeenPod>) -> Result
     let Some((pod, uid)) = pod.and_then(|pod| Some((pod, pod.uid.as_ref()?))) else { return Ok(()) };
     let key = ObjectKey::new("Pod", namespace, &pod.peer.name);
     let resource = ApiResource::erase::<Pod>(&());
-    cx.applier.delete(&resource, &key, uid).await.map_err(|error| Trouble::from(&error))
+    cx.applier.delete_identified(&resource, &key, uid).await.map_err(|error| Trouble::from(&error))
 }
 
 /// What is to be said of an etcd, and when to look again.

@@ -193,9 +193,9 @@ async fn give_up(shard: &MultiShard, cx: &Context, global: &Access, lost: &Lost)
         message: error.to_string(),
         lasting: false,
     })?;
-    if let Some((claim, uid)) = volumes::data_claim(shard, cx, &lost.pod) {
+    if let Some((key, claim)) = volumes::data_claim(shard, cx, &lost.pod) {
         let kind = ApiResource::erase::<PersistentVolumeClaim>(&());
-        cx.applier.delete(&kind, &claim, &uid).await.map_err(|error| Trouble::from(&error))?;
+        cx.applier.delete(&kind, &key, &claim).await.map_err(|error| Trouble::from(&error))?;
     }
     rollout::delete(shard, cx, &lost.pod, &lost.uid).await.map(drop)
 }

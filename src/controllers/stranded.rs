@@ -29,6 +29,7 @@ const RECOVERED: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_mins(5);
 
 /// The stranded standbys of each shard, by its identity.
+#[derive(Debug)]
 pub struct Watches(PerObject<Watch>);
 
 /// The observations of one shard, in this process's own time.
@@ -311,7 +312,7 @@ mod tests {
         assert!(watches.step("s", &stranded, AtLeast2, true, start + seconds(60)).is_some());
         // Where the poolers are not known any more, nothing is known of the past either.
         assert_eq!(watches.step("t", &leaderless, AtLeast2, true, start), None);
-        assert!(!watches.0.lock().unwrap().contains_key("t"));
+        assert!(!watches.0.contains("t"));
     }
 
     #[test]

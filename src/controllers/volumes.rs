@@ -138,11 +138,10 @@ fn expected_claims(manifests: &[Manifest]) -> Vec<String> {
     names
 }
 
-/// The claim of the data volume of a pod of a shard, and its identity.
-pub fn data_claim(shard: &MultiShard, cx: &Context, pod: &str) -> Option<(ObjectKey, String)> {
+/// The claim of the data volume of a pod of a shard.
+pub fn data_claim(shard: &MultiShard, cx: &Context, pod: &str) -> Option<(ObjectKey, Observed)> {
     let name = format!("{DATA}-{pod}");
-    let mut claims = of_shard(shard, cx).into_iter();
-    claims.find(|(key, _)| key.name == *name).map(|(key, claim)| (key, claim.uid))
+    of_shard(shard, cx).into_iter().find(|(key, _)| key.name == *name)
 }
 
 /// Whether a claim has a name that these objects give, with any ordinal: there may have been more pods than now.

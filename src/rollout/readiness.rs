@@ -14,6 +14,7 @@ use crate::observe::{Change, Instance, Observed};
 
 /// When this process saw each pod become ready, by the identity of the pod. A pod that was ready before the process
 /// began counts from its first sight.
+#[derive(Debug)]
 pub struct Readiness(PerObject<Spell>);
 
 /// A time of being ready without a break.

@@ -41,6 +41,7 @@ impl Undecided {
 }
 
 /// Since when nobody has been seen to lead each shard, by the identity of the shard.
+#[derive(Debug)]
 pub struct Leaderless(PerObject<Instant>);
 
 impl Leaderless {
