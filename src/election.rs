@@ -110,7 +110,10 @@ impl<B: Ballot> Election<B> {
                     (answered, hanging) = (Instant::now(), None);
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(error = api_error::message(&error), "the Lease could not be read or written");
+                    tracing::warn!(
+                        error = api_error::message(&error),
+                        "the Lease could not be read or written"
+                    );
                     hanging = None;
                 }
                 Err(_) => {

@@ -85,5 +85,5 @@ async fn nothing_is_remembered_of_what_is_gone() {
         assert!(most[memory] >= AT_ONCE / 2, "{memory}: {most:?}");
     }
     shutdown.cancel();
-    running.await.unwrap();
+    running.await.unwrap().unwrap();
 }
