@@ -187,13 +187,15 @@ fn is_leaf(owned: &Value) -> bool {
     owned.as_object().is_some_and(Map::is_empty)
 }
 
-/// A map that has one owner as a whole (a Service's selector): whatever is in it beyond what we want should not be
-/// there.
+/// A map that has one owner as a whole, with the maps in it (the selector of a Service, or of a disruption budget).
+/// Whatever is in it beyond what we want should not be there.
 fn collect_atomic(desired: &Value, live: &Value, path: &mut Path, unwanted: &mut Vec<String>) {
     let (Value::Object(desired), Value::Object(live)) = (desired, live) else { return };
-    let is_unwanted = |key: &&String| !desired.contains_key(*key) && !DEFAULTED.contains(&key.as_str());
-    for key in live.keys().filter(is_unwanted) {
-        path.within(key, |path| unwanted.push(path.pointer.clone()));
+    for (key, live) in live.iter().filter(|(key, _)| !DEFAULTED.contains(&key.as_str())) {
+        path.within(key, |path| match desired.get(key) {
+            Some(desired) => collect_atomic(desired, live, path, unwanted),
+            None => unwanted.push(path.pointer.clone()),
+        });
     }
 }
 
@@ -310,6 +312,26 @@ mod tests {
 
     fn drift(desired: &Value, spec: &Value, foreign: &Value) -> Drift {
         Drift::between(&json!({ "spec": desired }), &live(spec, foreign), US)
+    }
+
+    #[test]
+    fn an_addition_deep_within_a_map_of_one_owner_is_found() {
+        let desired = json!({ "spec": { "selector": { "matchLabels": { "a": "b" } } } });
+        let live = |labels: Value| {
+            let fields = json!({ "f:spec": { "f:selector": {} } });
+            json!({
+                "metadata": { "managedFields": [
+                    { "manager": "kubectl", "operation": "Update", "fieldsV1": fields },
+                ]},
+                "spec": { "selector": { "matchLabels": labels } },
+            })
+        };
+        for (labels, added) in [
+            (json!({ "a": "b" }), &[][..]),
+            (json!({ "a": "b", "extra": "label" }), &["/spec/selector/matchLabels/extra"]),
+        ] {
+            assert_eq!(Drift::between(&desired, &live(labels), "us").added, added);
+        }
     }
 
     #[test]
