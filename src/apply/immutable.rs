@@ -66,6 +66,8 @@ mod tests {
             (json!({ "immutable": true }), &["data"]),
             (json!({ "data": { "host": "aB==" } }), &[]),
         ] {
+            let mut live = live;
+            live["kind"] = json!("Secret");
             let (pinned, found) = pin("Secret", desired(), &live);
             assert_eq!(found, different, "{live}");
             if live["immutable"] == true {

@@ -140,7 +140,10 @@ fn the_operator_may_do_what_it_needs_and_no_more() {
     }
     assert_eq!(verbs(&rules, "", "secrets"), ["get", "create", "update", "patch"]);
     assert_eq!(verbs(&rules, "", "pods"), ["list", "watch", "delete"]);
-    assert!(!verbs(&rules, "", "persistentvolumeclaims").contains(&"delete"));
+    assert_eq!(
+        verbs(&rules, "", "persistentvolumeclaims"),
+        ["get", "list", "watch", "create", "patch", "delete"]
+    );
     assert_eq!(verbs(&rules, "multigres.com", "multigresclusters"), ["list", "watch"]);
     assert_eq!(verbs(&rules, "multigres.com", "multishards/status"), ["patch"]);
     assert!(verbs(&rules, "apps", "daemonsets").is_empty());
