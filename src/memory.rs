@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The memories of one process, or of one test.
@@ -135,7 +136,7 @@ impl<V: Send + 'static> PerObject<V> {
     }
 }
 
-impl<V: Send> Entries for Mutex<HashMap<String, V>> {
+impl<V: Send, S: BuildHasher + Send> Entries for Mutex<HashMap<String, V, S>> {
     fn forget(&self, uid: &str) {
         self.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }

@@ -103,7 +103,7 @@ pub trait Child:
 pub struct Prepared {
     /// What went wrong.
     pub troubles: Vec<Trouble>,
-    /// Whether StatefulSets may be applied.
+    /// True if `StatefulSet`s may be applied.
     pub may_start: bool,
     /// Whether pods that run may be replaced.
     pub may_replace: bool,

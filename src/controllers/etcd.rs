@@ -315,7 +315,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(status: serde_json::Value) -> Pod {
+    fn pod(status: &serde_json::Value) -> Pod {
         serde_json::from_value(json!({ "metadata": { "name": "c-etcd-1" }, "status": status })).unwrap()
     }
 
@@ -342,9 +342,9 @@ mod tests {
             // The last run counts, not the one before.
             (etcd(json!({ "terminated": { "exitCode": 1 } }), ended.clone()), (PodState::Down, true)),
         ] {
-            assert_eq!(observe(&pod(status.clone())), expected, "{status}");
+            assert_eq!(observe(&pod(&status)), expected, "{status}");
         }
-        let mut deleted = pod(etcd(waiting, ended));
+        let mut deleted = pod(&etcd(waiting, ended));
         deleted.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
         assert_eq!(observe(&deleted), (PodState::Down, false));
     }

@@ -37,12 +37,12 @@ pub fn keep(cluster: &MultigresCluster, stores: &Stores, children: &mut Children
     }
     if resolve::section_is_managed(&cluster.spec, ChildKind::MultiShard) {
         for shard in controlled(&stores.shards, cluster) {
-            match children.shards.iter_mut().find(|wanted| wanted.name_any() == shard.name_any()) {
-                Some(wanted) => keep_pools(wanted, &shard, &mut kept),
-                None => {
-                    kept.children.insert(key(&shard));
-                    watch_over(children.orch.as_mut(), &shard);
-                }
+            let is_it = |wanted: &&mut MultiShard| wanted.name_any() == shard.name_any();
+            if let Some(wanted) = children.shards.iter_mut().find(is_it) {
+                keep_pools(wanted, &shard, &mut kept);
+            } else {
+                kept.children.insert(key(&shard));
+                watch_over(children.orch.as_mut(), &shard);
             }
         }
     }

@@ -160,12 +160,12 @@ async fn a_part_that_panics_ends_a_candidate_and_a_leader() {
     for leads in [false, true] {
         let (world, cue) = (World::default(), Arc::new(Notify::new()));
         let run = Run::start(&world, team(&world, Duration::ZERO)).await;
-        if !leads {
-            world.set_holder("another");
-            run.end.await.unwrap().unwrap_err();
-        } else {
+        if leads {
             run.shutdown.cancel();
             run.end.await.unwrap().unwrap();
+        } else {
+            world.set_holder("another");
+            run.end.await.unwrap().unwrap_err();
         }
         let part = |_: CancellationToken, _: CancellationToken| {
             let cue = cue.clone();

@@ -16,6 +16,7 @@ const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
 /// What is known of a pod, beside what is known of every object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that Kubernetes tells of a pod")]
 pub struct Instance {
     /// Whether it counts as ready.
     pub ready: bool,

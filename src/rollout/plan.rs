@@ -128,7 +128,7 @@ impl<'a> Todo<'a> {
             for ordinal in 0..self.shard.existing(pool).max(pool.desired) {
                 let message = match self.shard.pod(pool, ordinal) {
                     Some(pod) if pod.terminating => format!("pod {} is being replaced", pod.name),
-                    Some(pod) if !pod.ready && !(pod.serving && self.is_todo(pod)) => {
+                    Some(pod) if !(pod.ready || pod.serving && self.is_todo(pod)) => {
                         format!("pod {} is not ready", pod.name)
                     }
                     None if !pool.is_orphaned() => {
@@ -181,17 +181,12 @@ impl<'a> Todo<'a> {
 
     /// A person lets the rollout go on although nobody is seen to lead. Volumes stay, so nothing is removed this way.
     fn by_force(&self, pod: Option<&Pod>) -> Result<Action, Wait> {
-        match pod {
-            Some(pod) => {
-                let why =
-                    "it is not what it should be, nobody is seen to lead, and spec.forceRolloutAt lets it go";
-                Ok(evict(pod, why.to_owned()))
-            }
-            None => {
-                let pool = self.surplus.first().map(|(pool, _)| *pool);
-                wait(Reason::AwaitingQuorum, pool.map(|pool| self.too_few(pool)).unwrap_or_default())
-            }
+        if let Some(pod) = pod {
+            let why = "it is not what it should be, nobody is seen to lead, and spec.forceRolloutAt is set";
+            return Ok(evict(pod, why.to_owned()));
         }
+        let pool = self.surplus.first().map(|(pool, _)| *pool);
+        wait(Reason::AwaitingQuorum, pool.map(|pool| self.too_few(pool)).unwrap_or_default())
     }
 
     /// It is to be replaced, or may be the next to be removed.
@@ -209,18 +204,13 @@ impl<'a> Todo<'a> {
 
     /// The removal of the last instance of a pool. One that no StatefulSet has made is removed by its name.
     fn remove(&self, pool: &Pool, pod: Option<&Pod>) -> Action {
-        match pod.filter(|_| pool.is_orphaned()) {
-            Some(pod) => {
-                let why = format!("pool {} is no longer wanted, and its StatefulSet is gone", pool.name);
-                if self.is_idle(pod) { delete(pod, why) } else { evict(pod, why) }
-            }
-            None => {
-                let existing = self.shard.existing(pool);
-                let why =
-                    format!("{} of {existing} instances of pool {} are wanted", pool.desired, pool.name);
-                Action::Remove { pool: pool.name.clone(), replicas: existing - 1, why }
-            }
+        if let Some(pod) = pod.filter(|_| pool.is_orphaned()) {
+            let why = format!("pool {} is no longer wanted, and its StatefulSet is gone", pod.pool);
+            return if self.is_idle(pod) { delete(pod, why) } else { evict(pod, why) };
         }
+        let existing = self.shard.existing(pool);
+        let why = format!("{} of {existing} instances of pool {} are wanted", pool.desired, pool.name);
+        Action::Remove { pool: pool.name.clone(), replicas: existing - 1, why }
     }
 
     fn too_few(&self, pool: &Pool) -> String {
@@ -416,7 +406,7 @@ mod tests {
         assert_eq!(begun(|pod| pod.terminating = true), "RollingOut");
         assert_eq!(begun(|pod| pod.ready = false), "RollingOut");
         assert_eq!(begun(|pod| pod.standing = Standing::Apart), "RollingOut");
-        assert_eq!(begun(|pod| pod.ready_for = FRESH - Duration::from_millis(1)), "RollingOut");
+        assert_eq!(begun(|pod| pod.ready_for = FRESH.saturating_sub(Duration::from_millis(1))), "RollingOut");
         assert_eq!(begun(|pod| pod.ready_for = FRESH), "evict b-0");
         assert_eq!(begun(|_| {}), "evict b-0");
         let gone = |shard: &mut Shard| {
@@ -660,7 +650,10 @@ mod tests {
             };
             assert_eq!(also(|pod| pod.terminating = true), "RollingOut");
             assert_eq!(also(|pod| (pod.ready, pod.serving) = (false, false)), "RollingOut");
-            assert_eq!(also(|pod| pod.ready_for = QUIET - Duration::from_millis(1)), "RollingOut");
+            assert_eq!(
+                also(|pod| pod.ready_for = QUIET.saturating_sub(Duration::from_millis(1))),
+                "RollingOut"
+            );
         }
         // Nothing is removed for good this way.
         let shrink = |shard: &mut Shard| {

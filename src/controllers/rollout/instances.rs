@@ -1,5 +1,6 @@
 //! The instances of a shard, as the caches and its manifests have them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
@@ -77,8 +78,8 @@ impl Instances {
 
     /// Adds a pool, unless it is known.
     fn add_pool(&mut self, key: ObjectKey, pool: Pool) {
-        if !self.pools.contains_key(&key) {
-            self.pools.insert(key, pool.name.clone());
+        if let Entry::Vacant(entry) = self.pools.entry(key) {
+            entry.insert(pool.name.clone());
             self.shard.pools.push(pool);
         }
     }

@@ -15,6 +15,7 @@ fn entry(id: u64, index: usize, started: bool) -> EtcdMember {
     EtcdMember { id, peer_urls: vec![peer(index).url], started, learner: false }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with the step of a plan")]
 fn change(index: usize, change: MemberChange) -> Option<Step> {
     Some(Step { pod: peer(index).name, action: Action::Change(change) })
 }

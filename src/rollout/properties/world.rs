@@ -309,7 +309,7 @@ impl World {
             json!({ "kind": "StatefulSet", "controller": true, "uid": "s", "name": self.set(pod.pool) });
         let mut metadata = json!({
             "name": name, "uid": pod.uid, "labels": self.labels(pod.pool, name),
-            "ownerReferences": if pod.owned { json!([owner]) } else { json!([]) },
+            "ownerReferences": if pod.owned { json!([controller]) } else { json!([]) },
         });
         if pod.terminating {
             metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
@@ -496,12 +496,13 @@ impl World {
         } else {
             (self.name(pool, 8), self.name(pool, 0))
         };
-        let owner = json!({ "kind": "ReplicaSet", "controller": true, "uid": "r", "name": self.set(pool) });
+        let controller =
+            json!({ "kind": "ReplicaSet", "controller": true, "uid": "r", "name": self.set(pool) });
         let copy = Observed::project(&json!({
             "kind": "Pod",
             "metadata": {
                 "name": name, "uid": format!("copy-{name}"), "labels": self.labels(pool, &original),
-                "ownerReferences": if owned { json!([owner]) } else { json!([]) },
+                "ownerReferences": if owned { json!([controller]) } else { json!([]) },
             },
         }));
         self.copies.push((key(&name), copy));

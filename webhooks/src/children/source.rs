@@ -25,7 +25,9 @@ impl Source<'_> {
     pub fn of(&self, path: &[Step<'_>]) -> Option<String> {
         match path {
             [Field("cluster" | "cell" | "database" | "tableGroup" | "shard"), ..] => None,
-            [Field("paused" | "forceRolloutAt" | "persistentVolumeClaimRetentionPolicy"), ..] => Some(join("spec", path)),
+            [Field("paused" | "forceRolloutAt" | "persistentVolumeClaimRetentionPolicy"), ..] => {
+                Some(join("spec", path))
+            }
             [Field("pods"), rest @ ..] => Some(join("spec", rest)),
             [Field("globalTopology"), Field("rootPath")] => Some("spec.globalTopoServer.rootPath".to_owned()),
             [Field("globalTopology"), rest @ ..] => Some(join("spec.globalTopoServer.external", rest)),
