@@ -79,6 +79,8 @@ struct Repaired {
 /// How an instance that did not follow its primary was repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repair {
+    /// Its pod was restarted, because its PostgreSQL accepted no connections.
+    Restarted,
     /// The log that its primary does not have was discarded.
     Rewound,
     /// Its volume was made anew.
@@ -178,6 +180,7 @@ impl Metrics {
     /// An instance was repaired.
     pub fn repaired(&self, how: Repair) {
         let how = match how {
+            Repair::Restarted => "restarted",
             Repair::Rewound => "rewound",
             Repair::Replaced => "replaced",
         };

@@ -43,7 +43,7 @@ pub async fn see_to(
     let uid = shard.uid().unwrap_or_default();
     let situation = situation(shard, cx, course, roles, expected);
     let Some(remedy) = cx.lost.plan(&uid, situation, Instant::now()) else { return };
-    let (Remedy::Rewind(pod_uid) | Remedy::Replace(pod_uid)) = &remedy;
+    let (Remedy::Restart(pod_uid) | Remedy::Rewind(pod_uid) | Remedy::Replace(pod_uid)) = &remedy;
     let Some(lost) = find(shard, cx, roles, pod_uid) else { return };
     let namespace = shard.namespace().unwrap_or_default();
     let global = match topology::access(cx, &namespace, &shard.spec.global_topology).await {
@@ -51,6 +51,7 @@ pub async fn see_to(
         Err(trouble) => return tracing::warn!(trouble.message, pod = lost.pod, "a lost instance waits"),
     };
     match &remedy {
+        Remedy::Restart(_) => restart(shard, cx, &lost).await,
         Remedy::Rewind(_) => rewind(shard, cx, global, lost),
         Remedy::Replace(_) => {
             if !is_restorable(shard, cx, &global, &lost).await {
@@ -86,6 +87,8 @@ fn situation(
             // Others are freed by other means.
             is_member: member.has_taken_part && !member.locked_out && !member.abandoned && uid.is_some(),
             cell: member.id.cell.clone(),
+            is_silent: uid.is_some_and(|uid| !accepts_connections(shard, cx, pod, uid)),
+            restarted: cx.lost.restarted(&shard.uid().unwrap_or_default(), pod),
             uid: uid.unwrap_or(pod).clone(),
             ..Instance::default()
         }
@@ -127,6 +130,32 @@ fn find(shard: &MultiShard, cx: &Context, roles: &Roles, uid: &str) -> Option<Lo
     };
     let (pod, member) = roles.members.iter().find(|(pod, _)| is_meant(pod))?;
     Some(Lost { pod: pod.clone(), uid: uid.to_owned(), id: member.id.clone() })
+}
+
+/// True if the pod is ready, or if another one of its name exists by now.
+fn accepts_connections(shard: &MultiShard, cx: &Context, pod: &str, uid: &str) -> bool {
+    let key = ObjectKey::new("Pod", &shard.namespace().unwrap_or_default(), pod);
+    let observed = cx.objects.get(&key).filter(|observed| observed.uid == uid);
+    observed.is_none_or(|observed| observed.instance.is_some_and(|instance| instance.ready))
+}
+
+/// Evicts the pod of an instance. Its successor starts with a new pooler, on the same volume.
+async fn restart(shard: &MultiShard, cx: &Context, lost: &Lost) {
+    let about = shard.object_ref(&());
+    match rollout::evict(shard, cx, &lost.pod, &lost.uid).await {
+        Ok(true) => {
+            cx.lost.note_restart(&shard.uid().unwrap_or_default(), &lost.pod);
+            cx.metrics.repaired(Repair::Restarted);
+            tracing::info!(pod = lost.pod, "its PostgreSQL accepts no connections; the pod is evicted");
+            let note = format!(
+                "Evicted pod {}: its PostgreSQL has accepted no connections for a minute, while all other instances do",
+                lost.pod
+            );
+            cx.events.of_pod(&about, &lost.pod, "PodEvicted", "Repair", note).await;
+        }
+        Ok(false) => {}
+        Err(trouble) => tracing::warn!(trouble.message, pod = lost.pod, "a lost instance waits"),
+    }
 }
 
 /// Has an instance rewound in the background: that takes as long as comparing its data takes.

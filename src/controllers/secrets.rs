@@ -98,8 +98,17 @@ async fn connection(
 ) -> Vec<Trouble> {
     let Some(record) = &shard.spec.database_record else { return Vec::new() };
     let manifest = secrets::connection(shard, record, password);
-    let applied = cx.applier.ensure(&manifest, owner, Cached::Nothing).await;
-    applied.err().iter().map(Trouble::from).collect()
+    match cx.applier.ensure(&manifest, owner, Cached::Nothing).await {
+        Ok(applied) if applied.immutable.is_empty() => Vec::new(),
+        Ok(_) => {
+            let message = format!(
+                "{} was made immutable and holds something else than it should; delete it, and it is created anew",
+                manifest.key()
+            );
+            vec![Trouble { reason: Reason::ImmutableField, message, lasting: true }]
+        }
+        Err(error) => vec![Trouble::from(&error)],
+    }
 }
 
 async fn tell_restored(shard: &MultiShard, cx: &Context) {

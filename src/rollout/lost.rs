@@ -4,6 +4,9 @@
 //! PostgreSQL runs as a standby. A rewind discards that log. Where a rewind does not help, and the user allows it, the
 //! data is given up: a new volume is filled from the backup and the archive.
 //!
+//! An instance whose PostgreSQL accepts no connections is restarted first: its pooler may wait for a PostgreSQL that was
+//! killed while it hung, and never start another one (Multigres v0.1.0).
+//!
 //! Neither loses a commit that was acknowledged. Whoever elected the primary reached every pair of instances that could
 //! have acknowledged one, so the primary has it, and what only the lost instance has was acknowledged to nobody.
 
@@ -14,6 +17,8 @@ use multigres_crds::v1alpha1::DurabilityPolicy;
 
 /// Time without following after which an instance counts as lost. What is merely slow has found its way by then.
 pub const LOST_AFTER: Duration = Duration::from_mins(1);
+/// Time after which an instance whose restart did not help is restarted again.
+pub const RESTART_AGAIN: Duration = Duration::from_mins(10);
 /// Time after which a rewind that did not help is tried again.
 pub const REWIND_AGAIN: Duration = Duration::from_mins(5);
 /// Time for which everything else must be whole before a volume is given up.
@@ -61,6 +66,10 @@ pub struct Instance {
     pub is_member: bool,
     /// For how long it has been seen not to stream.
     pub apart: Duration,
+    /// True if its PostgreSQL accepts no connections.
+    pub is_silent: bool,
+    /// Time since its pod was restarted for that, if it was.
+    pub restarted: Option<Duration>,
     /// What became of an attempt to rewind it.
     pub rewind: Rewind,
 }
@@ -80,6 +89,8 @@ pub enum Rewind {
 /// What to do. It is about one instance, by the identity of its pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remedy {
+    /// Restart its pod.
+    Restart(String),
     /// Discard the log that its primary does not have.
     Rewind(String),
     /// Give up its volume.
@@ -89,6 +100,9 @@ pub enum Remedy {
 /// What to do about a shard, if anything.
 pub fn remedy(shard: &Situation) -> Option<Remedy> {
     let lost = shard.lost()?;
+    if lost.is_silent && lost.restarted.is_none_or(|ago| ago >= RESTART_AGAIN) {
+        return Some(Remedy::Restart(lost.uid.clone()));
+    }
     if shard.is_doomed(lost) {
         let is_due = |(uid, held): &(String, Duration)| *uid == lost.uid && *held >= REPLACE_AFTER;
         return shard.doomed.as_ref().is_some_and(is_due).then(|| Remedy::Replace(lost.uid.clone()));
@@ -183,6 +197,7 @@ mod tests {
     fn outcome(mut shard: Situation, change: impl FnOnce(&mut Situation)) -> String {
         change(&mut shard);
         match remedy(&shard) {
+            Some(Remedy::Restart(uid)) => format!("restart {uid}"),
             Some(Remedy::Rewind(uid)) => format!("rewind {uid}"),
             Some(Remedy::Replace(uid)) => format!("replace {uid}"),
             None => "nothing".to_owned(),
@@ -219,6 +234,25 @@ mod tests {
         assert_eq!(outcome(situation(), with_new), "rewind c");
         let again = |shard: &mut Situation| shard.instances[2].rewind = Rewind::Tried(REWIND_AGAIN);
         assert_eq!(outcome(situation(), again), "rewind c");
+    }
+
+    #[test]
+    fn an_instance_that_accepts_no_connections_is_restarted_before_anything_else() {
+        let silent = |restarted: Option<Duration>| {
+            move |shard: &mut Situation| {
+                (shard.instances[2].is_silent, shard.instances[2].restarted) = (true, restarted);
+            }
+        };
+        assert_eq!(outcome(situation(), silent(None)), "restart c");
+        assert_eq!(outcome(beyond_rewind(), silent(None)), "restart c");
+        assert_eq!(outcome(situation(), silent(Some(MINUTE))), "rewind c");
+        assert_eq!(outcome(beyond_rewind(), silent(Some(MINUTE))), "replace c");
+        assert_eq!(outcome(situation(), silent(Some(RESTART_AGAIN))), "restart c");
+        let second_down = |shard: &mut Situation| {
+            silent(None)(shard);
+            shard.instances[1].streams = false;
+        };
+        assert_eq!(outcome(situation(), second_down), "nothing");
     }
 
     #[test]
@@ -269,16 +303,21 @@ mod tests {
         let rewind =
             prop_oneof![Just(Rewind::Untried), Just(Rewind::Unknown), any_duration().prop_map(Rewind::Tried)];
         let (usually, seldom) = (proptest::bool::weighted(0.8), proptest::bool::weighted(0.2));
-        (usually, usually, usually, seldom, any_duration(), rewind, 0..3_u8).prop_map(
-            move |(streams, in_cohort, is_member, leads, apart, rewind, cell)| Instance {
-                uid: index.to_string(),
-                cell: cell.to_string(),
-                leads,
-                streams: streams && !leads,
-                in_cohort,
-                is_member,
-                apart,
-                rewind,
+        let restarted = proptest::option::of(any_duration());
+        (usually, usually, usually, seldom, any_duration(), rewind, 0..3_u8, seldom, restarted).prop_map(
+            move |(streams, in_cohort, is_member, leads, apart, rewind, cell, is_silent, restarted)| {
+                Instance {
+                    uid: index.to_string(),
+                    cell: cell.to_string(),
+                    leads,
+                    streams: streams && !leads,
+                    in_cohort,
+                    is_member,
+                    apart,
+                    is_silent,
+                    restarted,
+                    rewind,
+                }
             },
         )
     }
@@ -308,7 +347,7 @@ mod tests {
         #[test]
         fn whatever_is_seen_no_copy_that_counts_is_touched(shard in any_situation()) {
             let Some(remedy) = remedy(&shard) else { return Ok(()) };
-            let uid = match &remedy { Remedy::Rewind(uid) | Remedy::Replace(uid) => uid };
+            let (Remedy::Restart(uid) | Remedy::Rewind(uid) | Remedy::Replace(uid)) = &remedy;
             let (target, others): (Vec<_>, Vec<_>) = shard.instances.iter().partition(|other| other.uid == *uid);
             prop_assert!(shard.serving && shard.complete && shard.quiet);
             prop_assert_eq!(target.len(), 1);

@@ -84,7 +84,7 @@ async fn what_cannot_be_read_is_one_cause() {
     cluster["spec"]["admin"]["spec"] = json!({"replicas": "many", "resources": {"limits": {"cpu": "fast"}}});
     clusters.create(&cluster).await.assert_invalid(&[
         ("TypeInvalid", "spec.admin.spec.replicas", "must be of type integer: \"string\""),
-        ("Invalid", "spec.admin.spec.resources.limits[cpu]", "\"fast\" is no quantity"),
+        ("Invalid", "spec.admin.spec.resources.limits[cpu]", "\"fast\" is not a quantity"),
         (
             "TypeInvalid",
             "spec.databases.templates[0].spec.pools[1].cell",
@@ -106,7 +106,7 @@ async fn names_that_the_api_server_refuses_are_told_with_the_rest() {
     cluster["spec"]["globalTopoServer"]["rootPath"] = json!("multigres");
     namespace.clusters().dry_run().create(&cluster).await.assert_invalid(&[
         ("Invalid", "metadata.labels", "a valid label must be"),
-        ("Invalid", "spec.globalTopoServer.rootPath", "is not absolute"),
+        ("Invalid", "spec.globalTopoServer.rootPath", "is not an absolute path"),
     ]);
 }
 

@@ -54,5 +54,5 @@ async fn admission_fails_closed_has_a_way_out_and_comes_back() {
         (answer.code == 422).then_some(answer)
     };
     let answer = eventually("admission answers again", answered).await.unwrap();
-    answer.assert_invalid(&[("Invalid", "spec.globalTopoServer.rootPath", "is not absolute")]);
+    answer.assert_invalid(&[("Invalid", "spec.globalTopoServer.rootPath", "is not an absolute path")]);
 }

@@ -121,7 +121,7 @@ async fn a_connection_secret_that_cannot_be_written_keeps_nothing_else_back() {
     let patch = r#"{"immutable":true,"stringData":{"host":"elsewhere","extra":"key"}}"#;
     namespace.must(&["patch", "secret", CONNECTION, "-p", patch]).await;
     is_looked_after(&namespace).await;
-    says(&namespace, "ApplyFailed").await;
+    says(&namespace, "ImmutableField").await;
     grows(&namespace).await;
     is_looked_after(&namespace).await;
 }

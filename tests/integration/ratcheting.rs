@@ -23,7 +23,7 @@ fn unsound() -> Value {
     cluster
 }
 
-const NAME: Cause = ("Invalid", "spec.databases.templates[0].name", "is no name for a database");
+const NAME: Cause = ("Invalid", "spec.databases.templates[0].name", "is not a valid database name");
 
 #[tokio::test]
 async fn what_was_wrong_before_is_a_warning() {
@@ -32,7 +32,7 @@ async fn what_was_wrong_before_is_a_warning() {
     cluster["spec"]["restartedAt"] = json!("2026-01-02T03:04:05Z");
     for clusters in [namespace.clusters().dry_run(), namespace.clusters()] {
         let answer = clusters.update_spec("sound", &cluster["spec"]).await.allowed();
-        answer.assert_warns("spec.databases.templates[0].name: \"users-db\" is no name for a database");
+        answer.assert_warns("spec.databases.templates[0].name: \"users-db\" is not a valid database name");
         answer
             .assert_warns("spec.databases.templates[0].spec.pools[1].cell: \"zone-c\" is no cell of this cl");
     }
@@ -46,7 +46,7 @@ async fn what_is_wrong_elsewhere_or_in_another_way_is_an_error() {
     let mut cluster = unsound();
     cluster["spec"]["databases"]["templates"][1]["name"] = json!("orders-db");
     let answer = clusters.update_spec("sound", &cluster["spec"]).await;
-    answer.assert_invalid(&[("Invalid", "spec.databases.templates[1].name", "is no name for a database")]);
+    answer.assert_invalid(&[("Invalid", "spec.databases.templates[1].name", "is not a valid database name")]);
     // The same place, another value.
     let mut cluster = unsound();
     entries(&mut cluster)[1]["cell"] = json!("zone-d");
@@ -67,7 +67,7 @@ async fn what_was_wrong_may_move() {
     let mut cluster = unsound();
     cluster["spec"]["databases"]["templates"].as_array_mut().unwrap().reverse();
     let answer = namespace.clusters().update_spec("sound", &cluster["spec"]).await.allowed();
-    answer.assert_warns("spec.databases.templates[1].name: \"users-db\" is no name for a database");
+    answer.assert_warns("spec.databases.templates[1].name: \"users-db\" is not a valid database name");
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn the_crd_holds_what_must_not_change_without_admission() {
         (
             |c| c["spec"]["globalTopoServer"]["managedSpec"]["replicas"] = json!(5),
             "spec.globalTopoServer.managedSpec.replicas",
-            "replicas cannot be changed: a change of etcd's membership is not implemented",
+            "replicas cannot be changed: changing etcd's membership is not implemented",
         ),
         (
             |c| group(c)["partitioning"]["shards"] = json!(2),

@@ -120,7 +120,7 @@ pub struct ManagedTopoServerSpec {
     /// Members of etcd: 1, 3, 5 or 7. 3 when absent. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 7), extend("enum" = [1, 3, 5, 7]))]
-    #[x_kube(validation = ("self == oldSelf", "replicas cannot be changed: a change of etcd's membership is not implemented"))]
+    #[x_kube(validation = ("self == oldSelf", "replicas cannot be changed: changing etcd's membership is not implemented"))]
     pub replicas: Option<i32>,
     /// The volume of each member. 10Gi, `ReadWriteOnce`, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

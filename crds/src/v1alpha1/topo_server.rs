@@ -36,7 +36,7 @@ pub struct TopoServerSpec {
     pub image: String,
     /// Members of etcd: 1, 3, 5 or 7. Cannot be changed.
     #[schemars(range(min = 1, max = 7), extend("enum" = [1, 3, 5, 7]))]
-    #[x_kube(validation = ("self == oldSelf", "replicas cannot be changed: a change of etcd's membership is not implemented"))]
+    #[x_kube(validation = ("self == oldSelf", "replicas cannot be changed: changing etcd's membership is not implemented"))]
     pub replicas: i32,
     /// The volume of each member.
     pub data_volume_claim_template: VolumeClaimTemplate,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::controllers::wake::Waker;
 use crate::memory::{Memories, PerObject};
-use crate::rollout::lost::{Remedy, Rewind, Situation, doomed, remedy};
+use crate::rollout::lost::{RESTART_AGAIN, Remedy, Rewind, Situation, doomed, remedy};
 
 /// The shards of which an instance does not follow, by identity.
 pub struct LostInstances {
@@ -26,6 +27,8 @@ struct Shard {
     doomed: Option<(String, Instant)>,
     /// Name of the pod that is being repaired.
     under_repair: Option<String>,
+    /// The time of the last restart of a pod, by the pod's name.
+    restarted: HashMap<String, Instant>,
 }
 
 struct Trace {
@@ -70,10 +73,21 @@ impl LostInstances {
         let shard = shards.entry(uid.to_owned()).or_default();
         shard.complete(&mut seen, now);
         let answer = remedy(&seen);
-        if shard.apart.is_empty() && shard.under_repair.is_none() {
+        shard.restarted.retain(|_, at| now.saturating_duration_since(*at) < RESTART_AGAIN);
+        if shard.apart.is_empty() && shard.under_repair.is_none() && shard.restarted.is_empty() {
             shards.remove(uid);
         }
         answer
+    }
+
+    /// Notes that a pod of a shard was restarted.
+    pub fn note_restart(&self, uid: &str, pod: &str) {
+        self.shards.update(uid, |shard| shard.restarted.insert(pod.to_owned(), Instant::now()));
+    }
+
+    /// Time since a pod of a shard was last restarted, by its name.
+    pub fn restarted(&self, uid: &str, pod: &str) -> Option<Duration> {
+        self.shards().get(uid)?.restarted.get(pod).map(Instant::elapsed)
     }
 
     /// Begins to count anew for how long a volume could have been given up.
@@ -154,8 +168,6 @@ impl Drop for Repair {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
     use tokio::time::advance;
     use tokio_util::sync::CancellationToken;
@@ -251,6 +263,21 @@ mod tests {
         assert!(!matches!(plan(seen(false)), Some(Remedy::Replace(_))));
         advance(REPLACE_AFTER).await;
         assert_eq!(plan(seen(false)), Some(Remedy::Replace("c".to_owned())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restart_is_remembered_by_the_name_of_the_pod() {
+        let lost = lost_instances();
+        assert_eq!(lost.restarted("s", "c-0"), None);
+        lost.note_restart("s", "c-0");
+        advance(SECOND).await;
+        assert_eq!(lost.restarted("s", "c-0"), Some(SECOND));
+        assert_eq!((lost.restarted("s", "b-0"), lost.restarted("t", "c-0")), (None, None));
+        assert_eq!(lost.plan("s", seen(true), Instant::now()), None);
+        assert_eq!(lost.restarted("s", "c-0"), Some(SECOND), "also while all instances follow");
+        advance(RESTART_AGAIN).await;
+        lost.plan("s", seen(true), Instant::now());
+        assert!(lost.shards().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,6 +18,9 @@ const OF_KUBERNETES: [&str; 5] = [
     "volume.beta.kubernetes.io/",
     "endpoints.kubernetes.io/",
 ];
+/// Fields that a claim keeps for good. One that an earlier spec led to has them as that spec said.
+const FIXED_IN_CLAIMS: [&str; 3] =
+    ["/spec/storageClassName", "/spec/accessModes", "/spec/resources/requests/storage"];
 /// Differences that are told of one object.
 const TOLD: usize = 4;
 
@@ -78,6 +81,9 @@ pub fn compare(
                 (normalized(object, there, namespace), normalized(expected, fresh, fresh_namespace));
             let mut differences = Vec::new();
             differ("", &live, &expected, &mut differences);
+            if key.0 == "PersistentVolumeClaim" && explained.contains(key) {
+                differences.retain(|(at, _)| !FIXED_IN_CLAIMS.iter().any(|field| at.starts_with(field)));
+            }
             let is_held = held.iter().any(|shard| shard.holds(object, &differences));
             if is_held {
                 comparison.held += 1;

@@ -61,7 +61,7 @@ pub const CASES: &[Case] = &[
         &[(
             "Invalid",
             "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate.resources.requests.storage",
-            "is no size for a volume",
+            "is not a volume size",
         )],
     ),
     (
@@ -70,7 +70,7 @@ pub const CASES: &[Case] = &[
         &[(
             "Invalid",
             "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate.resources.requests.storage",
-            "is no quantity",
+            "is not a quantity",
         )],
     ),
     (
@@ -117,7 +117,7 @@ pub const CASES: &[Case] = &[
             (
                 "Invalid",
                 "spec.cells.templates[0].spec.multiGateway.resources.limits[memory]",
-                "is no quantity",
+                "is not a quantity",
             ),
             (
                 "Invalid",
@@ -145,7 +145,7 @@ pub const CASES: &[Case] = &[
             (
                 "Invalid",
                 "spec.admin.spec.image",
-                "\"https://ghcr.io/multigres/multigres:v1\" is no image reference",
+                "\"https://ghcr.io/multigres/multigres:v1\" is not an image reference",
             ),
             (
                 "Invalid",
@@ -155,7 +155,7 @@ pub const CASES: &[Case] = &[
             (
                 "Invalid",
                 "spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[0].postgres.image",
-                "\"Pgctld:v1\" is no image reference",
+                "\"Pgctld:v1\" is not an image reference",
             ),
         ],
     ),
@@ -269,19 +269,19 @@ pub const CASES: &[Case] = &[
                 "In needs at least one value; write one",
             ),
             ("Invalid", "spec.admin.spec.placement.tolerations[0].operator", "is no operator"),
-            ("Invalid", "spec.admin.spec.placement.zone", "is no value of a label"),
-            ("Invalid", "spec.admin.spec.podLabels[team]", "is no value of a label"),
+            ("Invalid", "spec.admin.spec.placement.zone", "is not a valid label value"),
+            ("Invalid", "spec.admin.spec.podLabels[team]", "is not a valid label value"),
             (
                 "Forbidden",
                 "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate.accessModes",
-                "ReadWriteOncePod allows no other mode beside it",
+                "ReadWriteOncePod excludes other modes",
             ),
             (
                 "Invalid",
                 "spec.databases.templates[0].spec.pools[0].primary.dataVolumeClaimTemplate.storageClassName",
-                "is no name of an object",
+                "is not a valid object name",
             ),
-            ("Invalid", "spec.imagePullSecrets[0].name", "\"Registry\" is no name of an object"),
+            ("Invalid", "spec.imagePullSecrets[0].name", "\"Registry\" is not a valid object name"),
             (
                 "Invalid",
                 "spec.orchestrator.spec.resources.requests[example.com/gpu]",
@@ -290,11 +290,7 @@ pub const CASES: &[Case] = &[
         ],
     ),
     ("C21", |c| c["spec"]["backup"] = s3(&json!("https://s3.example.com"), "clusters/sound"), &[]),
-    (
-        "C21",
-        |c| c["spec"]["backup"] = json!({}),
-        &[("Required", "spec.backup", "says nowhere to keep backups")],
-    ),
+    ("C21", |c| c["spec"]["backup"] = json!({}), &[("Required", "spec.backup", "names no location")]),
     (
         "C21",
         |c| {

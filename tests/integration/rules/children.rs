@@ -56,9 +56,9 @@ pub const CREATED: &[Case] = &[
             c["spec"]["image"] = json!("Image");
         },
         &[
-            ("Invalid", "spec.cluster", "is no name for a cluster"),
+            ("Invalid", "spec.cluster", "is not a valid cluster name"),
             ("Invalid", "spec.globalTopology.address", "has a URL scheme"),
-            ("Invalid", "spec.image", "is no image reference"),
+            ("Invalid", "spec.image", "is not an image reference"),
         ],
     ),
     // With what the API server misses.
@@ -69,7 +69,10 @@ pub const CREATED: &[Case] = &[
             without(&mut c["spec"], "globalTopology");
             c["spec"]["cell"] = json!("global");
         },
-        &[("Invalid", "spec.cell", "is a key of the topology"), ("Required", "spec.globalTopology", "")],
+        &[
+            ("Invalid", "spec.cell", "is reserved: the topology uses it as a key"),
+            ("Required", "spec.globalTopology", ""),
+        ],
     ),
     (
         "K03",
@@ -86,9 +89,9 @@ pub const CREATED: &[Case] = &[
             c["spec"]["pools"][0]["replicas"] = json!(1);
         },
         &[
-            ("Required", "spec.backup", "says nowhere to keep backups"),
+            ("Required", "spec.backup", "names no location"),
             ("Invalid", "spec.pools[0].replicas", "1 instance can lead this shard"),
-            ("Invalid", "spec.shard", "is no key range"),
+            ("Invalid", "spec.shard", "is not a key range"),
         ],
     ),
 ];

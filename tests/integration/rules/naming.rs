@@ -5,15 +5,15 @@ use super::*;
 pub const CASES: &[Case] = &[
     ("C01", |c| rename(c, &"a".repeat(40)), &[]),
     ("C01", |c| rename(c, &"a".repeat(41)), &[("Invalid", "metadata.name", "use at most 40 ")]),
-    ("C01", |c| rename(c, "1a"), &[("Invalid", "metadata.name", "\"1a\" is no name for a cluster")]),
-    ("C01", |c| rename(c, "a.b"), &[("Invalid", "metadata.name", "\"a.b\" is no name for a cluster")]),
+    ("C01", |c| rename(c, "1a"), &[("Invalid", "metadata.name", "\"1a\" is not a valid cluster name")]),
+    ("C01", |c| rename(c, "a.b"), &[("Invalid", "metadata.name", "\"a.b\" is not a valid cluster name")]),
     ("C01", |c| generate(c, "preview-"), &[]),
     ("C01", |c| generate(c, &"a".repeat(36)), &[("Invalid", "metadata.generateName", "use at most 35 ")]),
     ("C02", |c| topology(c)["rootPath"] = json!("/a/b-c_d.e"), &[]),
     (
         "C02",
         |c| topology(c)["rootPath"] = json!("multigres/global"),
-        &[("Invalid", "spec.globalTopoServer.rootPath", "is not absolute")],
+        &[("Invalid", "spec.globalTopoServer.rootPath", "is not an absolute path")],
     ),
     (
         "C02",
@@ -28,7 +28,11 @@ pub const CASES: &[Case] = &[
     (
         "C02",
         |c| cell(c)["spec"]["topoServer"] = json!({"external": {"address": "etcd:2379", "rootPath": "a"}}),
-        &[("Invalid", "spec.cells.templates[0].spec.topoServer.external.rootPath", "is not absolute")],
+        &[(
+            "Invalid",
+            "spec.cells.templates[0].spec.topoServer.external.rootPath",
+            "is not an absolute path",
+        )],
     ),
     (
         "C03",
@@ -87,7 +91,7 @@ pub const CASES: &[Case] = &[
     (
         "C06",
         |c| push(&mut c["spec"]["cells"]["templates"], json!({"name": "backups"})),
-        &[("Invalid", "spec.cells.templates[2].name", "is a key of the topology")],
+        &[("Invalid", "spec.cells.templates[2].name", "is reserved: the topology uses it as a key")],
     ),
     (
         "C06",
@@ -95,19 +99,23 @@ pub const CASES: &[Case] = &[
         &[(
             "Invalid",
             "spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[1].name",
-            "is no name for a pool",
+            "is not a valid pool name",
         )],
     ),
     ("C07", |c| database(c, 0)["name"] = json!("users_db"), &[]),
     (
         "C07",
         |c| database(c, 0)["name"] = json!("users-db"),
-        &[("Invalid", "spec.databases.templates[0].name", "is no name for a database")],
+        &[("Invalid", "spec.databases.templates[0].name", "is not a valid database name")],
     ),
     (
         "C07",
         |c| database(c, 0)["name"] = json!("template1"),
-        &[("Invalid", "spec.databases.templates[0].name", "is a template of PostgreSQL")],
+        &[(
+            "Invalid",
+            "spec.databases.templates[0].name",
+            "is reserved: it is a template database of PostgreSQL",
+        )],
     ),
     (
         "C22",

@@ -74,7 +74,7 @@ pub const CASES: &[Case] = &[
         &[(
             "NotFound",
             "spec.databases.templates[0].spec.pools[1].cell",
-            "\"zone-c\" is no cell of this cluster; did",
+            "\"zone-c\" is not a cell of this cluster; did",
         )],
     ),
     (
@@ -122,7 +122,7 @@ pub const CASES: &[Case] = &[
         &[(
             "Invalid",
             "spec.databases.templates[1].spec.tableGroups[0].name",
-            "is no name for a table group",
+            "is not a valid table group name",
         )],
     ),
     (

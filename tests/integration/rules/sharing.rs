@@ -95,7 +95,7 @@ pub const CASES: &[Case] = &[
         &[(
             "Duplicate",
             "spec.cells.templates[2].name",
-            "MultiCell \"sound-next-door\" would be made by Multigr",
+            "MultiCell \"sound-next-door\" would also be made by Multigr",
         )],
     ),
     // x/0-80/inf-p and x-0/80-inf/p are joined to the same.
@@ -113,7 +113,7 @@ pub const CASES: &[Case] = &[
         &[(
             "Duplicate",
             "spec.databases.templates[1].spec.tableGroups[1].shardTemplate.pools[0].name",
-            "would be made by spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[0].name",
+            "would also be made by spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[0].name",
         )],
     ),
 ];

@@ -29,7 +29,7 @@ pub const CASES: &[Stored] = &[
                 &[(
                     "Invalid",
                     "spec.globalTopoServer.managedSpec.replicas",
-                    "cannot be changed from 3 to 5: a change of etcd's membership is not implemented",
+                    "cannot be changed from 3 to 5: changing etcd's membership is not implemented",
                 )],
             ),
             ("U04", |c| group(c)["partitioning"]["shards"] = json!(1.0), &[]),
@@ -143,7 +143,7 @@ pub const CASES: &[Stored] = &[
                 &[(
                     "Forbidden",
                     "spec.globalTopoServer.external",
-                    "to the managed etcd, without what it holds",
+                    "to the managed etcd, without its records",
                 )],
             ),
         ],
@@ -192,7 +192,7 @@ pub const CASES: &[Stored] = &[
                 &[(
                     "Forbidden",
                     "spec.cells.templates[0].spec.topoServer",
-                    "the topology of a cell cannot change while pools use the cell",
+                    "cannot be changed while pools use the cell",
                 )],
             ),
             ("U09", |c| c["spec"]["databases"]["templates"].as_array_mut().unwrap().reverse(), &[]),

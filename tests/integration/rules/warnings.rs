@@ -103,7 +103,7 @@ pub const CREATED: &[Warned] = &[
     (
         "W11",
         nothing,
-        "no spec.backup: each shard gets a 10Gi ReadWriteMany volume of the default class",
+        "no spec.backup: each shard needs a 10Gi ReadWriteMany volume of the default StorageClass",
         backed_up,
     ),
     (
@@ -112,7 +112,7 @@ pub const CREATED: &[Warned] = &[
             c["spec"]["cells"]["managed"] = json!(false);
             entries(c)[1]["cell"] = json!("elsewhere");
         },
-        "\"elsewhere\" is no cell of spec.cells; its pools wait for a MultiCell of that name",
+        "\"elsewhere\" is not a cell in spec.cells: its pools wait for a MultiCell of that name",
         |c| c["spec"]["cells"]["managed"] = json!(false),
     ),
     (
