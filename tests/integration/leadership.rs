@@ -141,16 +141,16 @@ async fn while_the_api_server_is_away_from_the_leader_another_takes_over_and_nev
     let other = || async { Some(holder(&installation).await).filter(|holder| *holder != first) };
     let second = eventually("another leads", other).await.unwrap();
     let writes = || async {
-        let writers = led(&installation, marker);
-        let wrote = writers.iter().any(|(agent, writes)| agent.contains(&second) && writes.len() > 3);
-        wrote.then_some(writers)
+        let identities = led(&installation, marker);
+        let wrote = identities.iter().any(|(agent, writes)| agent.contains(&second) && writes.len() > 3);
+        wrote.then_some(identities)
     };
-    let writers = eventually("the other one writes", writes).await.unwrap();
+    let identities = eventually("the other one writes", writes).await.unwrap();
     edits.abort();
 
-    assert_eq!(writers.len(), 2, "{writers:#?}");
+    assert_eq!(identities.len(), 2, "{identities:#?}");
     let times = |identity: &str| {
-        let (_, writes) = writers.iter().find(|(agent, _)| agent.contains(identity)).unwrap();
+        let (_, writes) = identities.iter().find(|(agent, _)| agent.contains(identity)).unwrap();
         let mut times: Vec<&str> = writes.iter().map(|write| write.stage_timestamp.as_str()).collect();
         times.sort_unstable();
         times

@@ -96,7 +96,7 @@ impl Members {
         ensure!(!output.status.success(), "{} has not failed", NAMES[index]);
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
         // `FallbackToLogsOnError` keeps so much.
-        self.ended[index] = words[words.len().saturating_sub(2048)..].to_owned();
+        words[words.len().saturating_sub(2048)..].clone_into(&mut self.ended[index]);
         Ok(())
     }
 

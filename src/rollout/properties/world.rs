@@ -309,7 +309,7 @@ impl World {
             json!({ "kind": "StatefulSet", "controller": true, "uid": "s", "name": self.set(pod.pool) });
         let mut metadata = json!({
             "name": name, "uid": pod.uid, "labels": self.labels(pod.pool, name),
-            "ownerReferences": if pod.owned { json!([controller]) } else { json!([]) },
+            "ownerReferences": if pod.owned { json!([owner]) } else { json!([]) },
         });
         if pod.terminating {
             metadata["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
