@@ -34,7 +34,7 @@ async fn what_was_wrong_before_is_a_warning() {
         let answer = clusters.update_spec("sound", &cluster["spec"]).await.allowed();
         answer.assert_warns("spec.databases.templates[0].name: \"users-db\" is not a valid database name");
         answer
-            .assert_warns("spec.databases.templates[0].spec.pools[1].cell: \"zone-c\" is no cell of this cl");
+            .assert_warns("spec.databases.templates[0].spec.pools[1].cell: \"zone-c\" is not a cell of this cl");
     }
 }
 
@@ -52,7 +52,7 @@ async fn what_is_wrong_elsewhere_or_in_another_way_is_an_error() {
     entries(&mut cluster)[1]["cell"] = json!("zone-d");
     let answer = clusters.update_spec("sound", &cluster["spec"]).await;
     let path = "spec.databases.templates[0].spec.pools[1].cell";
-    answer.assert_invalid(&[("NotFound", path, "\"zone-d\" is no cell")]);
+    answer.assert_invalid(&[("NotFound", path, "\"zone-d\" is not a cell")]);
     // Old and new in one: only the new one is refused, and the author fixes what is asked for.
     let mut cluster = unsound();
     cluster["spec"]["imagePullPolicy"] = json!("Sometimes");

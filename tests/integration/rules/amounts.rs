@@ -268,7 +268,7 @@ pub const CASES: &[Case] = &[
                 "spec.admin.spec.placement.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].values",
                 "In needs at least one value; write one",
             ),
-            ("Invalid", "spec.admin.spec.placement.tolerations[0].operator", "is no operator"),
+            ("Invalid", "spec.admin.spec.placement.tolerations[0].operator", "is not an operator"),
             ("Invalid", "spec.admin.spec.placement.zone", "is not a valid label value"),
             ("Invalid", "spec.admin.spec.podLabels[team]", "is not a valid label value"),
             (

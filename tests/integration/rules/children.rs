@@ -78,7 +78,7 @@ pub const CREATED: &[Case] = &[
         "K03",
         CELL,
         |c| c["spec"]["topology"] = c["spec"]["globalTopology"].clone(),
-        &[("Invalid", "spec.topology.rootPath", "is the root of the global topology; a cell has its own")],
+        &[("Invalid", "spec.topology.rootPath", "is the root of the global topology; give the cell")],
     ),
     (
         "K03",

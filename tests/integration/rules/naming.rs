@@ -139,17 +139,17 @@ pub const CASES: &[Case] = &[
             (
                 "Forbidden",
                 "spec.admin.spec.podAnnotations[kubectl.kubernetes.io/restartedAt]",
-                "begin with \"kubectl.kubernetes.io/\" are not yours",
+                "begin with \"kubectl.kubernetes.io/\" are reserved",
             ),
             (
                 "Forbidden",
                 "spec.cells.templates[0].spec.multiGateway.service.annotations[app.kubernetes.io/instance]",
-                "begin with \"app.kubernetes.io/\" are not yours",
+                "begin with \"app.kubernetes.io/\" are reserved",
             ),
             (
                 "Forbidden",
                 "spec.databases.templates[1].spec.tableGroups[0].shardTemplate.pools[0].podLabels[multigres.com/shard]",
-                "begin with \"multigres.com/\" are not yours",
+                "begin with \"multigres.com/\" are reserved",
             ),
         ],
     ),

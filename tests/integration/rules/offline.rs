@@ -9,7 +9,7 @@ use crate::answers::assert_causes;
 use crate::installation::binary;
 
 /// Rules that ask for other objects, of which nothing is known here.
-const ASK_FOR_OTHERS: &[&str] = &["C19", "C20", "U05", "U06", "U07", "U10"];
+const ASK_FOR_OTHERS: &[&str] = &["C19", "C20", "C25", "U05", "U06", "U07", "U10"];
 
 /// Manifests, one file each, some of which replace others.
 struct Manifests {

@@ -178,7 +178,7 @@ pub const CASES: &[Case] = &[
             c["spec"]["cells"] = json!({});
             without(&mut c["spec"], "databases");
         },
-        &[("Required", "spec.cells.templates", "there is no cell")],
+        &[("Required", "spec.cells.templates", "the cluster has no cell")],
     ),
     ("C18", |c| pool(c, 0)["multipooler"] = json!({}), &[]),
     (

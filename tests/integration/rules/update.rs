@@ -143,7 +143,7 @@ pub const CASES: &[Stored] = &[
                 &[(
                     "Forbidden",
                     "spec.globalTopoServer.external",
-                    "to the managed etcd, without its records",
+                    "to the managed etcd without its records",
                 )],
             ),
         ],
