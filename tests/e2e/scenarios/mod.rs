@@ -10,7 +10,6 @@ mod online;
 mod password;
 mod rollout;
 mod scaling;
-mod stranded;
 mod volumes;
 
 use futures::future::BoxFuture;
@@ -54,10 +53,6 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario!(failover::a_deleted_primary_is_replaced, "The primary's pod is deleted"),
     scenario!(failover::a_killed_primary_comes_back, "The primary's PostgreSQL is killed"),
     scenario!(hang::a_hung_primary_is_replaced, "The primary's PostgreSQL hangs"),
-    scenario!(
-        stranded::standbys_that_were_recruited_for_nobody_are_freed,
-        "Standbys are recruited for a leader that never comes"
-    ),
     scenario!(
         failover::a_primary_with_log_of_its_own_follows_again,
         "The primary is cut off and has log of its own"
