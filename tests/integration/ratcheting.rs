@@ -33,8 +33,9 @@ async fn what_was_wrong_before_is_a_warning() {
     for clusters in [namespace.clusters().dry_run(), namespace.clusters()] {
         let answer = clusters.update_spec("sound", &cluster["spec"]).await.allowed();
         answer.assert_warns("spec.databases.templates[0].name: \"users-db\" is not a valid database name");
-        answer
-            .assert_warns("spec.databases.templates[0].spec.pools[1].cell: \"zone-c\" is not a cell of this cl");
+        answer.assert_warns(
+            "spec.databases.templates[0].spec.pools[1].cell: \"zone-c\" is not a cell of this cl",
+        );
     }
 }
 

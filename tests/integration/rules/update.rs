@@ -140,11 +140,7 @@ pub const CASES: &[Stored] = &[
             (
                 "U02",
                 |c| without(topology(c), "external"),
-                &[(
-                    "Forbidden",
-                    "spec.globalTopoServer.external",
-                    "to the managed etcd without its records",
-                )],
+                &[("Forbidden", "spec.globalTopoServer.external", "to the managed etcd without its records")],
             ),
         ],
     ),
