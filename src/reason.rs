@@ -1,47 +1,47 @@
-//! Why conditions are as they are: words for machines that stay, each explained once.
+//! Reasons of conditions: stable names for programs, each explained once.
 
 use strum::{EnumIter, EnumMessage, EnumString, IntoStaticStr};
 
-/// Why a condition is as it is. `docs/status.md` is made from what is written here.
+/// The reason of a condition. `docs/status.md` is generated from the comments here.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumIter, EnumMessage, EnumString, IntoStaticStr,
 )]
 pub enum Reason {
     /// Everything is ready.
     Ready,
-    /// All that was asked for serves.
+    /// Everything that the spec asks for serves.
     Available,
-    /// Nothing is left to be done, or nothing is in the way.
+    /// Nothing is left to do, and nothing blocks it.
     Reconciled,
-    /// The operator writes nothing until `spec.paused` is taken back.
+    /// The operator writes nothing until `spec.paused` is removed or false.
     Paused,
     /// Objects do not exist yet.
     Creating,
-    /// An object was changed and not looked at since.
+    /// An object was changed and has not been reconciled since.
     Reconciling,
-    /// Pods are not ready. `kubectl describe` of the pod that is named tells why.
+    /// Pods are not ready. Run `kubectl describe` on the pod that the message names.
     PodsNotReady,
-    /// Something that was asked for does not serve; the message names it.
+    /// Something that the spec asks for does not serve; the message names it.
     Unavailable,
-    /// It cannot be seen whether something serves; the message names it.
+    /// The operator cannot observe if something serves; the message names it.
     Unknown,
     /// A child is not ready, for a reason that this version of the operator does not know.
     ChildNotReady,
-    /// No database is left for the orchestrator to look after.
+    /// The cluster has no database, so the orchestrator does not run.
     NoDatabases,
-    /// One orchestrator runs until all instances of the shards have joined, then all of them do.
+    /// Only one orchestrator runs until all instances of the shards have joined.
     BringingUp,
     /// No primary takes writes.
     NotServingWrites,
-    /// An instance does not follow the primary: its copy is missing when the primary fails.
+    /// An instance does not follow the primary: its copy would be missing if the primary failed.
     NotReplicating,
-    /// Who leads cannot be seen: poolers or the topology do not answer, or nobody is seen to acknowledge writes.
+    /// The primary is unknown: poolers or the topology do not answer, or no standby acknowledges writes.
     TopologyUnknown,
     /// Instances are replaced, one after the other.
     RollingOut,
     /// Instances are removed, one after the other.
     ScalingDown,
-    /// A rollout waits until it is known who leads. Where it waits for long, the message names the way out.
+    /// A rollout waits until the primary is known. After five minutes the message names a way out.
     AwaitingTopology,
     /// A rollout would leave fewer copies than the durability policy needs. Add instances, or bring back those that are
     /// down; it goes on by itself.
@@ -50,24 +50,25 @@ pub enum Reason {
     AwaitingDisruptionBudget,
     /// Volumes are being grown.
     AwaitingVolumeGrowth,
-    /// Something of the same name is on its way out.
+    /// An object of the same name is being deleted.
     AwaitingDeletion,
     /// The spec no longer asks for something that `deletionProtection` protects. It stays until the spec asks for it again,
     /// or `deletionProtection` is false.
     TurndownBlocked,
-    /// A volume cannot grow: its StorageClass does not allow it. It stays as it is.
+    /// A volume cannot grow, because its StorageClass does not allow it. The volume keeps its size.
     VolumeNotExpandable,
-    /// A field differs from the spec and cannot be changed in place. It stays as it is.
+    /// A field differs from the spec and cannot be changed in place. It keeps its value.
     ImmutableField,
-    /// Something, an admission webhook perhaps, gives pods other images than they ask for.
+    /// Something, perhaps an admission webhook, changes the images of pods.
     ImageRewritten,
-    /// Somebody else has an object of that name, or an older cluster makes one. Rename or remove either.
+    /// An object of that name belongs to somebody else, or an older cluster makes one. Rename or delete one of the two.
     NameTaken,
-    /// The API server refuses an object, or it does not stay as it was applied. The message says which, and why.
+    /// The API server refuses an object, or somebody changes it right after it is applied. The message names the object
+    /// and the cause.
     ApplyFailed,
-    /// Somebody wrote an object at the same time; it is tried again.
+    /// Somebody else wrote an object at the same time. The operator retries.
     Conflict,
-    /// The API server does not answer; it is tried again.
+    /// The API server does not answer. The operator retries.
     ApiServerUnreachable,
     /// The password Secret does not exist although there is data, or has no such key, and no connection Secret has the
     /// password as the operator wrote it. Restore it: a new password would not open the data. What runs goes on
@@ -77,17 +78,17 @@ pub enum Reason {
     /// was started since shows that PostgreSQL accepts it. The connection Secret keeps the former password: restore it,
     /// then delete the pods that are named. What runs goes on meanwhile, and no pod is replaced.
     PasswordMismatch,
-    /// A Secret that a spec names cannot be read, or is not what it should be.
+    /// A Secret that a spec names cannot be read, or lacks the expected content.
     SecretUnavailable,
     /// The topology server does not answer.
     TopologyUnreachable,
-    /// The topology server, a pooler or an orchestrator refuses what it is asked for.
+    /// The topology server, a pooler or an orchestrator refuses a request.
     TopologyRefused,
     /// An older cluster uses the same topology, or somebody writes the same record at the same time.
     TopologyConflict,
-    /// A record in the topology is not one that the operator could have written. It is left alone.
+    /// A record in the topology cannot have been written by the operator. The operator does not touch it.
     TopologyRecordUnreadable,
-    /// What the topology or a spec says of an address cannot be used.
+    /// An address in the topology or in a spec cannot be used.
     TopologyInvalid,
     /// The database of etcd has reached its quota: nothing can be written to the topology. Free or add space as the
     /// message says.
@@ -102,12 +103,12 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// As it is written in a condition.
+    /// The reason as it is written in a condition.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// What it tells people.
+    /// The explanation for people.
     pub fn meaning(self) -> &'static str {
         self.get_documentation().unwrap_or_default()
     }

@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Exit {
         }
     }
     if objects.is_empty() {
-        bail!("nothing to render, since there is no manifest of {GROUP}");
+        bail!("nothing to render: the input has no manifest of {GROUP}");
     }
     yaml::write(&objects, &mut std::io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)

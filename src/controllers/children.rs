@@ -104,7 +104,7 @@ impl Child for MultiOrch {
         let no_databases = self.spec.databases.is_empty().then(|| Gate {
             open: Truth::Unknown,
             reason: Reason::NoDatabases,
-            message: "There is no database to look after; multiorch does not run without one.".to_owned(),
+            message: "The cluster has no database; multiorch does not run without one.".to_owned(),
         });
         let only = self.spec.bring_up_cell.as_ref().filter(|_| !self.spec.databases.is_empty());
         let awaits = only.map(|cell| {

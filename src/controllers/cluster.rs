@@ -136,7 +136,7 @@ async fn part_with(
     let resource = kind.resource();
     let (reason, note, result) = if resolve::section_is_managed(&cluster.spec, kind) {
         let note = format!(
-            "{key} is no longer asked for and was deleted; its volumes are kept unless the spec says otherwise"
+            "The spec does not ask for {key} any more, so it was deleted; its volumes are retained unless the spec says otherwise"
         );
         ("Deleted", note, cx.applier.delete(&resource, key, observed).await)
     } else {

@@ -205,7 +205,8 @@ impl<'a> Todo<'a> {
     /// The removal of the last instance of a pool. One that no StatefulSet has made is removed by its name.
     fn remove(&self, pool: &Pool, pod: Option<&Pod>) -> Action {
         if let Some(pod) = pod.filter(|_| pool.is_orphaned()) {
-            let why = format!("pool {} is no longer wanted, and its StatefulSet is gone", pod.pool);
+            let why =
+                format!("the spec does not ask for pool {} any more, and its StatefulSet is gone", pod.pool);
             return if self.is_idle(pod) { delete(pod, why) } else { evict(pod, why) };
         }
         let existing = self.shard.existing(pool);

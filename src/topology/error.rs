@@ -9,7 +9,7 @@ use crate::reason::Reason;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// There is no client.
-    #[error("there is no client of the topology")]
+    #[error("the operator runs without a topology client")]
     Absent,
     /// Nobody answered.
     #[error("{address} does not answer: {why}")]

@@ -304,7 +304,7 @@ fn anchors_are_followed() {
 #[test]
 fn that_there_is_nothing_to_check_is_said() {
     let directory = Directory::with(&[("a.yaml", CONFIG)]);
-    let told = "warning: nothing checked, since there is no manifest of multigres.com; \
+    let told = "warning: nothing checked: the input has no manifest of multigres.com; \
                 1 document of other kinds skipped\n";
     for output in ["human", "json", "sarif", "github"] {
         let said = directory.validate(&["-f", "a.yaml", "-o", output]);
@@ -400,7 +400,7 @@ fn render_takes_the_same() {
     assert!(rendered.out.contains("kind: StatefulSet"));
     for (args, message) in [
         (["render", "-f", "missing.yaml"], "error: missing.yaml: No such file or directory"),
-        (["render", "-f", "c.yaml"], "error: nothing to render, since there is no manifest of multigres.com"),
+        (["render", "-f", "c.yaml"], "error: nothing to render: the input has no manifest of multigres.com"),
         (["render", "-f", "bad.yaml"], "error: bad.yaml:1:4: not YAML: unclosed bracket '['"),
     ] {
         let said = directory.run(BINARY, &args, "");

@@ -60,7 +60,7 @@ fn group<'f>(finding: &Finding<'f>, file: &'f File) -> Group<'f> {
 /// How much was checked, and what came of it.
 fn summary(review: &Review) -> String {
     let mut summary = match review.checked {
-        0 => format!("nothing checked, since there is no manifest of {}", multigres_crds::GROUP),
+        0 => format!("nothing checked: the input has no manifest of {}", multigres_crds::GROUP),
         checked => format!("{} checked: {}", count(checked, "manifest"), verdict(review)),
     };
     for (number, thing, what) in

@@ -10,7 +10,7 @@ use strum::IntoEnumIterator;
 const INTRODUCTION: &str = "\
 # What the status says
 
-The table of reasons is made from the operator's own by `make generate`; do not edit it.
+`make generate` writes the table of reasons from the operator's source; do not edit it.
 
 ```sh
 kubectl get multigres                                      # every object with Ready, and the reason where it is not
@@ -18,33 +18,34 @@ kubectl wait --for=condition=Ready multigrescluster/NAME   # until everything se
 kubectl describe multigrescluster NAME                     # conditions, children, events
 ```
 
-| condition | `True` says |
+| condition | meaning of `True` |
 |---|---|
-| `Ready` | everything that was asked for serves, is as the spec asks for, and every instance follows its primary |
-| `Available` (of a cluster) | everything that was asked for serves |
-| `Progressing` | something is left to be done |
-| `Reconciling` | something is left to be done, and it will end well without anybody's help |
-| `Stalled` | something stays as it is until a person acts; the message says what to do |
+| `Ready` | everything that the spec asks for serves and is up to date, and every instance follows its primary |
+| `Available` (of a cluster) | everything that the spec asks for serves |
+| `Progressing` | something is left to do |
+| `Reconciling` | something is left to do, and the operator will finish it without help |
+| `Stalled` | something is blocked until a person acts; the message says what to do |
 | `Paused` | the operator writes nothing |
-| `ImmutableField`, `ImageRewritten` | an object is not as the spec asks for, and cannot be made so |
+| `ImmutableField`, `ImageRewritten` | an object differs from the spec, and the operator cannot change it |
 | `TurndownBlocked` (of a cluster) | the spec no longer asks for something, and `deletionProtection` keeps it |
 
-`Unknown` is said of what cannot be seen: nobody answers who would know. `servingWrites` of a database is `True` only
-where a primary takes writes and an instance that counts acknowledges them. It is about the shard: a gateway that has
-lost sight of a pooler for long calls it again after pauses that double from 5 s up to a minute (Multigres v0.1.0), and
-may serve clients that much later. Who leads and who follows is asked of the poolers every ten seconds, every second
-while it is about to change, and at once when a pod changes.
+`Unknown` means that the fact cannot be observed, because the component that knows it does not answer. `servingWrites` of a
+database is `True` only if a primary takes writes and a standby of its quorum acknowledges them. It describes the shard: a
+gateway that has lost a pooler for long retries after pauses that double from 5 s up to a minute (Multigres v0.1.0), and
+may serve clients that much later. The operator asks the poolers for their roles every ten seconds, every second while the
+roles are about to change, and at once when a pod changes.
 
-`initialized` of a database is `True` for good once a pooler was seen to have data. It is `False` only while no pooler
-has ever registered, every volume of a shard, that for backups included, is seen and is no older than the shard, and
-backups are on such a volume: then there is nothing that another major version of PostgreSQL could not read.
+`initialized` of a database is `True` for good once a pooler was seen to have data. It is `False` only while no pooler has
+ever registered, and every volume of the shard, the backup volume included, exists and is not older than the shard: then no
+data exists that another major version of PostgreSQL could not read.
 
-An instance whose volume is lost, or that PostgreSQL cannot start on, is made anew from the backup: `kubectl delete pvc
+To recreate an instance from the backup, because its volume is lost or PostgreSQL cannot start on it, run `kubectl delete pvc
 data-POD --wait=false && kubectl delete pod POD`, one instance at a time, and only while `servingWrites` is `True`.
 
 The operator repairs an instance that has taken part in its shard and has not followed the primary for a minute, as long as
-every other instance does. First it rewinds the instance, which discards the log that the primary does not have
-(`InstanceRewound`, or `RewindFailed`; again after five minutes). Where that does not help, and the database has
+every other instance does. If PostgreSQL accepts no connections, it restarts the pod (`PodEvicted`; again after ten minutes).
+Then it rewinds the instance, which discards the log that the primary does not have (`InstanceRewound`, or `RewindFailed`;
+again after five minutes). Where that does not help, and the database has
 `replaceLostInstances: true`, it deletes the data volume and the pod (`InstanceReplaced`), once all of this has held for five
 minutes: writes are served, every pooler answers, the primary and another instance have every commit (in two cells for
 `MULTI_CELL_AT_LEAST_2`), and a complete backup is listed (`InstanceNotReplaced` says that it is not). Without that field the
@@ -74,7 +75,7 @@ rollout; a new time is needed for more. The price: writes may stop that were ser
 answer, and a write that was acknowledged is lost if every volume that holds it is lost in that hour. Volumes are never
 removed this way: a pool that shrinks waits with `AwaitingQuorum` until its other instances follow a primary.
 
-What keeps a cluster from being made is an Event too, once; so is what the operator does: `Created`, `DriftReverted`,
+The operator publishes one Event for each obstacle and for each of its actions: `Created`, `DriftReverted`,
 `FailoverTriggered`, `InstanceRewound`, `RewindFailed`, `InstanceReplaced`, `InstanceNotReplaced`, `PodEvicted`,
 `PodDeleted`, `ScaledDown`, `PoolerRemoved`, `TopologyRecordWritten`, `EtcdMemberRemoved`, `EtcdMemberAdded`,
 `EtcdMemberPromoted`, `Deleted`, `Resumed`, `BringUpEnded`, `StandbyFreed`,
