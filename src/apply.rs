@@ -29,7 +29,7 @@ pub const MANAGER: &str = "multigres-operator";
 /// A version that no object has ever had: etcd's own first revision holds nothing.
 const NEVER: &str = "1";
 
-/// Who an object is made for.
+/// The owner of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerReference {
     /// API version of the owner.
@@ -56,7 +56,7 @@ impl OwnerReference {
     }
 }
 
-/// What the caches know of an object.
+/// An object as the caches know it.
 #[derive(Clone, Copy, Debug)]
 pub enum Cached<'a> {
     /// It was there a moment ago.
@@ -73,7 +73,7 @@ impl<'a> From<Option<&'a Observed>> for Cached<'a> {
     }
 }
 
-/// What had to be done for an object to be as it should be.
+/// The write that an object needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing.
@@ -94,16 +94,16 @@ enum Found {
     Made(Value),
 }
 
-/// What an apply came to.
+/// Result of an apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// What was done.
+    /// The write that was made.
     pub outcome: Outcome,
     /// Fields that Kubernetes does not let change on an object that exists, and that should be otherwise.
     pub immutable: Vec<String>,
 }
 
-/// Why an object could not be made as it should be.
+/// Reason why an object could not be made as it should be.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The name belongs to somebody else's object, which is left alone.
@@ -120,7 +120,7 @@ pub enum ApplyError {
     Stubborn {
         /// The object.
         key: ObjectKey,
-        /// What differs.
+        /// The fields that differ.
         fields: String,
     },
     /// The API server did not answer in time.
@@ -131,7 +131,7 @@ pub enum ApplyError {
     Api {
         /// The object.
         key: ObjectKey,
-        /// What it said.
+        /// The error of the API server.
         source: Box<kube::Error>,
     },
 }
@@ -416,7 +416,7 @@ impl Applier {
         }
     }
 
-    /// Whether what the caches have of an object is no older than what was last written of it.
+    /// True if what the caches have of an object is no older than what was last written of it.
     pub fn is_shown(&self, key: &ObjectKey, seen: &Observed) -> bool {
         let verified = seen.owner.as_ref().and_then(|owner| self.verified(&owner.uid, key));
         verified.is_none_or(|(_, live)| live == seen.content)
@@ -449,13 +449,13 @@ impl Applier {
 }
 
 impl Manifest {
-    /// What identifies the object.
+    /// Key of the object.
     pub fn key(&self) -> ObjectKey {
         ObjectKey::new(&self.resource.kind, &self.namespace, &self.name)
     }
 }
 
-/// What is applied: the manifest, and who it is made for.
+/// The manifest with its owner reference.
 pub fn with_owner(manifest: &Manifest, owner: &OwnerReference) -> Value {
     let mut body = manifest.body.clone();
     match manifest.ownership {

@@ -1,4 +1,4 @@
-//! What a resource becomes in Kubernetes.
+//! Builds the Kubernetes objects of a resource.
 //!
 //! Pure: a child resource goes in, complete objects come out, the same bytes for the same input. The controllers,
 //! `render` and the admission warnings about consequences all call it, so that what is announced is what happens.
@@ -35,7 +35,7 @@ pub use pooler::{BACKUP_PATH, DATA};
 pub use render::{manifests, render, render_children};
 pub use topo_server::{etcd_settings, peers};
 
-/// What holds for everything that one operator builds.
+/// Settings that apply to everything that one operator builds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
     /// The DNS domain of the Kubernetes cluster.

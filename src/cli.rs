@@ -36,7 +36,7 @@ enum Command {
 /// The exit status where input cannot be used, as opposed to invalid objects.
 pub const UNUSABLE: u8 = 2;
 
-/// What a command comes to, as the exit status of the process.
+/// Result of a command, as the exit status of the process.
 pub type Exit = anyhow::Result<ExitCode>;
 
 impl Cli {

@@ -57,7 +57,7 @@ pub struct Election<B> {
     tenure: Tenure,
 }
 
-/// Why a leader leads no more.
+/// Reason why a leader leads no more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Loss {
     /// Somebody else wrote the Lease, or deleted it.

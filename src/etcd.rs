@@ -15,7 +15,7 @@ pub use plan::{Action, Plan, Step, plan};
 
 use crate::topology::EtcdMember;
 
-/// What etcd writes last when it finds no data and is not let in.
+/// Last message of an etcd that finds no data and is not a member.
 const FINDS_NO_DATA: &str = "couldn't find local name";
 
 /// A pod that is to be a member of etcd.

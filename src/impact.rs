@@ -1,4 +1,4 @@
-//! What a change of a cluster does to its pods and volumes, told before it happens: old and new are built by the
+//! Consequences of a change for pods and volumes, announced before it is made: old and new are built by the
 //! controllers' own builders and compared.
 
 mod parts;
@@ -25,11 +25,11 @@ const READABLE: usize = 8;
 
 /// Compares workloads.
 pub struct Workloads {
-    /// What holds for everything that is built.
+    /// Settings that apply to everything that is built.
     pub environment: Environment,
 }
 
-/// What becomes of a part, the most disruptive first.
+/// Change of a part, the most disruptive first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Disruption {
     Removed,
@@ -62,9 +62,8 @@ impl Impact for Workloads {
     }
 }
 
-/// What old and new are made into, and the places that there will be. A large cluster has thousands of shards, of which
-/// hardly any change at a time: those that stay as they are, are let go one by one, most of them in the place of the one
-/// that they are compared with.
+/// Children of the old and the new cluster that differ, and the places of the new one. A large cluster has thousands of
+/// shards, of which few change at a time, so unchanged ones are dropped one by one.
 fn changes(old: &MultigresCluster, new: &MultigresCluster) -> (Children, Children, Places) {
     let [mut before, mut after] = [old, new].map(resolve::children_without_shards);
     let (mut was, mut places) = (resolve::shards(old), Places::default());
@@ -142,7 +141,7 @@ fn kept<'p>(before: &'p Parts, after: &'p Parts) -> impl Iterator<Item = (&'p Pa
     before.iter().filter_map(|(part, before)| Some((part, before, after.get(part)?)))
 }
 
-/// What goes, told of the largest thing that goes with it.
+/// Removals, each reported for the largest part that contains it.
 fn removals(before: &Parts, after: &Parts, places: &Places, retention: RetentionPolicy) -> Vec<Consequence> {
     let mut removed: BTreeMap<String, (i64, i64)> = BTreeMap::new();
     for (part, built) in before.iter().filter(|(part, _)| !after.contains_key(part)) {
@@ -174,7 +173,7 @@ fn removals(before: &Parts, after: &Parts, places: &Places, retention: Retention
     removed.into_iter().filter_map(line).collect()
 }
 
-/// What becomes of volumes, and the policy that says so.
+/// Retention of volumes, and the policy that sets it.
 fn fate(retention: Retention) -> String {
     let fate = match retention {
         Retention::Retain => "kept",

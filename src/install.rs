@@ -1,4 +1,4 @@
-//! What an installation of the operator consists of, apart from the CRDs.
+//! Objects of an installation of the operator, without the CRDs.
 //!
 //! There is one description of it: `multigres-operator manifests` prints it, and the Helm chart is the same with
 //! Helm's expressions in place of values ([`chart`]), so that the two cannot drift apart.
@@ -19,12 +19,12 @@ use workload::Pod;
 pub const NAME: &str = labels::OPERATOR;
 /// Port of the Service that API servers call.
 const SERVICE_PORT: i32 = 443;
-/// Where the operator is installed unless told otherwise.
+/// Default namespace of the operator.
 const NAMESPACE: &str = "multigres-system";
 /// The image of this version.
 const IMAGE: &str = concat!("ghcr.io/multigres/multigres-operator:v", env!("CARGO_PKG_VERSION"));
 
-/// How to install the operator.
+/// Arguments of the installation.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ManifestsArgs {
     /// Namespace of the operator
@@ -85,7 +85,7 @@ pub fn manifests(args: &ManifestsArgs) -> Vec<Value> {
     objects
 }
 
-/// What the manifests depend on.
+/// Settings of the manifests.
 struct Installation<'a> {
     namespace: &'a str,
     /// The name by which API servers know the operator.
@@ -112,7 +112,7 @@ impl Installation<'_> {
     }
 }
 
-/// How API servers reach an operator inside the cluster.
+/// Address under which API servers reach an operator inside the cluster.
 fn service(namespace: &str) -> Client {
     Client::Service { namespace: namespace.to_owned(), name: NAME.to_owned(), port: SERVICE_PORT }
 }

@@ -1,4 +1,4 @@
-//! Who reconciles: candidates wait, the leader works, and whoever leads no more writes no more.
+//! Leadership: candidates wait, the leader reconciles, and a replica that lost leadership writes nothing.
 //!
 //! The work of a leader ends before its Lease does, in every way in which leadership can end. A loss ends it at once,
 //! by the fence around its client ([`crate::client`]) and by the end of its tasks. A shutdown lets it finish what it has

@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
 /// tells of the same errors in plain words.
 const LOGGED: &str = "info,kube_client=error,kube_runtime=error";
 
-/// What shells report of a command that wrote to a pipe which nobody reads any more, as `| head` leaves it.
+/// Exit status that shells report for a command that wrote to a closed pipe, as after `| head`.
 const SIGPIPE: u8 = 128 + 13;
 
 fn reads_no_more(error: &anyhow::Error) -> bool {

@@ -1,4 +1,4 @@
-//! What a process remembers of objects, for as long as they exist.
+//! Memories of objects, kept for as long as the objects exist.
 //!
 //! Every memory is a [`PerObject`], made with the [`Memories`] that it belongs to: so a new one is forgotten, swept and
 //! counted with the others. Anything else behind a lock fails a test.
@@ -49,7 +49,7 @@ impl Memories {
         }
     }
 
-    /// How many objects each memory knows, by the name of the memory.
+    /// Number of objects in each memory, by the memory's name.
     pub fn counts(&self) -> Vec<(&'static str, usize)> {
         self.all().iter().map(|memory| (memory.name, memory.entries.count())).collect()
     }
@@ -69,7 +69,7 @@ impl Census {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(memories);
     }
 
-    /// How many objects the memories of each name know.
+    /// Number of objects in the memories of each name.
     pub fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
         for memories in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -104,7 +104,7 @@ impl<V: Send + 'static> PerObject<V> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is remembered of an object.
+    /// The remembered value of an object.
     pub fn get(&self, uid: &str) -> Option<V>
     where
         V: Clone,
@@ -112,7 +112,7 @@ impl<V: Send + 'static> PerObject<V> {
         self.lock().get(uid).cloned()
     }
 
-    /// Whether anything is remembered of an object.
+    /// True if anything is remembered of an object.
     pub fn contains(&self, uid: &str) -> bool {
         self.lock().contains_key(uid)
     }

@@ -1,4 +1,4 @@
-//! What Prometheus is told.
+//! Metrics for Prometheus.
 
 use std::fmt;
 use std::time::Duration;
@@ -76,7 +76,7 @@ struct Repaired {
     how: &'static str,
 }
 
-/// How an instance that did not follow its primary was repaired.
+/// Repair of an instance that did not follow its primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repair {
     /// Its pod was restarted, because its PostgreSQL accepted no connections.

@@ -1,4 +1,4 @@
-//! What is known of the objects that the operator made: small projections, kept up to date by watches.
+//! Projections of the objects that the operator made, kept up to date by watches.
 //!
 //! A cluster becomes some forty-five objects, and a thousand clusters shall fit in little memory: so of each only
 //! what decisions need is kept, and short texts, as most are, in place. Everything else is there as a digest, which
@@ -55,14 +55,14 @@ impl std::fmt::Display for ObjectKey {
     }
 }
 
-/// What became of an object.
+/// Change of an object.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// The object.
     pub key: ObjectKey,
-    /// What it was, where it was known.
+    /// The object before, if it was known.
     pub before: Option<Observed>,
-    /// What it is, where it still is.
+    /// The object after, if it still exists.
     pub after: Option<Observed>,
 }
 
@@ -88,7 +88,7 @@ struct Index {
 struct Groups<K>(HashMap<K, BTreeSet<Arc<ObjectKey>>>);
 
 impl Objects {
-    /// What is known of an object.
+    /// The projection of an object.
     pub fn get(&self, key: &ObjectKey) -> Option<Observed> {
         self.read().objects.get(key).cloned()
     }
@@ -115,7 +115,7 @@ impl Objects {
         self.of_cluster(namespace, cluster, |key, object| key.kind == kind && object.has_labels(wanted))
     }
 
-    /// Whether the first list of a kind is complete. Until then an absent object means nothing.
+    /// True if the first list of a kind is complete. Until then an absent object means nothing.
     pub fn is_complete(&self, kind: &str) -> bool {
         self.read().complete.contains(kind)
     }
@@ -131,7 +131,7 @@ impl Objects {
         objects.map(|(key, object)| (key.clone(), object.clone())).collect()
     }
 
-    /// Whether there are children in a namespace that the cluster does not control.
+    /// True if there are children in a namespace that the cluster does not control.
     pub fn has_others_children(&self, namespace: &str, cluster: &str) -> bool {
         let index = self.read();
         index

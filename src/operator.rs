@@ -24,12 +24,12 @@ use crate::server::{Gate, Readiness, Server, ServerArgs, Services};
 use crate::topology::{self, Topology};
 use crate::{admission, api_error, install, signal};
 
-/// How the operator runs.
+/// Arguments of the running operator.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// How to connect to the API server. Without it: KUBECONFIG, or the ServiceAccount of the pod
+    /// Kubeconfig for the API server. Without it: KUBECONFIG, or the ServiceAccount of the pod
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Namespace of the operator itself, where its Lease is
@@ -45,7 +45,7 @@ pub struct RunArgs {
     /// Names and addresses, beside those of its Service, under which API servers reach the webhooks
     #[arg(long = "webhook-name", value_name = "NAME|IP")]
     webhook_names: Vec<String>,
-    /// Whether to talk to the topology and the poolers. Where the pods run nothing, there is nobody to talk to
+    /// Client of the topology and the poolers. `absent` suits pods that run nothing
     #[arg(long, value_enum, default_value = "multigres")]
     topology: TopologyClient,
     /// DNS domain of the Kubernetes cluster
@@ -162,7 +162,7 @@ fn scopes(args: &RunArgs) -> Vec<Scope> {
     args.watch_namespaces.iter().cloned().map(Scope::Namespace).collect()
 }
 
-/// What a replica is not ready without.
+/// Readiness gates of a replica.
 struct Gates {
     identity: Gate,
     trust: Gate,

@@ -1,4 +1,4 @@
-//! Which instance of a shard is replaced or removed next: one at a time, so that no acknowledged write is lost.
+//! Plans the next replacement or removal of an instance: one at a time, so that no acknowledged write is lost.
 //!
 //! Pure. [`Shard`] is what is wanted and what was observed, [`plan`] answers with at most one [`Action`], and with what
 //! is waited for where something remains to be done. A StatefulSet would replace its own pods whatever they lead or
@@ -24,12 +24,12 @@ pub use readiness::Readiness;
 pub use shard::{Outdated, Pod, Pool, Shard, Standing, ordinal};
 pub use undecided::{Leaderless, Undecided};
 
-/// What is to be done now, and what remains.
+/// The step to take now, and the pending work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The one step to take.
     pub action: Option<Action>,
-    /// Why nothing further is done although something remains.
+    /// Reason why nothing further is done although something remains.
     pub wait: Option<Wait>,
     /// Replicas of each pool's StatefulSet that are safe now: more are made at once, fewer one by one.
     pub replicas: BTreeMap<String, i32>,
@@ -80,7 +80,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// Why a shard is not yet what it should be.
+/// Reason why a shard is not yet what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// Stable, for machines.

@@ -35,14 +35,14 @@ pub use readiness::{Gate, Readiness};
 use crate::metrics::Metrics;
 use accept::Guarded;
 
-/// How long a TLS handshake may take.
+/// Time limit of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long a connection may be silent. Longer than the 90 s for which Kubernetes' clients keep idle connections, so
-/// that it is they who close: a request sent onto a connection that the server just closed fails.
+/// Time for which a connection may be silent. It is longer than the 90 s for which Kubernetes' clients keep idle
+/// connections, so that clients close first: a request sent on a connection that the server just closed fails.
 const IDLE: Duration = Duration::from_mins(2);
 
-/// Where to listen, and how to stop.
+/// Arguments of the servers: addresses and time limits of a shutdown.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServerArgs {
     /// Address of the admission webhooks (HTTPS); port 0 takes any that is free
@@ -51,10 +51,10 @@ pub struct ServerArgs {
     /// Address of /livez, /readyz and /metrics (HTTP); port 0 takes any that is free
     #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
     pub ops_address: SocketAddr,
-    /// How long to go on answering after SIGTERM, until no API server sends requests here any more
+    /// Time to go on answering after SIGTERM, until no API server sends requests here any more
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub drain: Duration,
-    /// How long requests in flight may take after that
+    /// Time that requests in flight may take after that
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub grace: Duration,
 }
@@ -63,7 +63,7 @@ fn duration(text: &str) -> Result<Duration, jiff::Error> {
     text.parse::<jiff::SignedDuration>()?.try_into()
 }
 
-/// Why the server does not run.
+/// Reason why the server does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address is taken, or not ours.
@@ -71,7 +71,7 @@ pub enum Error {
     Bind {
         /// The address that was asked for.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A listener that worked does not any more.
@@ -90,7 +90,7 @@ pub struct Server {
     idle: Duration,
 }
 
-/// Where the servers listen: the ports are known, also those that the system chose.
+/// Addresses of the servers, with the ports that the system chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// Admission, over TLS.
@@ -99,16 +99,16 @@ pub struct Addresses {
     pub ops: SocketAddr,
 }
 
-/// What the servers answer with.
+/// Services behind the servers.
 #[derive(Debug)]
 pub struct Services {
     /// The webhooks.
     pub admission: Router,
     /// TLS in front of the webhooks.
     pub tls: ServerConfig,
-    /// What `/readyz` reports; the server adds the gate `serving`.
+    /// Readiness as `/readyz` reports it; the server adds the gate `serving`.
     pub readiness: Readiness,
-    /// What `/metrics` reports.
+    /// Metrics as `/metrics` reports them.
     pub metrics: Arc<Metrics>,
 }
 
@@ -120,7 +120,7 @@ impl Server {
         Ok(Self { admission, ops, addresses, drain: args.drain, grace: args.grace, idle: IDLE })
     }
 
-    /// Where the servers listen.
+    /// Addresses of the servers.
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }

@@ -1,5 +1,4 @@
-//! What the operator says of each object: a pure function of what was observed, so that an idle cluster's status is a
-//! fixed point.
+//! Status of each object: a pure function of observations, so that the status of an idle cluster never changes.
 
 mod cluster;
 mod conditions;

@@ -1,5 +1,5 @@
-//! What the operator says to the running data plane and must know of it: the records of cells and databases, who is
-//! primary, whether writes are served.
+//! Exchange with the running data plane: the records of cells and databases, the roles in shards, and if writes are
+//! served.
 //!
 //! Records are in etcd ([`Etcd`]), under keys that are Multigres' own ([`desired`]). What poolers write there of
 //! themselves is not always so, so they are asked themselves: see [`Roles`].
@@ -39,12 +39,12 @@ pub use records::Id;
 ///
 /// Each call is bounded in time and answers with what was seen. What was not seen is unknown, never guessed.
 pub trait Topology: Send + Sync + 'static {
-    /// Whether anything can be learned of the data plane at all.
+    /// True if anything can be learned of the data plane at all.
     fn is_absent(&self) -> bool {
         false
     }
 
-    /// Whether a topology server answers.
+    /// True if a topology server answers.
     fn reachable<'a>(&'a self, topology: &'a Access) -> BoxFuture<'a, Truth>;
 
     /// Members and alarms of an etcd, as a quorum of it has them.
@@ -115,7 +115,7 @@ pub trait Topology: Send + Sync + 'static {
         answer(Err(Error::Absent))
     }
 
-    /// Whether a backup of a shard is complete, by the word of an instance that follows.
+    /// True if a backup of a shard is complete, by the word of an instance that follows.
     fn has_backup<'a>(
         &'a self,
         _global: &'a Access,
@@ -133,14 +133,14 @@ pub trait Topology: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Vec<String>, Error>>;
 }
 
-/// How a topology is reached.
+/// Access to a topology.
 #[derive(Clone, Debug)]
 pub struct Access {
     /// `host:port` of each endpoint, separated by commas.
     pub address: String,
-    /// What all keys start with.
+    /// Prefix of all keys.
     pub root: String,
-    /// What opens it, where it asks for that.
+    /// Credentials, if it requires them.
     pub credentials: Option<Credentials>,
 }
 
@@ -151,7 +151,7 @@ impl Access {
     }
 }
 
-/// What was to be done about a record.
+/// The write that a record needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// Nothing: it says what it should.

@@ -330,7 +330,7 @@ fn pooler(id: &Id, shard: &str, r#type: PoolerType) -> Multipooler {
     }
 }
 
-/// What poolers register is not believed as long as they do not say it themselves.
+/// A pooler's registration counts only if its own status confirms it.
 #[tokio::test]
 async fn a_pooler_that_does_not_answer_is_named_and_kept_while_nobody_leads() -> anyhow::Result<()> {
     let server = Server::start().await?;

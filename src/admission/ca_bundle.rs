@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use crate::api_error;
 
-/// How often to look for the webhook configurations: until the installer has applied them, and afterwards whether
-/// somebody has replaced them.
+/// Interval of looking at the webhook configurations: until the installer has applied them, and afterwards for
+/// replacements.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Waits until both webhook configurations name the authority. They are applied by an installer, never made here.

@@ -1,4 +1,4 @@
-//! What the rules may know of other objects: what is in the operator's caches.
+//! Other objects as rules may know them, from the operator's caches.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::controllers::Caches;
 use crate::observe::{Neighbourhood, StorageClasses};
 
-/// What admission may know, from the operator's caches.
+/// Knowledge of admission, from the operator's caches.
 pub(super) struct Knowledge {
     pub caches: Vec<Caches>,
     pub neighbourhood: Arc<Neighbourhood>,
@@ -22,7 +22,7 @@ pub(super) struct Knowledge {
 }
 
 impl Knowledge {
-    /// Whether all caches of a kind are complete.
+    /// True if all caches of a kind are complete.
     fn knows(&self, kind: &str) -> bool {
         self.caches.iter().all(|caches| caches.objects.is_complete(kind))
     }

@@ -1,4 +1,4 @@
-//! What the admission server presents: a certificate by an authority that all replicas share, and that outlives them.
+//! Certificate of the admission server, signed by an authority that all replicas share and that outlives them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::install;
 
-/// What the admission server presents, and what API servers must know to trust it.
+/// Certificate of the admission server, and the bundle by which API servers trust it.
 pub struct Trust {
     /// TLS for the server.
     pub tls: ServerConfig,

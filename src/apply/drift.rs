@@ -1,4 +1,4 @@
-//! How a live object differs from what it should be, and what it looks like put right. Pure.
+//! Differences between a live object and the desired one, and the corrected object. Pure.
 //!
 //! A live object is never equal to what was applied: the API server fills in defaults and assigns addresses. So two
 //! questions are asked. Does every desired value stand there, by meaning (`2048Mi` is `2Gi`)? And does any field
@@ -16,7 +16,7 @@ const ASSIGNED: [&str; 6] =
 /// Filled in by the API server within maps that have one owner as a whole, such as a `fieldRef`.
 const DEFAULTED: [&str; 2] = ["apiVersion", "divisor"];
 
-/// What is different. Paths are JSON pointers into the live object.
+/// Differences, as JSON pointers into the live object.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Drift {
     /// Desired values that are missing or different.
@@ -50,7 +50,7 @@ impl Drift {
         drift
     }
 
-    /// Whether the live object is as it should be.
+    /// True if the live object is as it should be.
     pub fn is_none(&self) -> bool {
         self.changed.is_empty() && self.unwanted().next().is_none()
     }
@@ -63,7 +63,7 @@ impl Drift {
         [fields(&self.changed), fields(&self.added), fields(&self.dropped)].concat().join(", ")
     }
 
-    /// What should not be there.
+    /// Paths that should not exist.
     fn unwanted(&self) -> impl Iterator<Item = &String> {
         self.added.iter().chain(&self.dropped)
     }
@@ -140,7 +140,7 @@ fn same(desired: &Value, live: &Value) -> bool {
     changed.is_empty()
 }
 
-/// Who owns what of the object itself, not of a subresource.
+/// Entries of field ownership of the object itself, without subresources.
 fn entries(live: &Value) -> impl Iterator<Item = &Value> {
     let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array).into_iter().flatten();
     entries.filter(|entry| entry.get("subresource").is_none_or(|subresource| subresource == ""))

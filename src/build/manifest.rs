@@ -15,13 +15,13 @@ pub struct Manifest {
     pub namespace: String,
     /// Name of the object.
     pub name: String,
-    /// How the object's life is tied to that of the child resource which it was built from.
+    /// Ownership of the object by the child that it was built from.
     pub ownership: Ownership,
     /// `apiVersion`, `kind`, `metadata` and content. No status, no owner references, no nulls.
     pub body: Value,
 }
 
-/// How an object's life is tied to that of the child resource which it was built from.
+/// Ownership of an object by the child that it was built from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ownership {
     /// The child controls it: deleted with it.

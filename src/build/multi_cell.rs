@@ -15,7 +15,7 @@ use super::{Build, Environment, Manifest, topology, volume};
 
 const TLS: &str = "tls";
 const TLS_PATH: &str = "/etc/multigres/tls";
-/// How long a gateway still accepts connections while its address is taken out of the Service.
+/// Time in seconds that a gateway still accepts connections while its address is removed from the Service.
 const DEREGISTRATION_SECONDS: i64 = 5;
 
 impl Build for MultiCell {

@@ -79,7 +79,7 @@ impl<'a> Shard<'a> {
         metadata(name, &self.namespace, self.labels.object())
     }
 
-    /// What PostgreSQL is set up with.
+    /// Configuration of PostgreSQL.
     fn configuration(&self) -> ConfigMap {
         let files =
             [(pooler::PG_HBA_FILE, pooler::PG_HBA), (recovery::RESTORE_WAL_FILE, recovery::RESTORE_WAL)];
@@ -102,7 +102,7 @@ impl<'a> Shard<'a> {
 struct Pool<'a> {
     shard: &'a Shard<'a>,
     spec: &'a ShardPool,
-    /// What identifies the pool. A pool is known by its name alone: a StatefulSet cannot change its selector.
+    /// Labels that identify the pool, by its name alone: a StatefulSet cannot change its selector.
     identity: Labels,
     /// The same and what may change.
     labels: Labels,
@@ -120,7 +120,7 @@ impl<'a> Pool<'a> {
         metadata(name, &self.shard.namespace, self.labels.object())
     }
 
-    /// What a StatefulSet needs to name its pods.
+    /// The headless Service that gives the pods of a StatefulSet their names.
     fn service(&self) -> Service {
         let metadata = self.metadata(self.shard.names().pool_headless(&self.spec.name));
         headless_service(metadata, self.identity.selector(), ports())

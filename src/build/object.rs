@@ -1,4 +1,4 @@
-//! What is around pods: metadata, selectors, Deployments, Services, budgets.
+//! Objects around pods: metadata, selectors, Deployments, Services, disruption budgets.
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Service, ServicePort, ServiceSpec};

@@ -24,9 +24,9 @@ pub struct Pod<'a> {
     pub labels: &'a Labels,
     /// Labels of the pods that are better not on one node.
     pub spread: StringMap,
-    /// What all pods of the cluster have in common.
+    /// Settings that all pods of the cluster share.
     pub settings: &'a PodSettings,
-    /// Where the pods may run.
+    /// Constraints on the nodes that the pods may run on.
     pub placement: Option<&'a Placement>,
     /// Labels that the user adds.
     pub custom_labels: &'a StringMap,

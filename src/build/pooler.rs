@@ -11,16 +11,15 @@ use super::pod::Pod;
 use super::ports::{EXPORTER_METRICS, PGCTLD_GRPC, PGCTLD_HTTP, POOLER_GRPC, POOLER_HTTP, POSTGRES};
 use super::{Environment, STEADY, hang, recovery, topology, volume};
 
-/// Where the poolers of a shard find its backups when they are on a volume: the `path` of the topology's Database
-/// record.
+/// Path of a shard's backups on a volume: the `path` of the topology's Database record.
 pub const BACKUP_PATH: &str = "/backups";
 
 /// Name of the data volume.
 pub const DATA: &str = "data";
 /// Key of the `pg_hba.conf` template in its ConfigMap.
 pub const PG_HBA_FILE: &str = "pg_hba_template.conf";
-/// Who may connect. The built-in template allows replication from the same host only. Read by initdb, and from
-/// then on part of the data and its backups.
+/// Clients that may connect. The built-in template allows replication only from the same host. initdb reads it; from
+/// then on it is part of the data and its backups.
 pub const PG_HBA: &str = "\
 # TYPE  DATABASE        USER            ADDRESS         METHOD
 local   all             all                             scram-sha-256
@@ -189,7 +188,7 @@ impl<'a> Pooler<'a> {
         }
     }
 
-    /// What pgctld and multipooler agree on.
+    /// Environment that pgctld and multipooler share.
     fn shared_env(&self) -> Vec<EnvVar> {
         let mut shared = vec![env("PGDATA", PGDATA), env("POSTGRES_PASSWORD_FILE", PASSWORD_FILE)];
         let s3 = self.shard.backup.s3.as_ref();
@@ -201,7 +200,7 @@ impl<'a> Pooler<'a> {
         shared
     }
 
-    /// What pgctld and multipooler both work on, at the same paths.
+    /// Mounts that pgctld and multipooler share.
     fn shared_mounts(&self) -> Vec<VolumeMount> {
         let backups = self.shard.backup.filesystem.as_ref();
         let backups = backups.map(|_| volume::mount(BACKUPS, BACKUP_PATH));

@@ -1,4 +1,4 @@
-//! How PostgreSQL takes its log from the archive when an instance is made from a backup.
+//! Recovery of log from the archive when an instance is created from a backup.
 
 use k8s_openapi::api::core::v1::EnvVar;
 
@@ -71,7 +71,7 @@ mod tests {
         (output, fs::read(directory.join(RESTORED)).ok())
     }
 
-    /// What the script asks of pgBackRest for a file, if it does, and how many bytes of it remain.
+    /// The request of the script to pgBackRest for a file, if there is one, and the number of bytes that remain of it.
     fn asked(file: &str, histories: &[(&str, &str)], has: &str) -> Option<(String, usize)> {
         let (output, restored) = restore(file, histories, has);
         let Some(restored) = restored else {
@@ -153,7 +153,7 @@ mod tests {
         ("postgresql.auto.conf", text)
     }
 
-    /// Whether a member of the cohort gets a segment, and a history, that the archive has.
+    /// True if a member of the cohort gets a segment, and a history, that the archive has.
     fn handed(files: &[(&str, &str)], backup_start: &str) -> (bool, bool) {
         let handed = |file| {
             let (output, restored) = restore_among(file, files, "", backup_start);

@@ -1,4 +1,4 @@
-//! How a component is told of the topology.
+//! Arguments and mounts by which a component reaches the topology.
 
 use k8s_openapi::api::core::v1::{Volume, VolumeMount};
 use multigres_crds::v1alpha1::{TopologyReference, TopologyTls};

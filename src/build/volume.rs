@@ -46,7 +46,7 @@ pub fn config_map(name: &str, config_map: String) -> Volume {
     Volume { name: name.to_owned(), config_map: Some(source), ..Volume::default() }
 }
 
-/// What is claimed by an existing claim.
+/// A volume of an existing claim.
 pub fn claimed(name: &str, claim: String) -> Volume {
     let source = PersistentVolumeClaimVolumeSource { claim_name: claim, read_only: None };
     Volume { name: name.to_owned(), persistent_volume_claim: Some(source), ..Volume::default() }
@@ -85,7 +85,7 @@ pub fn claim(metadata: ObjectMeta, template: &VolumeClaimTemplate) -> Persistent
     PersistentVolumeClaim { metadata, spec: Some(spec), status: None }
 }
 
-/// What becomes of the claims of a StatefulSet.
+/// Retention of a StatefulSet's claims.
 pub fn retention(policy: RetentionPolicy) -> StatefulSetPersistentVolumeClaimRetentionPolicy {
     StatefulSetPersistentVolumeClaimRetentionPolicy {
         when_deleted: Some(policy.deleted().as_str().to_owned()),

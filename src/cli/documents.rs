@@ -17,7 +17,7 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 
 const STANDARD_INPUT: &str = "-";
 
-/// How the files of a directory end that are read.
+/// File extensions that are read from a directory.
 const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// A file, and what stands in it.
@@ -38,15 +38,15 @@ impl File {
         Self { name, text: String::new(), within: below(path, given).map(Path::to_owned) }
     }
 
-    /// How likely it is that two files are one at two times: certain where both have the same path within what was
-    /// given, and else the more, the more steps their paths end in alike.
+    /// Likeness of two files as two versions of one: certain if both have the same relative path, otherwise greater the
+    /// more steps their paths share at the end.
     pub fn likeness(&self, other: &Self) -> impl Ord + use<> {
         let (own, others) = (Path::new(&self.name).components(), Path::new(&other.name).components());
         let alike = own.rev().zip(others.rev()).take_while(|(one, another)| one == another).count();
         (self.is_at_place_of(other), alike)
     }
 
-    /// Whether both have the same path in the directories that were given.
+    /// True if both have the same path in the directories that were given.
     pub fn is_at_place_of(&self, other: &Self) -> bool {
         self.within.is_some() && self.within == other.within
     }
@@ -62,7 +62,7 @@ fn below<'p>(path: &'p Path, directory: &Path) -> Option<&'p Path> {
 pub struct Document {
     /// The file.
     pub file: Rc<File>,
-    /// What it holds.
+    /// Its content.
     pub object: Value,
     node: Node,
 }
@@ -72,11 +72,11 @@ pub struct Document {
 pub struct Unusable {
     /// The file.
     pub file: Rc<File>,
-    /// What is wrong with it.
+    /// The problem.
     pub message: String,
     /// Where, as far as that is known.
     pub span: Option<Span>,
-    /// Whether there is no such file at all.
+    /// True if there is no such file at all.
     pub absent: bool,
 }
 
@@ -85,12 +85,12 @@ pub struct Unusable {
 pub struct Input {
     /// The documents, in the order in which they were given.
     pub documents: Vec<Document>,
-    /// What cannot be used.
+    /// Files that cannot be used.
     pub unusable: Vec<Unusable>,
 }
 
 impl Document {
-    /// Whether it is of the API.
+    /// True if it is of the API.
     pub fn is_of_api(&self) -> bool {
         let version = self.object["apiVersion"].as_str();
         version
@@ -98,17 +98,17 @@ impl Document {
             .is_some_and(|(group, _)| group == multigres_crds::GROUP)
     }
 
-    /// Where a field stands, or would.
+    /// Span of a field, or of the place where it would stand.
     pub fn locate(&self, field: &str) -> Span {
         self.node.follow(&FieldPath::parse(field)).span().first_line(&self.file.text)
     }
 
-    /// Where the name of a field stands.
+    /// Span of a field's name.
     pub fn locate_name(&self, field: &str) -> Span {
         self.node.follow(&FieldPath::parse(field)).name().first_line(&self.file.text)
     }
 
-    /// Whether there is such a field.
+    /// True if there is such a field.
     pub fn has(&self, field: &str) -> bool {
         self.node.follow(&FieldPath::parse(field)).node().is_some()
     }
@@ -221,7 +221,7 @@ pub fn read(paths: &[PathBuf]) -> Input {
     input
 }
 
-/// Whether a path stands for standard input.
+/// True if a path stands for standard input.
 pub fn is_standard_input(path: &Path) -> bool {
     path == Path::new(STANDARD_INPUT)
 }

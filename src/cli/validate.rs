@@ -34,7 +34,7 @@ pub struct Args {
     /// Namespace of what names none. Without it, it is not known what a host is short for
     #[arg(short, long)]
     namespace: Option<String>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value = "human")]
     output: Output,
     /// Warnings are errors; so is it that there is nothing to check
@@ -64,11 +64,11 @@ struct Review {
     judgements: Vec<Judgement>,
     /// Of each file that cannot be used as it was before.
     before: Vec<Judgement>,
-    /// How many manifests were checked.
+    /// Number of manifests were checked.
     checked: usize,
-    /// How many documents are of other kinds.
+    /// Number of documents are of other kinds.
     skipped: usize,
-    /// How many files cannot be used.
+    /// Number of files cannot be used.
     unusable: usize,
 }
 
@@ -133,7 +133,7 @@ impl Review {
         review
     }
 
-    /// Whether there was nothing to check.
+    /// True if there was nothing to check.
     fn is_idle(&self) -> bool {
         self.checked == 0 && self.unusable == 0
     }

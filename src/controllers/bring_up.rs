@@ -64,9 +64,9 @@ impl Orchestrators {
 struct Seen {
     /// Its orchestrators.
     orchestrators: Orchestrators,
-    /// Whether a database of the cluster had data already.
+    /// True if a database of the cluster had data already.
     has_data: bool,
-    /// Whether every instance of every shard has joined.
+    /// True if every instance of every shard has joined.
     joined: bool,
     /// Age of the first shard; nothing while there is none.
     age: Option<Duration>,
@@ -111,7 +111,7 @@ fn seen(cluster: &MultigresCluster, cx: &Context, children: &Children, live: Opt
     }
 }
 
-/// Whether all instances of a shard have joined, by what its controller said of the present spec.
+/// True if all instances of a shard have joined, by what its controller said of the present spec.
 fn has_joined(shard: &MultiShard) -> bool {
     shard.status.as_ref().is_some_and(|status| {
         let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");

@@ -1,4 +1,4 @@
-//! How a child is reconciled, whatever its kind: build, apply, prune, look, say.
+//! Reconciliation of a child of any kind: build, apply, prune, observe, write the status.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -38,19 +38,19 @@ pub trait Child:
     + Sync
     + 'static
 {
-    /// What is said of it.
+    /// The kind's status.
     type Status: PartialEq + Serialize + Send + Sync;
 
-    /// Whether the operator writes nothing.
+    /// True if the operator writes nothing.
     fn paused(&self) -> bool;
 
-    /// What was said of it last.
+    /// The status that was written last.
     fn status(&self) -> Option<&Self::Status>;
 
     /// The conditions of what was said of it last.
     fn conditions(&self) -> &[Condition];
 
-    /// What to say of it, from what was observed.
+    /// Computes the status from the observations.
     fn observed(&self, survey: &Survey, sight: &Sight, said: Said) -> Self::Status;
 
     /// Makes what pods need and no manifest says.
@@ -82,7 +82,7 @@ pub trait Child:
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// What of its objects may be applied now, and what is to be done beside that.
+    /// Plans which objects may be applied now, and the further steps.
     fn steer<'a>(&'a self, _cx: &'a Context, manifests: &'a [Manifest]) -> BoxFuture<'a, Course> {
         Box::pin(std::future::ready(Course::straight(manifests)))
     }
@@ -92,20 +92,20 @@ pub trait Child:
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// What can be seen of it beside its workloads.
+    /// Observes the facts that its workloads do not show.
     fn look<'a>(&'a self, _cx: &'a Context, _course: &'a Course) -> BoxFuture<'a, Sight> {
         Box::pin(std::future::ready(Sight::default()))
     }
 }
 
-/// What became of the things that pods need.
+/// Result of preparing the objects that pods need.
 #[derive(Debug)]
 pub struct Prepared {
-    /// What went wrong.
+    /// Problems that occurred.
     pub troubles: Vec<Trouble>,
     /// True if `StatefulSet`s may be applied.
     pub may_start: bool,
-    /// Whether pods that run may be replaced.
+    /// True if pods that run may be replaced.
     pub may_replace: bool,
 }
 
@@ -115,30 +115,30 @@ impl Default for Prepared {
     }
 }
 
-/// What can be seen of a child beside its workloads.
+/// Observations of a child beside its workloads.
 #[derive(Debug, Default)]
 pub struct Sight {
     /// The roles in a shard.
     pub roles: crate::topology::Roles,
-    /// Whether a shard ever had data.
+    /// True if a shard ever had data.
     pub initialized: multigres_crds::v1alpha1::Truth,
-    /// Whether a cell's own topology server answers.
+    /// True if a cell's own topology server answers.
     pub topology: Option<multigres_crds::v1alpha1::Truth>,
-    /// Whether all members of an etcd have started before.
+    /// True if all members of an etcd have started before.
     pub formed: bool,
-    /// What is wrong that applying does not show.
+    /// Problems that applying does not show.
     pub troubles: Vec<Trouble>,
-    /// What must hold for the child to be ready.
+    /// Conditions that must hold for the child to be ready.
     pub gates: Vec<Gate>,
-    /// What remains to be done about its pods or volumes, and why it is not done yet.
+    /// The pending work on its pods or volumes, and the reason why it waits.
     pub awaits: Option<(Reason, String)>,
-    /// What else is to be said.
+    /// Further facts for the status.
     pub facts: Vec<Fact>,
     /// When to look again at what Kubernetes does not tell of.
     pub look_again: Option<Duration>,
 }
 
-/// What is said of every child alike.
+/// Parts of the status that all children share.
 #[derive(Debug)]
 pub struct Said {
     /// The generation that it is about.
@@ -197,7 +197,8 @@ async fn look_after<K: Child>(child: &K, cx: &Context, course: &Course) -> (Vec<
     (troubles, immutable)
 }
 
-/// Whether pods are made from an object, or protected by it: one that is not as it should be is no time to replace them.
+/// True if pods are made from an object, or protected by it: one that is not as it should be is no time to replace
+/// them.
 fn makes_pods(key: &ObjectKey) -> bool {
     ["StatefulSet", "ConfigMap", "PersistentVolumeClaim", "PodDisruptionBudget"].contains(&key.kind.as_str())
 }
@@ -229,10 +230,10 @@ async fn record<K: Child>(child: &K, cx: &Context) -> Option<Trouble> {
     }
 }
 
-/// What came of applying the manifests of an owner.
+/// Result of applying the manifests of an owner.
 #[derive(Debug, Default)]
 pub struct Application {
-    /// What went wrong.
+    /// Problems that occurred.
     pub troubles: Vec<Trouble>,
     /// Fields that should be otherwise and cannot be changed.
     pub immutable: Vec<String>,
@@ -333,7 +334,7 @@ async fn prune(cx: &Context, course: &Course, uid: &str) -> Vec<Trouble> {
     troubles
 }
 
-/// What is watched of what children become, with the selector of it: their objects, and the instances of shards.
+/// Kinds that are watched for children, with their selectors: their objects, and the instances of shards.
 pub fn watched_kinds() -> Vec<(ApiResource, String)> {
     let objects = workload_kinds().into_iter().map(|kind| (kind, labels::CLUSTER.to_owned()));
     let instances = format!("{},{}={}", labels::CLUSTER, labels::COMPONENT, Component::MultiPooler.as_str());

@@ -1,4 +1,4 @@
-//! What is particular to each kind of child.
+//! Behavior that differs between the kinds of children.
 
 mod multi_shard;
 
@@ -18,12 +18,12 @@ use crate::build::Manifest;
 use crate::status::{Gate, Survey, Trouble};
 use crate::topology::{Access, Error};
 
-/// How often to look at what Kubernetes does not tell of.
+/// Interval at which facts are observed that Kubernetes does not report.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// How often to look while something waits for it.
+/// Interval of observation while something waits for it.
 pub const LOOK_SOON: Duration = Duration::from_secs(1);
 
-/// Whether a topology answers. What opens it is missing or wrong: it does not.
+/// True if a topology answers. What opens it is missing or wrong: it does not.
 pub async fn reachable<K: Resource>(cx: &Context, child: &K, topology: &TopologyReference) -> Truth {
     match topology::access(cx, &child.namespace().unwrap_or_default(), topology).await {
         Ok(access) => cx.topology.reachable(&access).await,

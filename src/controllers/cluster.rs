@@ -55,8 +55,9 @@ pub async fn reconcile(cluster: Arc<MultigresCluster>, cx: Arc<Context>) -> Resu
 /// Longest time for which children are waited for that have said nothing of their present spec.
 const HEARING: Duration = Duration::from_secs(10);
 
-/// How much longer to hear children before more is said of their cluster: each of them speaks soon after it was made or
-/// changed, and a status is what costs the API server most. A new spec, and what goes wrong, is told of at once.
+/// Time left to wait for the statuses of children before the cluster's status is written again: each child reports soon
+/// after it was made or changed, and status writes cost the API server most. A new spec and new problems are reported
+/// at once.
 fn hearing(cluster: &MultigresCluster, view: &ClusterView, silent: Option<Duration>) -> Option<Duration> {
     let said = cluster.status.as_ref().and_then(|status| status.observed_generation);
     let has_news = said != cluster.metadata.generation || !view.troubles.is_empty() || view.is_complete();
@@ -67,7 +68,7 @@ fn paused(cluster: &MultigresCluster) -> bool {
     cluster.spec.paused.unwrap_or(false)
 }
 
-/// What an older cluster has taken up already. Admission refuses that, but two that come at the same moment do not
+/// Conflicts with an older cluster. Admission refuses them, but two clusters that are created at the same moment do not
 /// see each other: then the younger one is not made.
 fn contested(cluster: &MultigresCluster, neighbourhood: &Neighbourhood) -> Vec<Trouble> {
     let own = Neighbour::of(cluster);

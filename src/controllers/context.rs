@@ -1,4 +1,4 @@
-//! What every controller works with.
+//! State and clients that all controllers share.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ use crate::rollout::{Leaderless, Readiness};
 use crate::status::Trouble;
 use crate::topology::Topology;
 
-/// What every controller works with.
+/// State and clients that all controllers share.
 pub struct Context {
     /// The API server, as the operator.
     pub client: Client,
@@ -48,29 +48,29 @@ pub struct Context {
     pub fence: Fence,
     /// Makes objects what they should be.
     pub applier: Applier,
-    /// What became of them.
+    /// The observed objects.
     pub objects: Arc<Objects>,
     /// The custom resources.
     pub stores: Stores,
-    /// What each cluster takes up.
+    /// The footprints of all clusters.
     pub neighbourhood: Arc<Neighbourhood>,
-    /// What holds for everything that is built.
+    /// Settings that apply to everything that is built.
     pub environment: Environment,
     /// The running data plane.
     pub topology: Arc<dyn Topology>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What people are told.
+    /// Publishes Events.
     pub events: Events,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// What is remembered of objects.
+    /// Memories of objects.
     pub memories: Memories,
     /// Failures in a row, by object.
     pub failures: Failures,
-    /// What was said last.
+    /// Statuses that were written last.
     pub statuses: Statuses,
-    /// What clusters were said to be stalled by.
+    /// Reasons by which clusters were reported as stalled.
     pub stalls: Stalls,
     /// Shards that were seen to have data.
     pub initialized: Initialized,
@@ -88,7 +88,7 @@ pub struct Context {
     pub partings: Partings,
     /// Passwords that PostgreSQL accepts.
     pub passwords: Passwords,
-    /// Who leads the shards.
+    /// The leaders of the shards.
     pub failovers: Failovers,
     /// Instances that do not follow.
     pub lost: Arc<LostInstances>,
@@ -124,7 +124,7 @@ const STATUS_MANAGER: &str = "multigres-operator-status";
 /// Nothing is missed, but a second look from time to time costs no write.
 const RESYNC: Duration = Duration::from_mins(10);
 
-/// Why a reconciliation did not come to its end.
+/// Reason why a reconciliation did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The status could not be written.
@@ -257,12 +257,12 @@ impl Statuses {
         Self(PerObject::new(memories, "statuses"))
     }
 
-    /// Whether this was written last, or nothing was.
+    /// True if this was written last, or nothing was.
     fn last_is(&self, uid: &str, status: &impl Serialize) -> bool {
         self.0.get(uid).is_none_or(|(last, _)| last == digest(status))
     }
 
-    /// How long ago the last one was written, by this process.
+    /// Time since the last one was written, by this process.
     pub fn age(&self, uid: &str) -> Option<Duration> {
         self.0.get(uid).map(|(_, written)| written.elapsed())
     }

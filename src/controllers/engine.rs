@@ -51,18 +51,18 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 /// Objects of one kind that are reconciled at the same time: a restart must not storm the API server.
 const CONCURRENCY: u16 = 16;
 
-/// What an engine knows.
+/// Caches of an engine.
 #[derive(Clone)]
 pub struct Caches {
     /// The custom resources.
     pub stores: Stores,
-    /// What became of them.
+    /// The observed objects.
     pub objects: Arc<Objects>,
     /// Cancelled once all of this is complete. Until then what is missing from it means nothing.
     pub complete: CancellationToken,
 }
 
-/// What an engine is given.
+/// Dependencies of an engine.
 #[expect(missing_docs, reason = "the seams of the operator, see their types")]
 #[derive(Clone)]
 pub struct Seams {
@@ -179,7 +179,7 @@ impl Engine {
         Self { context, clusters, topo_servers, admins, orchs, cells, shards, leading, complete, watches }
     }
 
-    /// What is known, for admission.
+    /// The caches, for admission.
     pub fn caches(&self) -> Caches {
         Caches {
             stores: self.context.stores.clone(),

@@ -24,21 +24,21 @@ use crate::status::Trouble;
 use crate::topology::{Access, EtcdState, MemberChange};
 
 const ETCD: &str = "etcd";
-/// How often to look at the pods while some are not ready.
+/// Interval of observation while some pods are not ready.
 const LOOK_AT_PODS: Duration = Duration::from_secs(5);
 /// Claims of a StatefulSet are made together. One that is this much younger than the first was made in place of another.
 const YOUNGER: SignedDuration = SignedDuration::from_mins(1);
 
-/// What is seen of an etcd.
+/// Observations of an etcd.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Members that are ready.
     ready: i32,
-    /// What a quorum of it says; none where there is no quorum or nobody was asked.
+    /// State as a quorum reports it; none without a quorum, or if etcd was not asked.
     state: Option<EtcdState>,
     /// Its members, and the states of their pods. Empty while all are ready, and pods need not be looked at.
     pods: Vec<SeenPod>,
-    /// Whether all members have started before.
+    /// True if all members have started before.
     formed: bool,
     /// The next step of a replacement.
     plan: Plan,
@@ -98,7 +98,7 @@ async fn see(server: &TopoServer, cx: &Context, peers: &[Peer]) -> Seen {
     seen
 }
 
-/// Where all volumes are empty, nothing is left of what was formed, and the members form it anew.
+/// If all volumes are empty, nothing is left of the etcd that was formed, and the members form it again.
 fn is_formed(formed: bool, pods: &[SeenPod], members: usize) -> bool {
     let empty = pods.iter().filter(|pod| pod.state == PodState::Empty).count();
     formed && empty < members
@@ -190,7 +190,7 @@ async fn restart(cx: &Context, namespace: &str, pod: Option<&SeenPod>) -> Result
     cx.applier.delete_identified(&resource, &key, uid).await.map_err(|error| Trouble::from(&error))
 }
 
-/// What is to be said of an etcd, and when to look again.
+/// Facts about an etcd for the status, and the time of the next observation.
 pub fn look(server: &TopoServer, cx: &Context, seen: &Seen) -> Sight {
     if server.spec.paused {
         let formed = server.status.as_ref().is_some_and(|status| status.formed);
@@ -287,14 +287,14 @@ fn member_lost(server: &TopoServer, cx: &Context, seen: &Seen) -> Option<Trouble
     Some(Trouble { reason: Reason::TopologyMemberLost, message, lasting: true })
 }
 
-/// Whether a pod's claim is much younger than the first of all claims.
+/// True if a pod's claim is much younger than the first of all claims.
 fn is_younger(claims: &[(&str, Timestamp)], pod: &str) -> bool {
     let first = claims.iter().map(|(_, created)| *created).min();
     let own = claims.iter().find(|(name, _)| name.strip_prefix("data-") == Some(pod));
     own.zip(first).is_some_and(|((_, own), first)| own.duration_since(first) > YOUNGER)
 }
 
-/// What remains to be done about a member, in words.
+/// The pending work on a member, as a message.
 fn awaits(seen: &Seen) -> Option<(Reason, String)> {
     let Plan { step, wait } = &seen.plan;
     let step = step.as_ref().map(|Step { pod, action }| match action {

@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// Calls in a row that find no problem although the pod is gone: somebody else has seen to it.
 const QUIET: u32 = 10;
 
-/// Who leads each shard, as far as that was seen, and the failovers that are under way.
+/// The observed leader of each shard, and the failovers that are under way.
 pub struct Failovers {
     /// By pod.
     leaders: PerObject<Leader>,
@@ -34,7 +34,7 @@ pub struct Failovers {
     shards: Waker<MultiShard>,
 }
 
-/// Whom a pod leads.
+/// The shard that a pod is primary of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Leader {
     shard: ObjectRef<MultiShard>,
@@ -98,7 +98,7 @@ pub fn notice(cx: &Arc<Context>, change: &Change) {
     }
 }
 
-/// Whether a pod that was there is terminating, gone, or another one now.
+/// True if a pod that was there is terminating, gone, or another one now.
 fn ends(change: &Change) -> bool {
     let lives = |pod: &Observed| !pod.deleting;
     let Some(before) = change.before.as_ref().filter(|pod| lives(pod)) else { return false };
@@ -135,10 +135,10 @@ async fn call(cx: &Context, shard: &MultiShard, leader: &Leader, pod: &ObjectKey
 
 /// A failover as it is seen, and the one thing that is done about it.
 trait Scene {
-    /// Whether somebody leads the shard in a later term than the leader that is gone.
+    /// True if somebody leads the shard in a later term than the leader that is gone.
     fn is_led_anew(&self) -> impl Future<Output = bool> + Send;
 
-    /// Whether the pod of that leader is gone.
+    /// True if the pod of that leader is gone.
     fn is_gone(&self) -> bool;
 
     /// Another shard of the same orchestrators that never had data, and may be on its way to its first leader.
@@ -148,7 +148,7 @@ trait Scene {
     fn trigger(&self) -> impl Future<Output = Option<Vec<String>>> + Send;
 }
 
-/// How telling an orchestrator came to its end.
+/// The end of a series of calls to an orchestrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// Somebody leads in a later term.
@@ -245,12 +245,12 @@ impl Scene for Live<'_> {
     }
 }
 
-/// Whether a term comes after another one. Of terms that are not known neither does.
+/// True if a term comes after another one. Of terms that are not known neither does.
 fn is_later(term: Option<i64>, than: Option<i64>) -> bool {
     term.zip(than).is_some_and(|(term, than)| term > than)
 }
 
-/// Whether a shard has the orchestrators of another one, and is not known to have had data at any time.
+/// True if a shard has the orchestrators of another one, and is not known to have had data at any time.
 fn is_initializing(candidate: &MultiShard, of: &MultiShard) -> bool {
     let initialized = candidate.status.as_ref().map(|status| status.initialized).unwrap_or_default();
     candidate.namespace() == of.namespace()

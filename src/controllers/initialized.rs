@@ -1,4 +1,4 @@
-//! Whether a shard ever had data. Once it had, that is so for good, whatever is seen of it later.
+//! True if a shard ever had data. Once it had, that is so for good, whatever is seen of it later.
 
 use kube::ResourceExt;
 use multigres_crds::v1alpha1::{MultiShard, Truth};
@@ -18,7 +18,7 @@ impl Initialized {
         Self(PerObject::new(memories, "initialized"))
     }
 
-    /// Whether a shard had data at any time. What its status says is not enough: caches may not have what was written a
+    /// True if a shard had data at any time. What its status says is not enough: caches may not have what was written a
     /// moment ago.
     fn ever(&self, uid: &str, now: bool) -> bool {
         if now {
@@ -28,7 +28,7 @@ impl Initialized {
     }
 }
 
-/// Whether a shard ever had data. That it never had is known only where nothing has run and no volume can be from
+/// True if a shard ever had data. That it never had is known only where nothing has run and no volume can be from
 /// before.
 pub fn of(
     shard: &MultiShard,

@@ -1,7 +1,7 @@
-//! Instances that do not follow their primary any more: what is remembered of them, and what is done.
+//! Repair of instances that do not follow their primary any more, and the memory of them.
 //!
-//! What to do is planned by a pure function (`src/rollout/lost.rs`) from what this process itself has seen, with times
-//! of its own. What is remembered need not outlive the process: a successor waits again.
+//! A pure function (`src/rollout/lost.rs`) plans the steps from observations and times of this process. The memory need
+//! not outlive the process: a successor waits again.
 
 mod memory;
 
@@ -185,7 +185,7 @@ fn rewind(shard: &MultiShard, cx: &Context, global: Access, lost: Lost) {
     });
 }
 
-/// Whether a volume could be filled anew.
+/// True if a volume could be filled anew.
 async fn is_restorable(shard: &MultiShard, cx: &Context, global: &Access, lost: &Lost) -> bool {
     let why = match cx.topology.has_backup(global, &shard.spec).await {
         Ok(true) => return true,

@@ -23,7 +23,7 @@ impl Passwords {
         Self(PerObject::new(memories, "passwords"))
     }
 
-    /// Whether this is the one that was found last.
+    /// True if this is the one that was found last.
     pub fn is_right(&self, shard: &str, password: &str) -> bool {
         self.0.get(shard) == Some(digest(password))
     }
@@ -40,7 +40,7 @@ fn digest(password: &str) -> u64 {
     hasher.finish()
 }
 
-/// What the password Secret holds.
+/// Content of the password Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Held {
     /// It does not exist.
@@ -61,7 +61,7 @@ impl Held {
     }
 }
 
-/// What the poolers say of a password that differs from the one before.
+/// Evidence from the poolers on a password that differs from the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opinion {
     /// None was started with it and has answered.
@@ -72,7 +72,7 @@ pub enum Opinion {
     Refused,
 }
 
-/// What to do about a password.
+/// Decision about a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Make one: nothing was initialized yet.
@@ -126,7 +126,7 @@ pub fn changed(secret: &Secret) -> Option<Timestamp> {
     times.map(|time| time.0).max().filter(|_| !secret.managed_fields().is_empty())
 }
 
-/// What those of these pods say that were made after the password was changed. An older one may run with either.
+/// Evidence of the pods that were made after the password was changed. Older pods may run with either password.
 pub fn opinion(roles: &Roles, pods: &[(String, Timestamp)], changed: Option<Timestamp>) -> Opinion {
     let Some(changed) = changed else { return Opinion::None };
     let younger = pods.iter().filter(|(_, made)| *made > changed);

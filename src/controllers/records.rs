@@ -32,7 +32,7 @@ pub const AGAIN: Duration = Duration::from_secs(2);
 /// A record that a child writes.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordOf<'a> {
-    /// Where it is.
+    /// Location of the topology.
     pub global: &'a TopologyReference,
     /// The cluster that the child belongs to.
     pub cluster: &'a str,
@@ -65,7 +65,7 @@ impl Partings {
         Self(PerObject::new(memories, "partings"))
     }
 
-    /// How long a deletion has waited.
+    /// Time that a deletion has waited.
     fn waited(&self, uid: &str) -> Duration {
         self.0.lock().entry(uid.to_owned()).or_insert_with(Instant::now).elapsed()
     }
@@ -75,7 +75,7 @@ impl Partings {
     }
 }
 
-/// How far a child that is being deleted has got.
+/// Progress of a child's deletion.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parting {
     /// Nothing holds it.

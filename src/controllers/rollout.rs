@@ -24,20 +24,20 @@ pub use instances::Expected;
 pub use steps::{delete, evict, take};
 pub use stuck::stuck;
 
-/// What a shard's objects should be for now, and what is to be done beside that.
+/// The objects of a shard as they should be for now, and the further steps.
 #[derive(Clone, Debug, Default)]
 pub struct Course {
     /// The planner's answer.
     pub plan: Plan,
-    /// What is to be applied.
+    /// Manifests to apply.
     pub manifests: Vec<Manifest>,
     /// Objects that are no longer wanted and still needed.
     pub kept: Vec<ObjectKey>,
-    /// What the topology said, where it was asked.
+    /// The roles, if the topology was asked.
     pub roles: Option<Roles>,
     /// Containers that run another image than they should, since they were made.
     pub rewritten: Vec<String>,
-    /// What is seen of an etcd, where it is one.
+    /// Observations of the etcd, for a TopoServer.
     pub etcd: etcd::Seen,
 }
 
@@ -54,7 +54,7 @@ impl Ended {
         self.0.insert(uid, ());
     }
 
-    /// Whether the operator has ended a pod.
+    /// True if the operator has ended a pod.
     pub fn contains(&self, uid: &str) -> bool {
         self.0.contains(uid)
     }
@@ -90,7 +90,7 @@ pub async fn steer(shard: &MultiShard, cx: &Context, manifests: &[Manifest]) -> 
     course
 }
 
-/// What the topology says of a shard.
+/// Roles in a shard, from the topology.
 pub async fn roles(shard: &MultiShard, cx: &Context) -> Roles {
     let namespace = shard.namespace().unwrap_or_default();
     let roles = match topology::access(cx, &namespace, &shard.spec.global_topology).await {
@@ -101,7 +101,7 @@ pub async fn roles(shard: &MultiShard, cx: &Context) -> Roles {
     roles
 }
 
-/// What a rollout is to do where nobody is seen to lead.
+/// Decision on a rollout while no leader is observed.
 fn undecided(shard: &MultiShard, cx: &Context, roles: &Roles) -> Undecided {
     let waited = cx.leaderless.note(&shard.uid().unwrap_or_default(), is_led(roles));
     Undecided::of(waited, shard.spec.force_rollout_at.as_ref().map(|time| time.0), cx.clock.now().0)
@@ -127,7 +127,7 @@ impl Course {
         Self { manifests: manifests.to_vec(), ..Self::default() }
     }
 
-    /// What remains to be done, in words, with a reason for machines.
+    /// The pending work, as a reason and a message.
     pub fn awaits(&self) -> Option<(Reason, String)> {
         let wait = self.plan.wait.as_ref().map(|wait| (wait.reason, wait.message.clone()));
         let under_way = || match self.plan.action.as_ref()? {

@@ -187,7 +187,7 @@ async fn read(shard: &MultiShard, cx: &Context, name: &str) -> Result<Option<Sec
     api.get_opt(name).await.map_err(|error| unreadable(name, &error))
 }
 
-/// Whether a volume of the database is seen. A backup has the password that its data had.
+/// True if a volume of the database is seen. A backup has the password that its data had.
 fn has_volumes(shard: &MultiShard, cx: &Context) -> bool {
     let namespace = shard.namespace().unwrap_or_default();
     let volumes = cx.objects.of_cluster(&namespace, &shard.spec.cluster, |key, object| {
@@ -196,7 +196,8 @@ fn has_volumes(shard: &MultiShard, cx: &Context) -> bool {
     !volumes.is_empty()
 }
 
-/// Whether there is a claim of a name that one of the database's shards gives. It may have lost its labels, by hand or in
+/// True if there is a claim of a name that one of the database's shards gives. It may have lost its labels, by hand or
+/// in
 /// a restore.
 async fn has_unlabelled_volumes(shard: &MultiShard, cx: &Context) -> Result<bool, Trouble> {
     let namespace = shard.namespace().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What keeps a cluster from being made is told as an Event: once when it comes to be so, once when it is over.
+//! Publishes an Event when a cluster becomes stalled, and one when it no longer is.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt};
@@ -7,7 +7,7 @@ use multigres_crds::v1alpha1::MultigresCluster;
 use super::context::Context;
 use crate::memory::{Memories, PerObject};
 
-/// Why each cluster was stalled when it was last looked at.
+/// Reason by which each cluster was stalled at the last reconciliation.
 pub struct Stalls(PerObject<Option<String>>);
 
 impl Stalls {
@@ -16,7 +16,7 @@ impl Stalls {
         Self(PerObject::new(memories, "stalls"))
     }
 
-    /// Whether this is another reason than before. What is recorded counts only for what was not looked at yet: caches
+    /// True if this is another reason than before. What is recorded counts only for what was not looked at yet: caches
     /// may not have what was written a moment ago.
     fn is_news(&self, uid: &str, recorded: Option<&str>, now: Option<&str>) -> bool {
         let before = self.0.insert(uid, now.map(str::to_owned));

@@ -143,7 +143,7 @@ impl Watch {
     }
 }
 
-/// Whether a commit has the copies that the policy asks for without any standby that is stranded.
+/// True if a commit has the copies that the policy asks for without any standby that is stranded.
 fn has_copies(roles: &Roles, counted: &[(&String, &Member)], policy: DurabilityPolicy) -> bool {
     let streaming = counted.iter().filter(|(_, member)| member.streaming);
     let cells: BTreeSet<&str> =

@@ -10,7 +10,7 @@ use crate::reason::Reason;
 use crate::status::Trouble;
 use crate::topology::{Access, Credentials, Error, Written};
 
-/// How a topology is reached. Secrets are read by name, each time: they are not cached.
+/// Access to a topology. Secrets are read by name each time; they are not cached.
 pub async fn access(cx: &Context, namespace: &str, topology: &TopologyReference) -> Result<Access, Trouble> {
     let tls = topology.tls.as_ref();
     // Without a client certificate the components speak plain text, whatever authority they know; so does this.
@@ -35,7 +35,7 @@ async fn secret(cx: &Context, namespace: &str, reference: &LocalObjectReference)
     })
 }
 
-/// What the attempt to see to a record came to: the change to tell of, if there was one.
+/// Result of writing a record: the change to report, if there was one.
 pub fn outcome(written: Result<Written, Error>) -> Result<Option<&'static str>, Trouble> {
     match written {
         // Without a topology client nothing is written, and the status says that nothing is known.
@@ -46,7 +46,7 @@ pub fn outcome(written: Result<Written, Error>) -> Result<Option<&'static str>, 
     }
 }
 
-/// What the attempt to remove a record came to.
+/// Result of removing a record.
 pub fn erased(result: Result<(), Error>) -> Result<(), Trouble> {
     match result {
         Ok(()) | Err(Error::Absent) => Ok(()),

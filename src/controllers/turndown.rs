@@ -13,7 +13,7 @@ use crate::observe::ObjectKey;
 use crate::reason::Reason;
 use crate::status::Trouble;
 
-/// What stays although the spec does not ask for it.
+/// Objects that stay although the spec does not ask for them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// Children as a whole.
@@ -23,7 +23,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Whether a child stays.
+    /// True if a child stays.
     pub fn contains(&self, key: &ObjectKey) -> bool {
         self.children.contains(key)
     }
@@ -59,7 +59,7 @@ pub fn keep(cluster: &MultigresCluster, stores: &Stores, children: &mut Children
     kept
 }
 
-/// What is said of what stays.
+/// The condition that reports objects that stay.
 pub fn trouble(kept: &Kept) -> Option<Trouble> {
     let children = kept.children.iter().map(ToString::to_string);
     let pools = kept.pools.iter().map(|(shard, pool)| format!("pool {pool} of MultiShard {shard}"));
@@ -150,7 +150,7 @@ mod tests {
         store
     }
 
-    /// What is kept of the sample's children, and what becomes of the others, once the cluster is edited.
+    /// Objects that are kept, and the remaining children, after the sample cluster was edited.
     fn kept(edit: impl Fn(&mut MultigresCluster)) -> (Kept, Children) {
         let mut cluster: MultigresCluster = serde_saphyr::from_str(SAMPLE).unwrap();
         cluster.metadata.uid = Some("u".to_owned());

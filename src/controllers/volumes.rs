@@ -88,7 +88,7 @@ async fn grow_set(cx: &Context, manifest: &Manifest) -> Result<bool, Trouble> {
     }
 }
 
-/// What a shard's volumes are waited for, where one has not grown to its size yet.
+/// The reason to wait for a shard's volumes, while one has not grown to its size yet.
 pub fn growing(shard: &MultiShard, cx: &Context) -> Option<(Reason, String)> {
     of_shard(shard, cx).iter().find_map(|(key, claim)| {
         let template = match claim.labels.get(labels::POOL) {
@@ -105,7 +105,7 @@ pub fn growing(shard: &MultiShard, cx: &Context) -> Option<(Reason, String)> {
     })
 }
 
-/// Whether whatever holds data of a shard was made for it, so that it cannot be that of an earlier one. What a bucket
+/// True if whatever holds data of a shard was made for it, so that it cannot be that of an earlier one. What a bucket
 /// holds is not seen.
 pub fn are_new(shard: &MultiShard, cx: &Context, manifests: &[Manifest]) -> bool {
     let made = shard.creation_timestamp().map(|time| time.0);
@@ -113,7 +113,7 @@ pub fn are_new(shard: &MultiShard, cx: &Context, manifests: &[Manifest]) -> bool
         && made.is_some_and(|made| are_all_since(made, &expected_claims(manifests), &of_shard(shard, cx)))
 }
 
-/// Whether all these claims are seen, and they and the others that are seen were made since. One that is not seen may
+/// True if all these claims are seen, and they and the others that are seen were made since. One that is not seen may
 /// be there without the labels that it should have.
 fn are_all_since(time: Timestamp, expected: &[String], seen: &[(ObjectKey, Observed)]) -> bool {
     let created = |claim: &Observed| claim.claim.as_ref()?.created;
@@ -144,7 +144,7 @@ pub fn data_claim(shard: &MultiShard, cx: &Context, pod: &str) -> Option<(Object
     of_shard(shard, cx).into_iter().find(|(key, _)| key.name == *name)
 }
 
-/// Whether a claim has a name that these objects give, with any ordinal: there may have been more pods than now.
+/// True if a claim has a name that these objects give, with any ordinal: there may have been more pods than now.
 pub fn is_made_by(manifests: &[Manifest], claim: &str) -> bool {
     manifests.iter().any(|manifest| match manifest.resource.kind.as_str() {
         "PersistentVolumeClaim" => manifest.name == claim,
@@ -160,17 +160,17 @@ fn of_shard(shard: &MultiShard, cx: &Context) -> Vec<(ObjectKey, Observed)> {
     cx.objects.labelled(&namespace, "PersistentVolumeClaim", &labels)
 }
 
-/// What is to become of the claims that are made from a template.
+/// Change of the claims that are made from a template.
 struct Change {
-    /// What their names start with.
+    /// Prefix of their names.
     prefix: String,
     /// The size that they are to have, where it is more than it was.
     growth: Option<Quantity>,
-    /// What they must have been made as, where further ones are to be made otherwise than before.
+    /// Class and access modes of further claims, if they differ from before.
     make: Option<Make>,
 }
 
-/// What a claim is made with for good: its class and how it may be mounted.
+/// Immutable settings of a claim: its class and access modes.
 type Make = (Option<String>, Vec<String>);
 
 impl Change {
@@ -203,7 +203,7 @@ fn templates(manifest: &Manifest) -> Vec<PersistentVolumeClaim> {
     serde_json::from_value(manifest.body["spec"]["volumeClaimTemplates"].clone()).unwrap_or_default()
 }
 
-/// What the names of the claims start with that a StatefulSet makes from a template.
+/// Prefix of the claims' names that a StatefulSet makes from a template.
 fn prefix(set: &Manifest, template: &PersistentVolumeClaim) -> String {
     format!("{}-{}-", template.name_any(), set.name)
 }
@@ -215,7 +215,7 @@ fn make_of(claim: &PersistentVolumeClaim) -> Make {
     (spec.and_then(|spec| spec.storage_class_name.clone()), modes)
 }
 
-/// Whether a claim asks for less than that.
+/// True if a claim asks for less than that.
 fn is_smaller(claim: &PersistentVolumeClaim, storage: &Quantity) -> bool {
     requested(claim).is_none_or(|is| is.value() < storage.value())
 }
@@ -244,7 +244,7 @@ fn requested(claim: &PersistentVolumeClaim) -> Option<Quantity> {
     Some(Quantity::from(storage.as_str()))
 }
 
-/// Whether a claim is one of a StatefulSet's: the prefix, and an ordinal.
+/// True if a claim is one of a StatefulSet's: the prefix, and an ordinal.
 fn is_of(claim: &str, prefix: &str) -> bool {
     claim.strip_prefix(prefix).is_some_and(|ordinal| ordinal.parse::<u32>().is_ok())
 }
@@ -291,7 +291,7 @@ mod tests {
         Manifest { resource, namespace: "ns".to_owned(), name, body, ownership }
     }
 
-    /// What is to be done about claims made from the first template, once it is the second.
+    /// Change of claims made from the first template when it becomes the second.
     fn change(was: &Value, is: Value) -> Option<Change> {
         let live = serde_json::from_value(set(std::slice::from_ref(was))).unwrap();
         let mut changes = changes(&manifest::<StatefulSet>(set(&[is])), &live);

@@ -1,4 +1,4 @@
-//! Who is to look again when an object changes.
+//! Wakes the controllers that depend on a changed object.
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::Resource;

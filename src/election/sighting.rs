@@ -57,7 +57,7 @@ mod tests {
         Seen::Held { holder: holder.to_owned(), version: Some(version.to_owned()) }
     }
 
-    /// What was read after how many seconds; and if the Lease may be taken then.
+    /// Readings by seconds, and for each if the Lease may be taken then.
     fn judged(readings: &[(u64, Seen)]) -> Vec<bool> {
         let (mut sighting, begin) = (Sighting::default(), Instant::now());
         let judge = |(after, seen): &(u64, Seen)| {

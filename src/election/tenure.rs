@@ -40,7 +40,7 @@ impl Tenure {
 pub struct Fence(watch::Receiver<Option<Instant>>);
 
 impl Fence {
-    /// Whether this replica leads now.
+    /// True if this replica leads now.
     pub fn is_open(&self) -> bool {
         self.0.has_changed().is_ok() && self.0.borrow().is_some_and(|until| Instant::now() < until)
     }

@@ -12,7 +12,7 @@ pub struct Step {
     pub action: Action,
 }
 
-/// What is done about a pod.
+/// Step on a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Change etcd's members.
@@ -26,7 +26,7 @@ pub enum Action {
 pub struct Plan {
     /// The next step.
     pub step: Option<Step>,
-    /// Why there is none although a member is to be replaced, in words.
+    /// Reason why there is none although a member is to be replaced, in words.
     pub wait: Option<String>,
 }
 

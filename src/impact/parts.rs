@@ -1,4 +1,4 @@
-//! What of a cluster runs pods or keeps data, as the builders make it.
+//! Parts of a cluster that run pods or keep data, as the builders make them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,7 +41,7 @@ impl fmt::Display for Shard {
     }
 }
 
-/// What a workload or a volume is, whatever its name.
+/// Identity of a workload or volume, independent of its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// Anything that serves the whole cluster, or a cell.
@@ -118,17 +118,17 @@ impl Built {
         }
     }
 
-    /// What its pods are made from.
+    /// Template of its pods.
     pub fn template(&self) -> Option<&Value> {
         self.manifest.pod_template()
     }
 
-    /// Whether Kubernetes replaces a pod before it takes the one that was there.
+    /// True if Kubernetes replaces a pod before it takes the one that was there.
     pub fn is_deployment(&self) -> bool {
         self.manifest.resource.kind == "Deployment"
     }
 
-    /// What is asked of each volume, as it is written.
+    /// Storage request of each volume, as written.
     pub fn storage(&self) -> Option<&str> {
         let spec = &self.manifest.body["spec"];
         let claim = spec.pointer("/volumeClaimTemplates/0/spec").unwrap_or(spec);

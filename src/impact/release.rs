@@ -1,4 +1,4 @@
-//! What a cluster lets go: nothing of it is deleted.
+//! Children that a cluster releases: nothing of them is deleted.
 
 use kube::ResourceExt;
 use multigres_crds::kind::ChildKind;
@@ -30,7 +30,7 @@ fn why(kind: ChildKind, new: &MultigresClusterSpec) -> String {
     format!("{section}.managed true → false")
 }
 
-/// What people call them.
+/// Their names, for people.
 fn names(kind: ChildKind, children: &Children) -> Vec<String> {
     match kind {
         ChildKind::TopoServer => children.topo_server.iter().map(ResourceExt::name_any).collect(),
@@ -43,7 +43,7 @@ fn names(kind: ChildKind, children: &Children) -> Vec<String> {
     }
 }
 
-/// What is released, by as many names as fit, the others counted.
+/// The line about released children: as many names as fit, and the number of the others.
 fn line(why: &str, kind: ChildKind, names: &[String]) -> Option<String> {
     let with = |shown: usize| {
         let (shown, more) = names.split_at(shown);

@@ -1,4 +1,4 @@
-//! What the operator may do: each rule is needed, and says what for.
+//! Permissions of the operator. Each rule is needed, and its comment gives the reason.
 
 use kube::Resource;
 use multigres_crds::GROUP;
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{NAME, configuration, labels, service_account_user};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
-/// What keeping objects as they are to be takes: server-side apply creates with `create`
-/// and changes with `patch`; what apply cannot put back is replaced with `update`.
+/// Verbs for keeping objects in the desired state: server-side apply creates with `create` and changes with `patch`;
+/// objects that apply cannot correct are replaced with `update`.
 const KEEP: &[&str] = &["get", "list", "watch", "create", "update", "patch"];
 /// The same for objects that an owner may cease to ask for while it stays.
 const KEEP_AND_PRUNE: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete"];

@@ -117,7 +117,7 @@ fn the_operator_is_who_the_webhooks_let_pass() {
     }
 }
 
-/// Where the operator listens unless told otherwise.
+/// Default addresses of the operator.
 fn default_addresses() -> ServerArgs {
     let none = ServerArgs::augment_args(Command::new("run")).get_matches_from(["run"]);
     ServerArgs::from_arg_matches(&none).unwrap()

@@ -7,8 +7,8 @@ use super::{NAME, SERVICE_PORT, labels};
 const WEBHOOK_PORT: u16 = 9443;
 const OPS_PORT: u16 = 8080;
 
-/// What whoever installs the operator has a say in. Values and not types: in the Helm chart they are Helm's
-/// expressions. Null: not said.
+/// Settings of an installation. They are values rather than types, because in the Helm chart they are Helm's
+/// expressions. Null means not set.
 pub(super) struct Pod {
     pub(super) replicas: Value,
     pub(super) image: Value,

@@ -1,4 +1,4 @@
-//! What is kept of a pod.
+//! Projection of a pod.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,11 +14,11 @@ const SERVING: [&str; 2] = ["pgctld", "multipooler"];
 /// The label by which a StatefulSet gives each of its pods the pod's own name.
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
-/// What is known of a pod, beside what is known of every object.
+/// Facts about a pod, beside those about every object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that Kubernetes tells of a pod")]
 pub struct Instance {
-    /// Whether it counts as ready.
+    /// True if it counts as ready.
     pub ready: bool,
     /// Since when that is so, or is not.
     pub since: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! What every cluster takes up that no other may use.
+//! Footprints of all clusters.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,7 +19,8 @@ impl Neighbourhood {
         self.0.read().unwrap_or_else(PoisonError::into_inner).of(of)
     }
 
-    /// What keeps it up to date: takes the events of one watch, and forgets only what that watch saw.
+    /// Returns the function that keeps it up to date: it takes the events of one watch, and forgets only what that
+    /// watch saw.
     pub fn follow(self: Arc<Self>) -> impl FnMut(&Event<MultigresCluster>) + Send + 'static {
         let (mut seen, mut unlisted) = (HashSet::new(), HashSet::new());
         move |event| {

@@ -1,4 +1,4 @@
-//! What is kept of an object.
+//! Projection of an object.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -12,24 +12,24 @@ use serde_json::Value;
 
 use super::instance::Instance;
 
-/// What is known of an object.
+/// The projection of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// Its identity over time.
     pub uid: String,
-    /// Who controls it.
+    /// Its controller.
     pub owner: Option<Owner>,
     /// Its labels of the operator's own prefix.
     pub labels: LiteMap<CompactString, CompactString>,
     /// Digest of everything but its status and what the API server counts.
     pub content: u64,
-    /// Whether it is being deleted.
+    /// True if it is being deleted.
     pub deleting: bool,
     /// Its pods, where it is a workload.
     pub workload: Workload,
     /// Revision of the template that a pod was made from, or that a StatefulSet makes pods from.
     pub revision: Option<String>,
-    /// What is to be known of a pod, where it is one.
+    /// Facts about the pod, if it is one.
     pub instance: Option<Box<Instance>>,
     /// The volume, where it is a claim.
     pub claim: Option<Box<Claim>>,
@@ -51,7 +51,7 @@ pub struct Owner {
 /// The pods of a Deployment or StatefulSet, by their controller's account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
-    /// Whether that account is of the current spec.
+    /// True if that account is of the current spec.
     pub current: bool,
     /// Pods that are wanted.
     pub desired: i32,
@@ -64,12 +64,12 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Whether every pod is there, of the current template, and ready.
+    /// True if every pod is there, of the current template, and ready.
     pub fn complete(&self) -> bool {
         self.rolled_out() && self.ready >= self.desired
     }
 
-    /// Whether every pod is there and of the current template.
+    /// True if every pod is there and of the current template.
     pub fn rolled_out(&self) -> bool {
         self.current && self.updated >= self.desired && self.existing == self.desired
     }
@@ -101,12 +101,12 @@ impl Observed {
         }
     }
 
-    /// Whether a label has a value.
+    /// True if a label has a value.
     pub fn has_label(&self, key: &str, value: &str) -> bool {
         self.labels.get(key).is_some_and(|label| label == value)
     }
 
-    /// Whether all of these labels have these values.
+    /// True if all of these labels have these values.
     pub fn has_labels(&self, labels: &StringMap) -> bool {
         labels.iter().all(|(key, value)| self.has_label(key, value))
     }

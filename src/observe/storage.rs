@@ -27,7 +27,7 @@ pub struct StorageClasses {
 }
 
 impl StorageClasses {
-    /// What is known of them.
+    /// The classes, as far as they are known.
     pub fn known(&self) -> Known<Vec<StorageClass>> {
         let classes = self.known.read().unwrap_or_else(PoisonError::into_inner);
         classes.as_ref().map_or(Known::NotYet, |classes| Known::Yes(classes.values().cloned().collect()))

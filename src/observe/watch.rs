@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::{Change, ObjectKey, Objects, Observed};
 use crate::api_error;
 
-/// Which namespaces are watched.
+/// Namespaces that are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All of them.
@@ -148,7 +148,7 @@ fn typed<K: Resource + DeserializeOwned>(event: Event<DynamicObject>) -> Option<
 struct Notes {
     kind: String,
     objects: Arc<Objects>,
-    /// What the list that is under way has named so far.
+    /// Objects that the current list has named so far.
     listed: HashSet<ObjectKey>,
 }
 

@@ -1,4 +1,4 @@
-//! What is done about an instance that has taken part in its shard and does not follow the primary any more.
+//! Remedies for an instance that has taken part in its shard and does not follow the primary any more.
 //!
 //! Pure. An instance whose log goes beyond what its primary has cannot follow: Multigres v0.1.0 does not see that once
 //! PostgreSQL runs as a standby. A rewind discards that log. Where a rewind does not help, and the user allows it, the
@@ -31,15 +31,15 @@ pub const REPLACE_AFTER: Duration = Duration::from_mins(5);
 )]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Situation {
-    /// Whether a primary is known and serves writes.
+    /// True if a primary is known and serves writes.
     pub serving: bool,
-    /// Whether everybody who is registered has answered.
+    /// True if everybody who is registered has answered.
     pub complete: bool,
-    /// Whether no pod is on its way out, missing, or about to be replaced or removed.
+    /// True if no pod is on its way out, missing, or about to be replaced or removed.
     pub quiet: bool,
-    /// Whether the user allows volumes to be given up.
+    /// True if the user allows volumes to be given up.
     pub may_replace: bool,
-    /// How many copies of a commit are needed.
+    /// Copies of a commit that are needed.
     pub durability: DurabilityPolicy,
     /// The instances that are registered.
     pub instances: Vec<Instance>,
@@ -55,13 +55,13 @@ pub struct Instance {
     pub uid: String,
     /// Name of the cell.
     pub cell: String,
-    /// Whether it leads.
+    /// True if it leads.
     pub leads: bool,
-    /// Whether it receives what the primary writes.
+    /// True if it receives what the primary writes.
     pub streams: bool,
-    /// Whether the primary counts its copies.
+    /// True if the primary counts its copies.
     pub in_cohort: bool,
-    /// Whether it has taken part with the data that it has, and knows of no later term than the primary's. One that is
+    /// True if it has taken part with the data that it has, and knows of no later term than the primary's. One that is
     /// only being filled has not.
     pub is_member: bool,
     /// For how long it has been seen not to stream.
@@ -70,7 +70,7 @@ pub struct Instance {
     pub is_silent: bool,
     /// Time since its pod was restarted for that, if it was.
     pub restarted: Option<Duration>,
-    /// What became of an attempt to rewind it.
+    /// Outcome of an attempt to rewind it.
     pub rewind: Rewind,
 }
 
@@ -86,7 +86,7 @@ pub enum Rewind {
     Tried(Duration),
 }
 
-/// What to do. It is about one instance, by the identity of its pod.
+/// A remedy for one instance, by the identity of its pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// Restart its pod.
@@ -97,7 +97,7 @@ pub enum Remedy {
     Replace(String),
 }
 
-/// What to do about a shard, if anything.
+/// Plans the remedy of a shard, if it needs one.
 pub fn remedy(shard: &Situation) -> Option<Remedy> {
     let lost = shard.lost()?;
     if lost.is_silent && lost.restarted.is_none_or(|ago| ago >= RESTART_AGAIN) {
@@ -142,7 +142,7 @@ impl Situation {
         self.may_replace && was_rewound && self.is_safe_without(lost)
     }
 
-    /// Whether the primary and somebody else whose copies count have every commit, in as many cells as they must be in.
+    /// True if the primary and somebody else whose copies count have every commit, in as many cells as they must be in.
     fn is_safe_without(&self, lost: &Instance) -> bool {
         let copies = || {
             let others = self.instances.iter().filter(|other| other.uid != lost.uid);

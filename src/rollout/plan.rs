@@ -11,7 +11,7 @@ const FRESH: Duration = Duration::from_secs(10);
 /// The same where nobody is seen to lead: each pod that was replaced is given this long to bring a leader back.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// What to do next about a shard.
+/// Plans the next step of a shard.
 pub fn plan(shard: &Shard) -> Plan {
     let replicas = shard.pools.iter().map(|pool| {
         let replicas = shard.existing(pool).max(pool.desired);
@@ -34,7 +34,7 @@ pub fn plan(shard: &Shard) -> Plan {
     plan
 }
 
-/// What remains to be done about a shard.
+/// Pending work on a shard.
 struct Todo<'a> {
     shard: &'a Shard,
     /// Instances that may be the next to go of the pools that are to shrink, each with its pod if that is there.
@@ -77,8 +77,9 @@ impl<'a> Todo<'a> {
         self.disruption()
     }
 
-    /// What serves nothing may go whatever the others are: so a broken image can be replaced by a good one. An instance
-    /// that is removed for good may take the only other copy of a commit with it, so the others must do without it.
+    /// A step on an instance that serves nothing, which needs no healthy shard: so a broken image can be replaced by a
+    /// good one. An instance that is removed for good may hold the only other copy of a commit, so the others must have
+    /// a quorum without it.
     fn costless(&self) -> Option<Action> {
         if let Some((pool, pod)) = self.idle_surplus().find(|(_, pod)| self.shard.is_safe_without(*pod)) {
             return Some(self.remove(pool, pod));
@@ -249,7 +250,7 @@ fn leads(pod: &Pod) -> bool {
     pod.standing == Standing::Primary
 }
 
-/// How much the absence of an instance is felt. The primary's is felt by everybody who writes.
+/// Cost of disrupting an instance. The primary costs most: its absence stops all writes.
 fn felt(pod: &Pod) -> u8 {
     match pod.standing {
         Standing::Apart => 0,
@@ -310,7 +311,7 @@ mod tests {
         }
     }
 
-    /// What is done, or why not.
+    /// The planned step, or the reason to wait.
     fn outcome(change: impl FnOnce(&mut Shard)) -> String {
         let mut shard = shard();
         change(&mut shard);

@@ -17,13 +17,13 @@ pub struct Shard {
     pub pools: Vec<Pool>,
     /// The pods that exist.
     pub pods: Vec<Pod>,
-    /// How many copies of a commit are needed.
+    /// Copies of a commit that are needed.
     pub durability: DurabilityPolicy,
-    /// Whether a primary is known and serves writes. If not, what the instances are is not known for certain.
+    /// True if a primary is known and serves writes. If not, what the instances are is not known for certain.
     pub roles_known: bool,
     /// The pod that is being repaired, which nothing else may be disturbed beside.
     pub under_repair: Option<String>,
-    /// What to do where it is not known.
+    /// Decision while the roles are unknown.
     pub undecided: Undecided,
 }
 
@@ -54,7 +54,7 @@ pub struct Pod {
     pub ordinal: i32,
     /// Name of the cell.
     pub cell: String,
-    /// Whether PostgreSQL accepts connections.
+    /// True if PostgreSQL accepts connections.
     pub ready: bool,
     /// For how long it has been ready: it takes a moment until everybody who must know of it does.
     pub ready_for: Duration,
@@ -62,15 +62,15 @@ pub struct Pod {
     pub running: bool,
     /// The containers that serve are ready. The pod is not where another container keeps it from being so.
     pub serving: bool,
-    /// Whether it is on its way out.
+    /// True if it is on its way out.
     pub terminating: bool,
-    /// Why it is not what it should be.
+    /// Reason why it is not what it should be.
     pub outdated: Option<Outdated>,
-    /// What it is in the shard.
+    /// Its standing in the shard.
     pub standing: Standing,
 }
 
-/// Why a pod is not what it should be.
+/// Reason why a pod is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outdated {
     /// The template of its pool has changed since.
@@ -79,7 +79,7 @@ pub enum Outdated {
     Image(String),
 }
 
-/// What an instance is in its shard, by its topology.
+/// Standing of an instance in its shard, from the topology.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
     /// Not known.

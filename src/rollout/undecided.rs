@@ -7,13 +7,13 @@ use tokio::time::Instant;
 
 use crate::memory::{Memories, PerObject};
 
-/// How long a leader is waited for before a rollout may go on without one.
+/// Time without a leader after which a rollout may go on.
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
-/// How long `spec.forceRolloutAt` holds. A value that was left in a manifest means nothing to a later rollout.
+/// Time for which `spec.forceRolloutAt` holds. A value that stays in a manifest does not affect a later rollout.
 pub const FORCED_FOR: SignedDuration = SignedDuration::from_hours(1);
 
-/// What a rollout does while it is unknown who leads.
+/// Behavior of a rollout while the leader is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Undecided {
     /// It waits.

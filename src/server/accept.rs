@@ -1,4 +1,4 @@
-//! What happens to a connection before its first request.
+//! Handling of a connection before its first request.
 
 use std::io;
 use std::time::Duration;

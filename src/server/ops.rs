@@ -1,4 +1,4 @@
-//! What the kubelet and Prometheus ask: plain HTTP, on a port of its own.
+//! Endpoints for the kubelet and Prometheus: plain HTTP on a separate port.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Whether this replica should be asked, and if not, why not.
+//! True if this replica should be asked, and if not, why not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(begun.elapsed(), IDLE);
     }
 
-    /// What has arrived is read, however long nobody asked for it.
+    /// Bytes that have arrived are read, however long nobody asked for them.
     #[tokio::test(start_paused = true)]
     async fn what_was_said_is_heard() {
         let (mut client, server) = duplex(8);

@@ -8,14 +8,14 @@ use multigres_crds::v1alpha1::*;
 use super::conditions::{Fact, Trouble, reconciling};
 use crate::reason::Reason;
 
-/// What a cluster's status is made from.
+/// Input of a cluster's status.
 #[derive(Debug, Default)]
 pub struct ClusterView {
-    /// Whether the operator makes the topology server.
+    /// True if the operator makes the topology server.
     pub topology_managed: bool,
     /// The topology server, where it exists.
     pub topo_server: Option<TopoServer>,
-    /// Whether an external topology server answers.
+    /// True if an external topology server answers.
     pub external_topology: Truth,
     /// The admin server, where it exists.
     pub admin: Option<MultiAdmin>,
@@ -33,13 +33,13 @@ pub struct ClusterView {
     pub initialized_databases: BTreeSet<String>,
     /// Children that should exist and do not.
     pub missing: Vec<ChildReference>,
-    /// What went wrong.
+    /// Problems that occurred.
     pub troubles: Vec<Trouble>,
-    /// Whether the operator writes nothing.
+    /// True if the operator writes nothing.
     pub paused: bool,
 }
 
-/// What is reported of one child, whatever its kind.
+/// Reported state of one child of any kind.
 struct ChildState<'a> {
     reference: ChildReference,
     current: bool,
@@ -70,7 +70,7 @@ macro_rules! child_state {
 }
 
 impl ClusterView {
-    /// Whether every child is there and has said something of its present spec.
+    /// True if every child is there and has said something of its present spec.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.children().iter().all(|child| child.current)
     }
@@ -182,7 +182,7 @@ fn databases(view: &ClusterView) -> BTreeMap<String, DatabaseStatus> {
     expected.collect()
 }
 
-/// Whether a database ever had data. What is said of an older spec holds as well: it is about the past. A shard that is
+/// True if a database ever had data. What is said of an older spec holds as well: it is about the past. A shard that is
 /// not there says nothing.
 fn initialized(view: &ClusterView, database: &str, shards: &[&MultiShard]) -> Truth {
     let is_missing = shards.is_empty() || view.missing.iter().any(|child| child.kind == "MultiShard");
@@ -193,7 +193,7 @@ fn initialized(view: &ClusterView, database: &str, shards: &[&MultiShard]) -> Tr
     Truth::any(shards.iter().map(said).chain(missing).chain(before))
 }
 
-/// Whether everything that was asked for serves. What was asked for with no pods at all is not waited for.
+/// True if everything that was asked for serves. What was asked for with no pods at all is not waited for.
 fn availability(
     view: &ClusterView,
     etcd: Truth,
@@ -283,7 +283,7 @@ fn progress(view: &ClusterView, children: &[ChildState<'_>]) -> Option<(Reason, 
     child_with(children, "Progressing", "True")
 }
 
-/// What the first child says for which a condition has this status.
+/// Reason and message of the first child whose condition has this status.
 fn child_with(children: &[ChildState<'_>], type_: &str, status: &str) -> Option<(Reason, String)> {
     children.iter().find_map(|child| {
         let mut conditions = child.conditions.iter();

@@ -11,7 +11,7 @@ use crate::reason::Reason;
 pub struct Fact {
     /// Type of the condition.
     pub type_: &'static str,
-    /// Whether it holds.
+    /// True if it holds.
     pub status: Truth,
     /// Stable, for machines.
     pub reason: Reason,
@@ -38,14 +38,14 @@ pub struct Trouble {
     pub reason: Reason,
     /// For people.
     pub message: String,
-    /// Whether it stays until a person does something.
+    /// True if it stays until a person does something.
     pub lasting: bool,
 }
 
-/// What must hold, beside ready pods, for an object to be ready.
+/// Condition that must hold, beside ready pods, for an object to be ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gate {
-    /// Whether it holds.
+    /// True if it holds.
     pub open: Truth,
     /// Reason while it does not.
     pub reason: Reason,
@@ -53,16 +53,16 @@ pub struct Gate {
     pub message: String,
 }
 
-/// What is known of a child beside its workloads.
+/// Facts about a child beside its workloads.
 #[derive(Clone, Debug, Default)]
 pub struct Circumstances {
-    /// What went wrong.
+    /// Problems that occurred.
     pub troubles: Vec<Trouble>,
-    /// What must hold.
+    /// Conditions that must hold.
     pub gates: Vec<Gate>,
-    /// What remains to be done about pods or volumes, and why it is not done yet.
+    /// The pending work on pods or volumes, and the reason why it waits.
     pub awaits: Option<(Reason, String)>,
-    /// Whether the operator writes nothing.
+    /// True if the operator writes nothing.
     pub paused: bool,
 }
 
@@ -91,7 +91,7 @@ pub fn facts(survey: &Survey, circumstances: &Circumstances) -> Vec<Fact> {
     facts
 }
 
-/// Whether it will end well if it is only waited for. kstatus asks for this first: were it true of what is stalled,
+/// True if it will end well if it is only waited for. kstatus asks for this first: were it true of what is stalled,
 /// GitOps tools would wait for what only a person can bring about.
 pub fn reconciling(progressing: &Fact, stalled: &Fact) -> Fact {
     let (status, said) = match stalled.status {

@@ -7,7 +7,7 @@ use multigres_crds::v1alpha1::{RolloutStatus, Truth};
 use crate::build::Manifest;
 use crate::observe::{ObjectKey, Observed, Workload};
 
-/// What was observed of the objects that a child asks for.
+/// Observations of the objects that a child asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// Objects that are not there.
@@ -52,7 +52,7 @@ impl Survey {
         self.workloads.values().map(|workload| workload.ready.min(workload.desired)).sum()
     }
 
-    /// Whether each workload has a ready pod; unknown where none is wanted.
+    /// True if each workload has a ready pod; unknown where none is wanted.
     pub fn available(&self) -> Truth {
         if self.desired() == 0 {
             return Truth::Unknown;
@@ -79,7 +79,7 @@ impl Survey {
         })
     }
 
-    /// How far a change of the pods has come; nothing when none is under way.
+    /// Progress of a change of the pods; none if no change is under way.
     pub fn rollout(&self, waiting_for: Option<String>) -> Option<RolloutStatus> {
         if self.workloads.values().all(Workload::rolled_out) {
             return None;

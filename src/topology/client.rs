@@ -16,7 +16,7 @@ use super::records::{Cell, Id, Multiorch, Multipooler};
 use super::roles::{Roles, Sighting, led, roles};
 use super::{Access, Error, EtcdState, MemberChange, Topology, Written, orch, poolers, repair};
 
-/// How often a record that others write at the same time is read again.
+/// Attempts at a record that others write at the same time.
 const ATTEMPTS: usize = 4;
 
 /// A client of a running Multigres.
@@ -41,7 +41,7 @@ impl Record {
         Some(Self { key: database_key(&global.root, &shard.database), value, owned: DATABASE })
     }
 
-    /// What is to be written in place of what is there.
+    /// The bytes to write in place of the existing ones.
     fn update(&self, existing: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         merge(existing, &self.value, self.owned).map_err(|error| unreadable(&self.key, error))
     }
@@ -62,7 +62,7 @@ impl Record {
         Err(Error::Conflict { key: self.key.clone() })
     }
 
-    /// What somebody else has written since is theirs to remove.
+    /// Removes the record, unless somebody else has written it since.
     async fn remove(&self, etcd: &Etcd) -> Result<(), Error> {
         let Some(found) = etcd.get(&self.key).await? else { return Ok(()) };
         if self.update(&found.value)?.is_none() {

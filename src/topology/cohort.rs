@@ -1,4 +1,4 @@
-//! Whose copies of a commit count, as the leader of a shard keeps it.
+//! The cohort of a shard: the members whose copies of a commit count, as its leader records them.
 //!
 //! Multiorch adds whoever follows, and removes whoever says that it leaves. One that is gone without a word stays: its
 //! copies would go on counting, and a failover would wait for it.

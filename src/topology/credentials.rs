@@ -1,4 +1,4 @@
-//! What opens an etcd that asks for certificates.
+//! Credentials for an etcd that requires certificates.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What the operator writes into the topology, and under which keys records are.
+//! Records that the operator writes into the topology, and their keys.
 //!
 //! Pure: a child resource goes in, a record comes out. The rest of the topology belongs to the components.
 
@@ -25,10 +25,10 @@ pub fn pooler_key(cell_root: &str, id: &Id) -> String {
     format!("{cell_root}/poolers/multipooler-{}-{}/Pooler", id.cell, id.name)
 }
 
-/// What the operator owns of a Cell record.
+/// Fields of a Cell record that the operator owns.
 pub const CELL: Fields = &[(1, Owned::Value), (2, Owned::Value), (3, Owned::Value)];
 
-/// What the operator owns of a Database record.
+/// Fields of a Database record that the operator owns.
 pub const DATABASE: Fields = &[
     (1, Owned::Value),
     (2, Owned::Message(&[(1, Owned::Message(FILESYSTEM)), (2, Owned::Message(S3_BUCKET))])),
@@ -88,7 +88,7 @@ fn durability_policy(policy: Durability) -> DurabilityPolicy {
     }
 }
 
-/// What identifies the pooler of a pod, by the pod's ordinal in its pool.
+/// Identity of a pod's pooler, by the pod's ordinal in its pool.
 pub fn pooler_id(shard: &MultiShardSpec, cell: &str, pool: &str, ordinal: i32) -> Id {
     Id {
         component: ComponentType::Multipooler.into(),

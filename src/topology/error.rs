@@ -1,11 +1,11 @@
-//! Why the topology did not do what it was asked for.
+//! Reason why the topology did not do what it was asked for.
 
 use tonic::Code;
 
 use super::merge::Malformed;
 use crate::reason::Reason;
 
-/// Why the topology did not do what it was asked for.
+/// Reason why the topology did not do what it was asked for.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// There is no client.
@@ -14,19 +14,19 @@ pub enum Error {
     /// Nobody answered.
     #[error("{address} does not answer: {why}")]
     Unreachable {
-        /// Who was asked last.
+        /// Address that was asked last.
         address: String,
-        /// What the network says.
+        /// Text of the network error.
         why: String,
     },
     /// It was understood and not done.
     #[error("{address} refuses: {why}")]
     Refused {
-        /// Who was asked.
+        /// Address that was asked.
         address: String,
-        /// What kind of refusal it is.
+        /// Status code of the refusal.
         code: Code,
-        /// What the server says.
+        /// Text of the server.
         why: String,
     },
     /// Somebody else wrote it, each time just before.
@@ -35,18 +35,18 @@ pub enum Error {
         /// Of the record.
         key: String,
     },
-    /// What is there is not the operator's to overwrite.
+    /// The existing record must not be overwritten by the operator.
     #[error("{key}: {source}")]
     Unreadable {
         /// Of the record.
         key: String,
-        /// What is wrong with it.
+        /// The problem.
         source: Malformed,
     },
     /// It could not even be tried.
     #[error("{what}: {why}")]
     Invalid {
-        /// What is wrong.
+        /// The problem.
         what: String,
         /// Why.
         why: String,
@@ -54,7 +54,7 @@ pub enum Error {
     /// It is not in the topology.
     #[error("{what} is not registered")]
     NotRegistered {
-        /// What was looked for.
+        /// The object that was looked up.
         what: String,
     },
 }
@@ -72,12 +72,12 @@ impl Error {
         }
     }
 
-    /// Whether whoever was asked does not know what it was asked for, as another version may not.
+    /// True if whoever was asked does not know what it was asked for, as another version may not.
     pub fn is_unimplemented(&self) -> bool {
         matches!(self, Self::Refused { code: Code::Unimplemented, .. })
     }
 
-    /// Whether it stays so until somebody changes something.
+    /// True if it stays so until somebody changes something.
     pub fn is_lasting(&self) -> bool {
         const OF_THE_REQUEST: [Code; 4] =
             [Code::Unauthenticated, Code::PermissionDenied, Code::InvalidArgument, Code::Unimplemented];

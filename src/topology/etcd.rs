@@ -34,14 +34,14 @@ impl Etcd {
         Ok(Self { endpoints, answering: AtomicUsize::default() })
     }
 
-    /// What is under a key.
+    /// The value under a key.
     pub async fn get(&self, key: &str) -> Result<Option<KeyValue>, Error> {
         let request = RangeRequest { key: key.into(), ..RangeRequest::default() };
         let response: RangeResponse = self.call("/etcdserverpb.KV/Range", request).await?;
         Ok(response.kvs.into_iter().next())
     }
 
-    /// What is under all keys that start so, in their order.
+    /// Values under all keys with a prefix, in key order.
     pub async fn list(&self, prefix: &str) -> Result<Vec<KeyValue>, Error> {
         let request = RangeRequest { key: prefix.into(), range_end: prefix_end(prefix) };
         let response: RangeResponse = self.call("/etcdserverpb.KV/Range", request).await?;
@@ -147,7 +147,7 @@ fn prefix_end(prefix: &str) -> Vec<u8> {
     end
 }
 
-/// What is under a key.
+/// The value under a key.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct KeyValue {
     /// The key.

@@ -48,7 +48,7 @@ impl From<Member> for EtcdMember {
 }
 
 impl StatusResponse {
-    /// Whether an alarm for want of space is among the errors: `memberID:1 alarm:NOSPACE`.
+    /// True if an alarm for want of space is among the errors: `memberID:1 alarm:NOSPACE`.
     pub fn is_out_of_space(&self) -> bool {
         self.errors.iter().any(|error| error.contains("NOSPACE"))
     }
@@ -93,7 +93,7 @@ pub struct MemberRequest {
     pub id: u64,
 }
 
-/// What becomes of the members is read from their list.
+/// The result of a change is read from the list of members.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct MemberChangeResponse {}
 

@@ -12,7 +12,7 @@ use prost::encoding::{
 /// The fields of a message that the operator owns, by number.
 pub type Fields = &'static [(u32, Owned)];
 
-/// How much of a field is owned.
+/// Extent to which a field is owned.
 #[derive(Clone, Copy, Debug)]
 pub enum Owned {
     /// All of it, every occurrence.
@@ -21,13 +21,13 @@ pub enum Owned {
     Message(Fields),
 }
 
-/// What is there is no encoded message.
+/// The existing bytes are not an encoded message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a protobuf message")]
 pub struct Malformed;
 
-/// What is to be written so that the owned fields are as desired and all others stay as they are; nothing where they
-/// are so already.
+/// Merges the desired values of owned fields into the existing record and keeps all others. Returns none if nothing
+/// changes.
 pub fn merge(existing: &[u8], desired: &[u8], owned: Fields) -> Result<Option<Vec<u8>>, Malformed> {
     let (mut merged, desired) = (by_number(existing)?, by_number(desired)?);
     let mut changed = false;

@@ -1,4 +1,4 @@
-//! What orchestrators are asked to do.
+//! Calls of orchestrators.
 
 use prost::Message;
 

@@ -1,4 +1,4 @@
-//! What poolers say of themselves when they are asked.
+//! Status of poolers, as they report it.
 
 use prost::Message;
 
@@ -15,7 +15,7 @@ const CREDENTIALS: [&str; 2] = [
     "/multipoolerservice.MultiPoolerService/GetAuthCredentials",
     "/multipoolerservice.MultipoolerService/GetAuthCredentials",
 ];
-/// What PostgreSQL says to a wrong password (SQLSTATE 28P01), and a pooler passes on in words alone.
+/// PostgreSQL's text for a wrong password (SQLSTATE 28P01); a pooler passes on only the text.
 const REFUSED: &str = "password authentication failed";
 
 /// Asks a pooler for its status. Poolers speak gRPC without TLS.
@@ -23,7 +23,7 @@ pub async fn status(pooler: &Multipooler) -> Result<StatusResponse, Error> {
     Peer::registered(&pooler.hostname, &pooler.port_map)?.call_any(&STATUS, StatusRequest {}).await
 }
 
-/// Whether the PostgreSQL of a pooler refuses its password. A status leaves out what could not be read, but not why.
+/// True if the PostgreSQL of a pooler refuses its password. A status leaves out what could not be read, but not why.
 pub async fn is_locked_out(pooler: &Multipooler) -> bool {
     let database = pooler.shard_key.as_ref().map(|shard| shard.database.clone()).unwrap_or_default();
     // There is no such role: it is only to be looked for.
@@ -46,7 +46,7 @@ struct CredentialsRequest {
     role: String,
 }
 
-/// What is not looked at: there is none of such a role.
+/// Ignored: no credentials are of such a role.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 struct Credentials {}
 
@@ -61,40 +61,40 @@ pub struct StatusResponse {
     pub consensus_status: Option<ConsensusStatus>,
 }
 
-/// What a pooler says of its PostgreSQL.
+/// Status of a pooler's PostgreSQL.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct PoolerStatus {
-    /// How it follows its primary, where it does.
+    /// Its replication from the primary, if it follows one.
     #[prost(message, optional, tag = "3")]
     pub replication_status: Option<ReplicationStatus>,
-    /// Whether it has data, of its own making or restored.
+    /// True if it has data, of its own making or restored.
     #[prost(bool, tag = "4")]
     pub is_initialized: bool,
-    /// What it is.
+    /// Its state.
     #[prost(enumeration = "PostgresStatus", tag = "7")]
     pub postgres_status: i32,
-    /// What is being done to it and takes long.
+    /// The long-running action on it.
     #[prost(enumeration = "PostgresAction", tag = "11")]
     pub postgres_action: i32,
-    /// Whether it accepts connections.
+    /// True if it accepts connections.
     #[prost(bool, tag = "14")]
     pub postgres_ready: bool,
 }
 
 impl PoolerStatus {
-    /// Whether its PostgreSQL accepts connections, and yet tells it nothing.
+    /// True if its PostgreSQL accepts connections, and yet tells it nothing.
     pub fn is_kept_out(&self) -> bool {
         self.postgres_ready
             && matches!(self.postgres_status(), PostgresStatus::Unknown | PostgresStatus::Starting)
     }
 
-    /// Whether it is getting its data.
+    /// True if it is getting its data.
     pub fn is_being_filled(&self) -> bool {
         matches!(self.postgres_action(), PostgresAction::Restoring | PostgresAction::CreatingFirstBackup)
     }
 }
 
-/// How a standby follows its primary.
+/// Replication of a standby from its primary.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ReplicationStatus {
     /// Its primary, as it is configured; nothing where it is told to follow nobody.
@@ -113,7 +113,7 @@ pub struct PrimaryConnInfo {
     pub host: String,
 }
 
-/// What a PostgreSQL is.
+/// State of a PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum PostgresStatus {
@@ -129,7 +129,7 @@ pub enum PostgresStatus {
     Primary = 4,
 }
 
-/// What is done to a PostgreSQL that takes long.
+/// Long-running action on a PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum PostgresAction {
@@ -143,7 +143,7 @@ pub enum PostgresAction {
     CreatingFirstBackup = 3,
 }
 
-/// What a pooler knows of the consensus in its shard.
+/// A pooler's knowledge of the consensus in its shard.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ConsensusStatus {
     /// The promise that it gave to an orchestrator that recruited it.
@@ -152,7 +152,7 @@ pub struct ConsensusStatus {
     /// The newest that its PostgreSQL has written.
     #[prost(message, optional, tag = "2")]
     pub current_position: Option<PoolerPosition>,
-    /// Which pooler speaks.
+    /// Identity of the pooler.
     #[prost(message, optional, tag = "4")]
     pub id: Option<Id>,
 }
@@ -165,7 +165,7 @@ pub struct TermRevocation {
     pub revoked_below_term: i64,
 }
 
-/// How far a PostgreSQL has come.
+/// Position of a PostgreSQL.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct PoolerPosition {
     /// The newest rule that it has written.
@@ -173,16 +173,16 @@ pub struct PoolerPosition {
     pub rule: Option<ShardRule>,
 }
 
-/// Who leads a shard, and who takes part.
+/// Leader and cohort of a shard.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ShardRule {
     /// Later rules have higher ones.
     #[prost(message, optional, tag = "1")]
     pub rule_number: Option<RuleNumber>,
-    /// Who leads.
+    /// The leader.
     #[prost(message, optional, tag = "2")]
     pub leader_id: Option<Id>,
-    /// Whose copies of a commit count.
+    /// Members whose copies of a commit count.
     #[prost(message, repeated, tag = "3")]
     pub cohort_members: Vec<Id>,
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use multigres_crds::v1alpha1::MultiShardSpec;
 use prost::Message;
 
-/// Where the topology of a cell is kept.
+/// Location of a cell's topology.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Cell {
     /// Name of the cell.
@@ -21,13 +21,13 @@ pub struct Cell {
     pub root: String,
 }
 
-/// What the poolers and orchestrators of a database agree on.
+/// Settings that the poolers and orchestrators of a database share.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Database {
     /// Name of the database.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// Where its backups are.
+    /// Location of its backups.
     #[prost(message, optional, tag = "2")]
     pub backup_location: Option<BackupLocation>,
     /// The cells that it is in.
@@ -38,7 +38,7 @@ pub struct Database {
     pub bootstrap_durability_policy: Option<DurabilityPolicy>,
 }
 
-/// Where backups are.
+/// Location of backups.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct BackupLocation {
     /// One of the possible places.
@@ -80,21 +80,21 @@ pub struct S3 {
     /// Prefix of all keys.
     #[prost(string, tag = "4")]
     pub key_prefix: String,
-    /// Whether the credentials are in the environment of the components.
+    /// True if the credentials are in the environment of the components.
     #[prost(bool, tag = "5")]
     pub use_env_credentials: bool,
 }
 
-/// How many copies of a commit are needed.
+/// Copies of a commit that are needed.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct DurabilityPolicy {
     /// Name of the policy.
     #[prost(string, tag = "1")]
     pub policy_name: String,
-    /// What is counted.
+    /// The metrics.
     #[prost(enumeration = "QuorumType", tag = "3")]
     pub quorum_type: i32,
-    /// How many of it.
+    /// Number of units.
     #[prost(int32, tag = "4")]
     pub required_count: i32,
     /// The policy in words.
@@ -102,7 +102,7 @@ pub struct DurabilityPolicy {
     pub description: String,
 }
 
-/// What a quorum is counted in.
+/// Unit of a quorum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum QuorumType {
@@ -114,10 +114,10 @@ pub enum QuorumType {
     MultiCellAtLeastN = 4,
 }
 
-/// What identifies a component.
+/// Identity of a component.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Message)]
 pub struct Id {
-    /// What kind of component it is.
+    /// Kind of the component.
     #[prost(enumeration = "ComponentType", tag = "1")]
     pub component: i32,
     /// The cell that it is in.
@@ -142,7 +142,7 @@ pub enum ComponentType {
     Multiorch = 3,
 }
 
-/// What identifies a shard.
+/// Identity of a shard.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct ShardKey {
     /// Name of the database.
@@ -156,22 +156,22 @@ pub struct ShardKey {
     pub shard: String,
 }
 
-/// What a pooler says of itself. A re-created one may call itself a primary for half a minute beside the real one.
+/// A pooler's registration. A re-created pooler may register as a primary for half a minute beside the real one.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Multipooler {
-    /// Which pooler it is.
+    /// Identity of the pooler.
     #[prost(message, optional, tag = "1")]
     pub id: Option<Id>,
     /// The shard that it belongs to.
     #[prost(message, optional, tag = "2")]
     pub shard_key: Option<ShardKey>,
-    /// What it takes itself for.
+    /// The role that it registers.
     #[prost(enumeration = "PoolerType", tag = "6")]
     pub r#type: i32,
-    /// Whether it takes queries.
+    /// True if it takes queries.
     #[prost(enumeration = "ServingStatus", tag = "7")]
     pub serving_status: i32,
-    /// Where it is reached.
+    /// Host name.
     #[prost(string, tag = "8")]
     pub hostname: String,
     /// Its ports, by name.
@@ -179,7 +179,7 @@ pub struct Multipooler {
     pub port_map: BTreeMap<String, i32>,
 }
 
-/// What a pooler takes itself for.
+/// Role that a pooler registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum PoolerType {
@@ -193,7 +193,7 @@ pub enum PoolerType {
     Drained = 3,
 }
 
-/// Whether a pooler takes queries.
+/// True if a pooler takes queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum ServingStatus {
@@ -203,13 +203,13 @@ pub enum ServingStatus {
     NotServing = 1,
 }
 
-/// What an orchestrator says of itself.
+/// An orchestrator's registration.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Multiorch {
-    /// Which orchestrator it is.
+    /// Identity of the orchestrator.
     #[prost(message, optional, tag = "1")]
     pub id: Option<Id>,
-    /// Where it is reached.
+    /// Host name.
     #[prost(string, tag = "2")]
     pub hostname: String,
     /// Its ports, by name.
@@ -223,7 +223,7 @@ impl Multipooler {
         self.hostname.split('.').next().unwrap_or_default()
     }
 
-    /// Whether it belongs to the shard.
+    /// True if it belongs to the shard.
     pub fn is_of(&self, shard: &MultiShardSpec) -> bool {
         self.shard_key.as_ref().is_some_and(|key| {
             key.database == shard.database && key.table_group == shard.table_group && key.shard == shard.shard

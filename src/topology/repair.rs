@@ -1,4 +1,4 @@
-//! What is asked of poolers for an instance that does not follow its primary any more.
+//! Calls of poolers that repair an instance.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub async fn rewind(pooler: &Multipooler, primary: &Multipooler) -> Result<(), E
     Err(Error::Invalid { what: format!("the rewind of {}", pooler.pod()), why: response.error_message })
 }
 
-/// Whether a pooler lists a backup that is complete.
+/// True if a pooler lists a backup that is complete.
 pub async fn has_backup(pooler: &Multipooler) -> Result<bool, Error> {
     let peer = Peer::registered(&pooler.hostname, &pooler.port_map)?;
     let response: GetBackupsResponse =

@@ -1,4 +1,4 @@
-//! Who leads a shard, from what its poolers say.
+//! Roles in a shard, from the status of its poolers.
 //!
 //! Pure. Records alone do not tell: a re-created old primary registers as a primary beside the real one. What counts
 //! is the consensus, of which every pooler knows as much as its PostgreSQL has written.
@@ -18,14 +18,14 @@ pub struct Roles {
     pub primary: Option<String>,
     /// The term that it leads in.
     pub term: Option<i64>,
-    /// Whether that primary serves writes, and somebody acknowledges them. Where none was seen: false if every pooler
+    /// True if that primary serves writes, and somebody acknowledges them. Where none was seen: false if every pooler
     /// was seen and none could, else unknown.
     pub serving_writes: Truth,
-    /// Whether the shard has data: false only where no pooler was ever registered, since then nothing has run.
+    /// True if the shard has data: false only where no pooler was ever registered, since then nothing has run.
     pub initialized: Truth,
     /// The poolers that are registered, by pod.
     pub members: BTreeMap<String, Member>,
-    /// What should have been asked and did not answer: topologies, cells, poolers. Sorted.
+    /// Topologies, cells and poolers that did not answer, sorted.
     pub unseen: Vec<String>,
 }
 
@@ -33,26 +33,26 @@ pub struct Roles {
 #[expect(clippy::struct_excessive_bools, reason = "what a pooler tells of itself is one bit each")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Member {
-    /// What identifies it in the topology.
+    /// Identity in the topology.
     pub id: Id,
     /// The DNS name under which it is registered.
     pub hostname: String,
     /// Its role; not known where it did not answer, or could not read the rule in its PostgreSQL.
     pub role: Option<Role>,
-    /// Whether it receives what the primary writes.
+    /// True if it receives what the primary writes.
     pub streaming: bool,
-    /// Whether the primary counts its copy of a commit.
+    /// True if the primary counts its copy of a commit.
     pub in_cohort: bool,
-    /// Whether its PostgreSQL refuses the password that it was started with.
+    /// True if its PostgreSQL refuses the password that it was started with.
     pub locked_out: bool,
-    /// Whether it has taken part in the consensus with the data that it has: it has promised to ignore older terms,
+    /// True if it has taken part in the consensus with the data that it has: it has promised to ignore older terms,
     /// has heard of no later one than the primary's, and is neither being restored nor initialized.
     pub has_taken_part: bool,
-    /// Whether it follows nobody, since it has promised to follow a later leader than there is.
+    /// True if it follows nobody, since it has promised to follow a later leader than there is.
     pub abandoned: bool,
 }
 
-/// What a pooler is by the newest rule that any of them knows.
+/// Role of a pooler under the newest rule that any pooler knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The one that takes writes.
@@ -62,7 +62,7 @@ pub enum Role {
 }
 
 impl Roles {
-    /// Whether the pooler of a pod takes its full part, as a pod that was replaced must before the next one is.
+    /// True if the pooler of a pod takes its full part, as a pod that was replaced must before the next one is.
     pub fn has_joined(&self, pod: &str) -> bool {
         self.members.get(pod).is_some_and(|member| {
             member.role == Some(Role::Primary)
@@ -86,7 +86,7 @@ pub struct Sighting {
 }
 
 impl Sighting {
-    /// What was said counts only if it was said by the pooler that was meant, and not by one that has got its name.
+    /// An answer counts only if it comes from the pooler that was asked, not from a successor of the same name.
     pub fn new(record: Multipooler, answer: Option<StatusResponse>) -> Self {
         let speaker = |answer: &StatusResponse| answer.consensus_status.as_ref()?.id.clone();
         let answer = answer.filter(|answer| speaker(answer) == record.id);
@@ -98,7 +98,7 @@ impl Sighting {
         Self { locked_out, ..self }
     }
 
-    /// What is registered of it.
+    /// Its registration.
     pub fn record(&self) -> &Multipooler {
         &self.record
     }
@@ -115,7 +115,7 @@ impl Sighting {
         self.answer.as_ref()?.consensus_status.as_ref()?.current_position.as_ref()?.rule.as_ref()
     }
 
-    /// Whether its PostgreSQL has data. It may be down, and yet its pooler know.
+    /// True if its PostgreSQL has data. It may be down, and yet its pooler know.
     fn has_data(&self) -> bool {
         self.rule().is_some()
             || self.serves_writes()
@@ -133,7 +133,7 @@ impl Sighting {
             })
     }
 
-    /// Whether it receives what its primary writes.
+    /// True if it receives what its primary writes.
     pub fn streams(&self) -> bool {
         let replication = self.status().and_then(|status| status.replication_status.as_ref());
         replication.is_some_and(|replication| replication.wal_receiver_status == "streaming")
@@ -144,7 +144,7 @@ impl Sighting {
         self.rule()?.rule_number.map(term)
     }
 
-    /// Whether it has taken part in the consensus with the data that it has.
+    /// True if it has taken part in the consensus with the data that it has.
     fn is_member(&self) -> bool {
         let promise = |answer: &StatusResponse| answer.consensus_status.as_ref()?.term_revocation;
         let promised = self.answer.as_ref().and_then(promise);
@@ -152,7 +152,8 @@ impl Sighting {
             && self.status().is_some_and(|status| status.is_initialized && !status.is_being_filled())
     }
 
-    /// Whether it is a standby that was recruited for a later term than the leader's, and was never told whom to follow.
+    /// True if it is a standby that was recruited for a later term than the leader's, and was never told whom to
+    /// follow.
     /// It refuses to follow the leader that there is. Orchestrators restart its PostgreSQL meanwhile, in vain, so that
     /// may be down.
     fn is_abandoned(&self, leader_term: i64) -> bool {
@@ -169,7 +170,7 @@ impl Sighting {
             && !self.streams()
     }
 
-    /// Whether it was shut down: nothing is to be expected of it.
+    /// True if it was shut down: nothing is to be expected of it.
     fn has_ended(&self) -> bool {
         self.answer.is_none() && self.record.r#type() == PoolerType::Drained
     }
@@ -208,7 +209,7 @@ pub fn roles(
     }
 }
 
-/// Whether a shard has data, from what is seen at the moment. What has run and is gone leaves its record.
+/// True if a shard has data, from what is seen at the moment. What has run and is gone leaves its record.
 fn initialized(sightings: &[Sighting], unseen: &[String]) -> Truth {
     if sightings.iter().any(Sighting::has_data) {
         Truth::True
@@ -219,7 +220,7 @@ fn initialized(sightings: &[Sighting], unseen: &[String]) -> Truth {
     }
 }
 
-/// Whether anybody acknowledges what a leader writes: by every policy a commit waits for a second copy, which a member
+/// True if anybody acknowledges what a leader writes: by every policy a commit waits for a second copy, which a member
 /// of its cohort makes. One that lives and is not seen to make any may have begun just now.
 fn acknowledged(leader: &Sighting, sightings: &[Sighting], durability: DurabilityPolicy) -> Truth {
     let id = leader.id();

@@ -44,21 +44,21 @@ struct Key {
     span: Span,
 }
 
-/// How far a path leads.
+/// The part of a path that exists.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'n> {
-    /// What is at its end, or the last that there is on the way.
+    /// The node at its end, or the last one on the way.
     node: &'n Node,
     /// The key of that, in a map.
     key: Option<&'n Span>,
-    /// Whether the path leads to its end.
+    /// True if the path leads to its end.
     complete: bool,
 }
 
-/// Why a text cannot be read, and where.
+/// Reason why a text cannot be read, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// What is wrong.
+    /// The problem.
     pub message: String,
     /// Where, as far as that is known.
     pub span: Option<Span>,
@@ -67,7 +67,7 @@ pub struct Unreadable {
 /// Reads all documents of a text but the empty ones.
 ///
 /// # Errors
-/// What keeps the text from being YAML.
+/// Fails with the reason if the text is not YAML.
 pub fn read(text: &str) -> Result<Vec<Node>, Unreadable> {
     serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
         let error = error.without_snippet();
@@ -107,7 +107,7 @@ impl Span {
         }
     }
 
-    /// What of it stands on the line that it begins on.
+    /// The part on its first line.
     #[must_use]
     pub fn first_line(&self, text: &str) -> Self {
         let piece = text.get(self.bytes.clone()).unwrap_or_default();
@@ -155,12 +155,12 @@ impl Node {
         Self { span: first.cloned().unwrap_or(span), content }
     }
 
-    /// Where it stands.
+    /// Its span.
     pub fn span(&self) -> &Span {
         &self.span
     }
 
-    /// What it says.
+    /// Its value.
     pub fn value(&self) -> Value {
         match &self.content {
             Content::Scalar(value) => value.clone(),
@@ -204,20 +204,20 @@ impl Node {
 }
 
 impl<'n> Found<'n> {
-    /// What is at the end of the path, if it leads there.
+    /// The node at the end of the path, if it exists.
     pub fn node(&self) -> Option<&'n Node> {
         self.complete.then_some(self.node)
     }
 
-    /// Where to look: at a value where it has one line's place, and else at its key. What is missing is to be put
-    /// below the key of what there is.
+    /// The span to show: the value if it fits on one line, otherwise its key. A missing field belongs below the key of
+    /// its parent.
     pub fn span(&self) -> &'n Span {
         let node = self.node;
         let is_written = matches!(node.content, Content::Scalar(_)) && !node.span.bytes.is_empty();
         if self.complete && is_written { &node.span } else { self.name() }
     }
 
-    /// Where to look if it is the name that is wrong.
+    /// The span to show if the name is wrong.
     pub fn name(&self) -> &'n Span {
         self.key.unwrap_or(&self.node.span)
     }

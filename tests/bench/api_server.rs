@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use listening::Listening;
 
-/// How long it may take until the API server has heard of webhooks, and how often it is seen whether it has.
+/// Time that it may take until the API server has heard of webhooks, and how often it is seen whether it has.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -1,4 +1,4 @@
-//! What is measured: reviews as API servers send them, from a small cluster to the largest that can be stored.
+//! Measured reviews, as API servers send them, from a small cluster to the largest that can be stored.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -30,7 +30,7 @@ impl Subject {
         }
     }
 
-    /// Whether it is admitted: edits of children are not, which the mutating webhook leaves to the other.
+    /// True if it is admitted: edits of children are not, which the mutating webhook leaves to the other.
     pub fn is_allowed(&self, phase: Phase) -> bool {
         self.kind == Kind::Cluster || phase == Phase::Mutate
     }

@@ -51,7 +51,7 @@ struct Args {
     /// Measures; without it everything is tried with few clusters
     #[arg(long)]
     bench: bool,
-    /// How many clusters
+    /// Number of clusters
     #[arg(long, default_value_t = 200)]
     clusters: usize,
 }
@@ -138,7 +138,7 @@ async fn print_rest(
     Ok(())
 }
 
-/// How many requests the operator made of each sort.
+/// Number of requests the operator made of each sort.
 fn requests(entries: &[AuditEntry]) -> BTreeMap<String, usize> {
     let mut requests = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.user == OPERATOR) {
@@ -161,7 +161,7 @@ async fn create(client: &Client, index: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many objects of each kind there are to be, by the paths of their lists.
+/// Number of objects of each kind there are to be, by the paths of their lists.
 fn expected(clusters: usize) -> anyhow::Result<BTreeMap<String, usize>> {
     let output = binary().args(["render", "-f", SAMPLE]).output()?;
     let mut expected = BTreeMap::new();
@@ -208,7 +208,7 @@ async fn until_quiet(audit: &AuditLog, quiet: Duration) -> anyhow::Result<()> {
     }
 }
 
-/// What each program has used.
+/// Usage by program.
 fn usage_by_program(installation: &Installation) -> anyhow::Result<BTreeMap<String, Usage>> {
     let pids = installation.control_plane.pids().into_iter().chain(installation.operator_pid());
     let of_pid = |pid| {

@@ -1,4 +1,4 @@
-//! What a process has used since its start.
+//! Usage of a process since its start.
 
 use std::time::Duration;
 

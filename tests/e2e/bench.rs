@@ -1,4 +1,4 @@
-//! What all scenarios share: one node with the operator on it, and the cluster that most of them are about.
+//! Bench of all scenarios: one node with the operator on it, and the cluster that most of them use.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +29,7 @@ pub struct Bench {
     cluster: Option<Cluster>,
     pub node: Node,
     pub report: Report,
-    /// How often no cluster came online.
+    /// Interval at which to no cluster came online.
     failures: usize,
 }
 
@@ -85,7 +85,7 @@ impl Bench {
         delete_namespace(&self.node, external::NAMESPACE).await
     }
 
-    /// What a person would look at after a failure. It is too much for the report.
+    /// Shows the state that a person would look at after a failure. It is too long for the report.
     pub async fn diagnose(&self) -> anyhow::Result<()> {
         let kubectl = self.node.kubectl();
         for look in [

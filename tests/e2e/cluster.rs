@@ -19,11 +19,11 @@ use crate::watch::Watch;
 
 /// For what takes half a minute on an idle machine.
 pub const PATIENCE: Duration = Duration::from_mins(4);
-/// What is said of an outage may still be said when it is just over, or has just begun.
+/// Time by which a status may lag behind the beginning or end of an outage.
 pub const NOTICE: Duration = Duration::from_secs(5);
 pub const INTERVAL: Duration = Duration::from_millis(250);
 const POSTGRES: u16 = 5432;
-/// What PostgreSQL says, which is on its volume only.
+/// Log of PostgreSQL, which is on its volume only.
 pub const POSTGRES_LOG: &str = "/data/pg_data/postgresql.log";
 
 /// With the password that pods of the database have.
@@ -39,7 +39,7 @@ pub struct Manifest {
     pub cluster: &'static str,
     pub database: &'static str,
     pub text: String,
-    /// Where the operator does not make it.
+    /// The password, if the operator does not make it.
     pub password: Option<String>,
 }
 
@@ -222,8 +222,8 @@ impl Cluster {
         timeout(PATIENCE, copied).await.with_context(|| format!("{pod} has not all that was acknowledged"))?
     }
 
-    /// Where the status says that writes are served and a client knows of none, asks the primary itself. A gateway that
-    /// has lost sight of a pooler calls it again after pauses that double from 5 s up to a minute (v0.1.0).
+    /// Asks the primary itself if the status says that writes are served and the client has made none. A gateway that
+    /// has lost a pooler retries after pauses that double from 5 s up to a minute (v0.1.0).
     async fn doubt(&self, seen: &Seen) {
         let outage = self.journal.outage().filter(|outage| outage.length > NOTICE);
         let primary = seen.primary().filter(|_| seen.database().serving_writes == Truth::True);
@@ -270,7 +270,7 @@ impl Seen {
         self.shard()?.status.as_ref()?.primary.as_deref()
     }
 
-    /// Whether there is data, by the operator's word.
+    /// True if there is data, by the operator's word.
     pub fn is_initialized(&self) -> bool {
         let databases = self.cluster.status.iter().flat_map(|status| status.databases.values());
         Truth::all(databases.map(|database| database.initialized)) == Truth::True && self.shard().is_some()
@@ -313,7 +313,7 @@ impl Seen {
             && self.pods.iter().all(is_ready)
     }
 
-    /// Whether the leader is the one that the status names, and all instances are its cohort.
+    /// True if the leader is the one that the status names, and all instances are its cohort.
     fn agrees_with(&self, consensus: &Consensus) -> bool {
         consensus.leader.is_some()
             && consensus.leader.as_deref() == self.primary()

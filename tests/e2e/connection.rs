@@ -1,4 +1,4 @@
-//! How to connect to a database, as the operator tells it.
+//! Connection to a database, from the operator's connection Secret.
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Secret;
@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::cluster::{INTERVAL, Manifest, PATIENCE};
 
-/// What the operator tells clients.
+/// Content of the connection Secret.
 pub struct Connection {
     pub host: String,
     pub service: String,

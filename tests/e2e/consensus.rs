@@ -1,4 +1,4 @@
-//! Who leads by the poolers' own word, as the admin server passes it on: what the status is compared with.
+//! Roles from the poolers' own status, by way of the admin server: the status is compared with them.
 
 use kube::api::{GetParams, Request};
 use serde_json::Value;
@@ -12,7 +12,7 @@ pub struct Consensus {
     pub number: (i64, i64),
     /// The pod that leads.
     pub leader: Option<String>,
-    /// How many instances the leader counts on, itself included.
+    /// Number of instances the leader counts on, itself included.
     pub members: usize,
 }
 
@@ -47,7 +47,7 @@ impl Consensus {
     }
 }
 
-/// What the admin server says.
+/// Answer of the admin server.
 pub async fn told(cluster: &Cluster, path: &str) -> anyhow::Result<Value> {
     let (namespace, name) = (cluster.manifest.namespace, cluster.manifest.cluster);
     let service = format!("/api/v1/namespaces/{namespace}/services/{name}-admin:http/proxy/api/v1");

@@ -1,4 +1,4 @@
-//! What is done to a cluster, and what it does to those who write.
+//! An action on a cluster, and its effect on clients that write.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use crate::cluster::{Cluster, NOTICE, PATIENCE};
 use crate::journal::Gap;
 use crate::report::Outcome;
 
-/// What must never happen, on whatever machine: it is not tried again.
+/// Violation of a promise that holds on every machine: it is not retried.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Violation(String);
 
-/// What only poolers know the operator asks them every ten seconds, so that for as long its answer may be outdated.
+/// Age that facts from poolers may have: the operator asks them every ten seconds.
 const OUTDATED: Duration = Duration::from_secs(15);
 
 /// From something done to the cluster until it is whole again.
@@ -32,12 +32,12 @@ impl Episode {
         Self { what: what.to_owned(), began: Instant::now(), disruptions: 1 }
     }
 
-    /// What is done is done to all instances at once, by something that knows of no budget.
+    /// The action disrupts all instances at once, without regard to the budget.
     pub fn disrupting_all(self) -> Self {
         Self { disruptions: usize::MAX, ..self }
     }
 
-    /// What is done is to disrupt no instance.
+    /// The action must disrupt no instance.
     pub fn disrupting_none(self) -> Self {
         Self { disruptions: 0, ..self }
     }
@@ -94,8 +94,8 @@ impl Episode {
     }
 }
 
-/// What the status said of writes and was not so, and for how long. It is about the primary: each write that the primary
-/// itself took proves it true at that moment, whether or not a client got as far.
+/// Wrong statements of the status about writes, and their duration. The status describes the primary: each write that
+/// the primary itself took proves it true at that moment.
 fn errors(
     serving: &[(Instant, Truth)],
     outages: &[Gap],

@@ -22,7 +22,7 @@ const OUTAGE: Duration = Duration::from_millis(500);
 /// Reading everything back is not hurried.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Where to write, and as whom.
+/// Address and user of the writes.
 #[derive(Clone)]
 pub struct Gateway {
     pub port: u16,
@@ -38,7 +38,7 @@ pub struct Journal {
 }
 
 struct Ledger {
-    /// How many numbers were acknowledged, which is also the first that was not.
+    /// Number of numbers were acknowledged, which is also the first that was not.
     acknowledged: i64,
     last: Option<Instant>,
     outages: Vec<Gap>,
@@ -72,12 +72,12 @@ impl Gap {
     }
 }
 
-/// What became of the writes since the last mark.
+/// Result of the writes since the last mark.
 #[derive(Debug)]
 pub struct Record {
     pub writes: i64,
     pub longest: Gap,
-    /// What failed attempts were told, and how many of them.
+    /// Errors of failed attempts, with their number.
     pub failures: BTreeMap<String, usize>,
 }
 
@@ -134,7 +134,7 @@ impl Journal {
         lock(&self.ledger).direct.clone()
     }
 
-    /// How many writes were acknowledged so far.
+    /// Number of writes were acknowledged so far.
     pub fn acknowledged(&self) -> i64 {
         lock(&self.ledger).acknowledged
     }
@@ -252,7 +252,7 @@ async fn execute(client: &Client, statement: &str) -> anyhow::Result<()> {
     }
 }
 
-/// What the server said is not in the error's own words.
+/// Text of the server's error, which the library's error leaves out.
 fn in_words(error: tokio_postgres::Error) -> anyhow::Error {
     match error.as_db_error() {
         Some(said) => {

@@ -32,11 +32,11 @@ use episode::Violation;
 use report::Report;
 use scenarios::{SCENARIOS, Scenario};
 
-/// Where the report is written anyway, and where it is kept for readers.
+/// Path at which the report is always written, and the committed one.
 const REPORT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/e2e.md");
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/e2e.md");
 
-/// What is started with the first scenario.
+/// The bench, which the first scenario starts.
 enum Stage {
     Empty,
     Set(Box<Bench>),

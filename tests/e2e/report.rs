@@ -1,4 +1,4 @@
-//! What happened, as it is told to those who were not there.
+//! Report of a run.
 //!
 //! Everything is told twice: at once, on standard error, and in the end as a document.
 
@@ -39,7 +39,7 @@ struct Section {
     failure: Option<String>,
 }
 
-/// What an episode did to those who were writing.
+/// Effect of an episode on the clients that write.
 #[derive(Debug)]
 pub struct Outcome {
     pub writes: i64,

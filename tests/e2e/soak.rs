@@ -11,12 +11,12 @@ use std::thread::JoinHandle;
 /// The document with one section for each scenario.
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/soak.md");
 
-/// Whether this is a long run.
+/// True if this is a long run.
 pub fn is_wanted() -> bool {
     std::env::var_os("SOAK").is_some_and(|asked| !asked.is_empty())
 }
 
-/// How often a scenario repeats itself.
+/// Interval at which to a scenario repeats itself.
 pub fn repeats() -> usize {
     let asked = std::env::var("REPEATS").ok().and_then(|text| text.parse().ok());
     if is_wanted() { asked.unwrap_or(30) } else { 1 }

@@ -1,4 +1,4 @@
-//! What Kubernetes tells of a namespace, as it happens: pods that come and go, what the status says, events.
+//! Watches a namespace: pods that come and go, the status, events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,7 +31,7 @@ struct Seen {
     /// The instances that were there at the last mark: those that can be disrupted.
     members: BTreeSet<String>,
     disrupted: usize,
-    /// What the status said of writes, and since when.
+    /// History of `servingWrites` in the status.
     serving: Vec<(Instant, Truth)>,
 }
 
@@ -65,12 +65,12 @@ impl Watch {
         seen.disrupted = 0;
     }
 
-    /// How many of the instances were not ready at the same time, at most.
+    /// Number of of the instances were not ready at the same time, at most.
     pub fn disrupted(&self) -> usize {
         lock(&self.seen).disrupted
     }
 
-    /// What the status said of writes, and since when.
+    /// History of `servingWrites` in the status.
     pub fn serving(&self) -> Vec<(Instant, Truth)> {
         lock(&self.seen).serving.clone()
     }
@@ -153,7 +153,7 @@ async fn watch_events(events: impl Stream<Item = watcher::Result<Change<Event>>>
     }
 }
 
-/// What a person looks at first.
+/// The parts of a status that a person looks at first.
 fn summary(status: &MultigresClusterStatus) -> String {
     let databases = status.databases.iter().map(|(name, database)| {
         format!(

@@ -16,7 +16,7 @@ pub struct Resource {
     dry_run: bool,
 }
 
-/// What the API server said.
+/// The API server's answer.
 #[derive(Debug)]
 pub struct Answer {
     pub code: u16,
@@ -25,7 +25,7 @@ pub struct Answer {
     pub warnings: Vec<String>,
 }
 
-/// What is wrong with one field: reason without `FieldValue`, field, part of the message.
+/// The problem of one field: reason without `FieldValue`, field, part of the message.
 pub type Cause = (&'static str, &'static str, &'static str);
 
 impl Namespace<'_> {
@@ -204,7 +204,7 @@ impl Answer {
         assert!(first.ends_with(&format!(" is invalid: {errors}")), "{first}");
     }
 
-    /// Whether no warning says this.
+    /// True if no warning says this.
     pub fn is_silent(&self, part: &str) -> bool {
         !self.warnings.iter().any(|warning| warning.contains(part))
     }

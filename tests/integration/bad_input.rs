@@ -73,7 +73,7 @@ impl Peer {
         self.send(&[&head(method, path, body.len()), body].concat(), Then::Stay).await
     }
 
-    /// What is answered to a review, or to what is nearly one.
+    /// The answer to a review, or to an almost valid one.
     async fn review(&self, body: &[u8]) -> Value {
         let answer = self.request("POST", "/validate", body).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -82,7 +82,7 @@ impl Peer {
     }
 }
 
-/// What a client does once it has sent everything that it sends.
+/// Behavior of a client after it has sent everything.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     Stay,

@@ -31,7 +31,7 @@ fn the_definitions_are_printed_as_they_are_written() {
     }
 }
 
-/// Where the generated definitions are committed.
+/// Folder of the committed definitions.
 fn committed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/multigres-operator/crds")
 }

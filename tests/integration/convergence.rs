@@ -1,4 +1,4 @@
-//! What is as it should be is left alone, by people's tools and by the operator.
+//! Converged objects are left alone, by people's tools and by the operator.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::installation::{Installation, OPERATOR, binary};
 use crate::samples::{PROPOSAL, SMALL, converged, own};
 
-/// What is said of a cluster and its children: shown when it changed and should not have.
+/// Statuses of a cluster and its children, shown if they changed and should not have.
 const STATUSES: [&str; 4] = [
     "get",
     "multigres",

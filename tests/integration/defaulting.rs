@@ -1,4 +1,4 @@
-//! What is persisted beside what was written: the images and `managed` flags that are absent, and nothing in any list.
+//! Persisted defaults: absent images and `managed` flags, and nothing in any list.
 
 use multigres_crds::defaults;
 use serde_json::{Map, Value, json};

@@ -19,7 +19,7 @@ async fn left(namespace: &Namespace<'_>) -> Vec<String> {
     list["items"].as_array().unwrap().iter().map(name).collect()
 }
 
-/// What outlives a cluster by default: its data, and the password that opens it.
+/// Objects that outlive a cluster by default: its data, and the password that opens it.
 const RETAINED: [&str; 6] = [
     "PersistentVolumeClaim/data-small-app-default-0-inf-a-primary-pg-0",
     "PersistentVolumeClaim/data-small-app-default-0-inf-a-replica-pg-0",
@@ -149,7 +149,7 @@ async fn a_finalizer_is_removed_by_hand() {
     eventually("nothing holds the children", gone).await.unwrap();
 }
 
-/// What the operator remembers, by memory.
+/// Number of remembered objects, by memory.
 async fn remembered(installation: &Installation) -> Vec<(String, usize)> {
     let metrics = get(installation.ports.ops, "/metrics").await.unwrap();
     let lines =

@@ -244,7 +244,7 @@ async fn what_is_taken_out_of_a_cluster_goes_from_its_objects() {
     }
 }
 
-/// What an object is to be, without what Kubernetes notes of it.
+/// The desired state of an object, without Kubernetes' own notes.
 fn asked_for(object: &Value) -> Value {
     let metadata = &object["metadata"];
     let mut annotations = metadata["annotations"].clone();

@@ -1,5 +1,5 @@
-//! What GitOps tools make of clusters, said by their own libraries: a client of Argo CD's and Flux's is built with the
-//! testbed, and does what they do.
+//! Clusters as GitOps tools see them, by their own libraries: a client of Argo CD's and Flux's is built with the
+//! testbed.
 
 mod differences;
 mod health;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use testbed::{Kubectl, binaries};
 
-/// What a tool says of an object.
+/// A tool's answer about an object.
 #[derive(Debug, Deserialize)]
 pub struct Answer {
     /// In the tool's own words.
@@ -33,7 +33,7 @@ pub fn stream(objects: &[Value]) -> String {
     objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// What GitOps tools and Helm write on the objects that they make, by which they know them again.
+/// Adds the labels and annotations by which GitOps tools and Helm track their objects.
 pub fn tracked(mut object: Value) -> Value {
     let (kind, namespace, name) = (
         object["kind"].as_str().unwrap().to_owned(),

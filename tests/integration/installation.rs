@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
-/// Where the operator is installed.
+/// Namespace of the operator.
 pub const NAMESPACE: &str = "multigres-system";
 /// As whom the operator writes.
 pub const OPERATOR: &str = "system:serviceaccount:multigres-system:multigres-operator";
@@ -27,7 +27,7 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// A port that was free when asked for may be taken before the operator listens on it.
 const START_ATTEMPTS: usize = 5;
 
-/// What the check of a whole run reads (`tests/conduct.rs`).
+/// Logs for the check of a whole run (`tests/conduct.rs`).
 static EVIDENCE: LazyLock<Evidence> = LazyLock::new(|| {
     let root = concat!(env!("CARGO_TARGET_TMPDIR"), "/evidence");
     Evidence::of(Path::new(root), env!("CARGO_CRATE_NAME")).unwrap()
@@ -47,7 +47,7 @@ pub struct Installation {
     operator: std::sync::Mutex<Option<ProcessGroup>>,
 }
 
-/// Where the operator listens.
+/// Ports of the operator.
 #[derive(Clone, Copy)]
 pub struct Ports {
     pub admission: u16,
@@ -171,7 +171,7 @@ impl Installation {
         self.operator.lock().unwrap().as_ref().map(|group| group.pids()[0])
     }
 
-    /// What the operator wrote to its log.
+    /// The operator's log.
     pub fn log(&self) -> PathBuf {
         self.log.clone()
     }

@@ -40,8 +40,8 @@ pub async fn put_back(namespace: &Namespace<'_>) {
     namespace.until("deployment", EDITED, "put back", is_back).await;
 }
 
-/// What leaders wrote after a marker, by their user agents: all but the Lease and the webhook configurations, which
-/// candidates write as well, and what was refused.
+/// Writes of leaders after a marker, by their user agents: without the Lease and the webhook configurations, which
+/// candidates write as well, and without refused ones.
 fn led(installation: &Installation, marker: Marker) -> BTreeMap<String, Vec<AuditEntry>> {
     let mut writers = BTreeMap::<String, Vec<AuditEntry>>::new();
     for entry in installation.control_plane.audit_log().writes_since(marker, OPERATOR).unwrap() {

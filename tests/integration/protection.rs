@@ -1,5 +1,4 @@
-//! What a cluster manages is edited in the cluster: what somebody with every right, but not the operator's, may do to
-//! its children.
+//! Managed children are edited in their cluster: permissions of a user with every right except the operator's identity.
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -197,7 +196,7 @@ async fn only_the_operator_says_what_a_cluster_controls() {
     cells.delete("labelled").await.allowed();
 }
 
-/// What a released cell's pods are made from, which must not change by being released or adopted.
+/// Template of a released cell's pods, which a release or adoption must not change.
 async fn deployment(namespace: &Namespace<'_>) -> (Value, Value) {
     let metadata = namespace.get("deployment", "small-multigateway-a").await.unwrap()["metadata"].clone();
     (metadata["uid"].clone(), metadata["generation"].clone())

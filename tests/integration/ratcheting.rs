@@ -1,5 +1,5 @@
-//! What is stored already, whatever is wrong with it, stays editable; and what the CRD demands by itself while admission
-//! is switched off.
+//! Stored objects stay editable, whatever is wrong with them; and the CRD enforces its own rules while admission is
+//! off.
 
 use serde_json::{Value, json};
 

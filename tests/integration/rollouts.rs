@@ -77,7 +77,7 @@ async fn a_pod_that_only_bears_the_labels_of_an_instance_is_none() {
     assert_eq!(condition(&shard, "Progressing").unwrap().0, "False");
 }
 
-/// What the cluster says reaches the shard, and a time that is none does not reach the cluster.
+/// The cluster's value reaches the shard, and an invalid time does not reach the cluster.
 #[tokio::test]
 async fn a_forced_rollout_is_asked_for_by_a_time() {
     let namespace = Installation::shared().await.namespace("rollouts-forced").await;

@@ -55,7 +55,7 @@ spec:
 /// An edit of a cluster, and what is then wrong with it.
 type Case = (&'static str, fn(&mut Value), &'static [Cause]);
 
-/// What may be wrong with a cluster from the start.
+/// Cases of clusters that are created.
 fn creations() -> impl Iterator<Item = &'static Case> {
     naming::CASES.iter().chain(shards::CASES).chain(amounts::CASES).chain(sharing::CASES)
 }
@@ -250,7 +250,7 @@ fn small(edit: impl FnOnce(&mut Value)) -> String {
     cluster.to_string()
 }
 
-/// What is promised of backup volumes is what becomes of them, as of the others.
+/// Backup volumes grow as announced, as the others do.
 #[tokio::test]
 async fn the_volume_of_backups_grows_and_a_failed_growth_can_be_taken_back() {
     let namespace = Installation::shared().await.namespace("rules-backups").await;

@@ -56,7 +56,7 @@ async fn wait_for(namespace: &Namespace<'_>, what: &str, holds: impl Fn(&Value) 
     namespace.until("multigrescluster", "small", what, holds).await
 }
 
-/// What the parts are said to be.
+/// Reported states of the parts.
 fn parts(cluster: &Value) -> Vec<&str> {
     PARTS
         .iter()

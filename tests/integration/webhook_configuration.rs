@@ -9,7 +9,7 @@ use crate::rules::{entries, sound};
 
 const KINDS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
 
-/// What a configuration says, without what the API server notes of every object, and the authorities in it.
+/// A configuration without the API server's notes, and the authorities in it.
 fn without_notes(mut stored: Value) -> (Value, Vec<Value>) {
     let metadata = stored["metadata"].as_object_mut().unwrap();
     metadata.retain(|field, _| matches!(field.as_str(), "name" | "labels"));

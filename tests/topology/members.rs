@@ -59,7 +59,7 @@ impl Members {
         self.dir.path().join(NAMES[index])
     }
 
-    /// What a pod of the operator's template runs.
+    /// Command of a pod of the operator's template.
     fn command(&self, index: usize) -> anyhow::Result<Command> {
         let mut command = Command::new(ETCD.path()?);
         let (client, peer) = (format!("http://{}", self.clients[index]), &self.peers[index].url);
@@ -200,7 +200,7 @@ async fn a_member_that_lost_its_volume_is_replaced() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What has data does not read the settings; what has none is not let in, whoever it is.
+/// A member with data ignores the settings; one without data is not admitted.
 #[tokio::test]
 async fn only_members_with_their_data_start_while_nobody_is_to_join() -> anyhow::Result<()> {
     let mut members = Members::start().await?;

@@ -22,7 +22,7 @@ pub fn broken() -> String {
 
 pub struct Directory(TempDir);
 
-/// What a command came to.
+/// Result of a command.
 #[derive(Debug)]
 pub struct Said {
     pub code: Option<i32>,
@@ -81,7 +81,7 @@ impl Directory {
     }
 }
 
-/// Where programs are found: the one that is tested first.
+/// Search path of programs, with the tested one first.
 fn path() -> String {
     let binaries = Path::new(BINARY).parent().unwrap();
     format!("{}:{}", binaries.display(), std::env::var("PATH").unwrap_or_default())

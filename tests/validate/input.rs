@@ -1,4 +1,4 @@
-//! What may be given to the command, and what cannot be used.
+//! Usable and unusable input of the command.
 
 use serde_json::{Value, json};
 
@@ -444,7 +444,7 @@ fn what_would_be_refused_is_not_rendered() {
     assert!(said.err.starts_with("error: a.yaml: a cluster without a name"), "{said:?}");
 }
 
-/// What a child becomes is the same, whether a cluster made it or somebody wrote it.
+/// A child renders to the same objects, written by hand or made by a cluster.
 #[test]
 fn what_stands_alone_is_rendered_too() {
     let directory = Directory::with(&[]);

@@ -1,4 +1,4 @@
-//! What docs/validate.md tells to type is typed, in a repository as it assumes one.
+//! Runs the commands of docs/validate.md, in a repository as it assumes one.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -194,7 +194,7 @@ fn a_change_may_begin_with_nothing() {
     }
 }
 
-/// What is uploaded is there, whether or not the step fails.
+/// The uploaded file exists even if the step fails.
 #[test]
 fn what_is_uploaded_is_what_was_found() {
     let mut workflows = blocks("yaml").into_iter().filter(|block| block.contains("upload-sarif"));

@@ -1,4 +1,4 @@
-//! What is printed, byte by byte.
+//! Output, byte for byte.
 
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ fn a_reader_may_go_away() {
     assert_eq!((said.out.trim(), said.err.as_str()), ("141", ""));
 }
 
-/// What code scanning looks at: <https://docs.github.com/en/code-security/code-scanning>, "SARIF support".
+/// Fields that code scanning reads: <https://docs.github.com/en/code-security/code-scanning>, "SARIF support".
 #[test]
 fn sarif_has_what_code_scanning_needs() {
     let log: Value = serde_json::from_str(&said("sarif").out).unwrap();
@@ -72,7 +72,7 @@ fn sarif_has_what_code_scanning_needs() {
     }
 }
 
-/// Where results point is what they speak of.
+/// Results point to the place of their problem.
 #[test]
 fn every_output_points_at_the_same_places() {
     let json: Value = serde_json::from_str(&said("json").out).unwrap();

@@ -1,4 +1,4 @@
-//! What holds for the objects of every cluster.
+//! Properties that hold for the objects of every cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 

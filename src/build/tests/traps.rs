@@ -1,4 +1,4 @@
-//! What Multigres' programs need of a pod and do not forgive, one test per need.
+//! Requirements of Multigres' programs on a pod, one test per requirement.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;

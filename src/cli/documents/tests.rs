@@ -10,7 +10,7 @@ fn named(name: &str) -> String {
     format!("kind: ConfigMap\nmetadata: {{name: {name}}}\n")
 }
 
-/// What is told of a text that is no YAML.
+/// The error for a text that is not YAML.
 fn told(bytes: &[u8]) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(&file, bytes).unwrap();

@@ -23,7 +23,7 @@ fn command(judgement: &Judgement, finding: &Finding<'_>) -> String {
     format!("::{} file={file}{place},title={title}::{message}", finding.level.as_str())
 }
 
-/// What ends a line would end the command.
+/// Escapes characters that would end the line, and the command with it.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }

@@ -15,14 +15,14 @@ pub fn print(review: &Review, out: &mut impl Write) -> io::Result<()> {
     if review.is_idle() { Ok(()) } else { writeln!(out, "{}", summary(review)) }
 }
 
-/// What keeps input from being used, which nobody is to overlook in whatever else is printed.
+/// Prints the problems of unusable input, so that nobody overlooks them.
 pub fn print_unusable(review: &Review, out: &mut impl Write) -> io::Result<()> {
     let unusable = review.judgements.iter().filter(|judgement| judgement.is_unusable());
     print_findings(unusable.chain(&review.before).flat_map(with_file), out)?;
     if review.is_idle() { writeln!(out, "warning: {}", summary(review)) } else { Ok(()) }
 }
 
-/// What keeps manifests from being used for something else, and what of them will not be.
+/// Prints problems of manifests that are to be used for something else.
 pub fn print_errors(review: &Review, out: &mut impl Write) -> io::Result<()> {
     let findings = review.judgements.iter().flat_map(with_file);
     let is_in_the_way =
@@ -57,7 +57,7 @@ fn group<'f>(finding: &Finding<'f>, file: &'f File) -> Group<'f> {
     title.element(Snippet::source(file.text.as_str()).path(file.name.as_str()).annotation(mark))
 }
 
-/// How much was checked, and what came of it.
+/// Summary of the checks and their result.
 fn summary(review: &Review) -> String {
     let mut summary = match review.checked {
         0 => format!("nothing checked: the input has no manifest of {}", multigres_crds::GROUP),

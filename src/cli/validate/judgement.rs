@@ -1,4 +1,4 @@
-//! What is said of one document, and where in it.
+//! Judgement of one document, with positions.
 
 use std::fmt;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ use crate::cli::documents::{Document, File, Unusable};
 use crate::impact::Workloads;
 use crate::yaml::source::Span;
 
-/// What is said of one document.
+/// Judgement of one document.
 #[derive(Debug, Serialize)]
 pub struct Judgement {
     #[serde(serialize_with = "name_of")]
@@ -59,13 +59,13 @@ pub struct Warning {
 #[derive(Clone, Debug)]
 pub struct Finding<'j> {
     pub level: Level,
-    /// What it is known by.
+    /// Its identifier.
     pub id: &'static str,
     pub message: Message<'j>,
     pub span: Option<&'j Span>,
 }
 
-/// What a finding says, with the field.
+/// Text of a finding, with the field.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'j> {
     field: &'j str,
@@ -115,7 +115,7 @@ impl Judgement {
         }
     }
 
-    /// What is said of a file that cannot be used.
+    /// Judgement of a file that cannot be used.
     pub fn unusable(Unusable { file, message, span, .. }: &Unusable) -> Self {
         let (message, span) = (message.clone(), span.clone());
         let error = Problem { field: String::new(), reason: rules::UNUSABLE, rule: None, message, span };
@@ -136,7 +136,7 @@ impl Judgement {
         self
     }
 
-    /// Whether it is of a file that cannot be used.
+    /// True if it is of a file that cannot be used.
     pub fn is_unusable(&self) -> bool {
         self.errors.iter().any(|error| error.reason == rules::UNUSABLE)
     }
@@ -187,7 +187,7 @@ pub fn judge(document: &Document, before: &[Document], old: &[Document]) -> Opti
     Some(Judgement::new(&document.file, new, errors, warnings))
 }
 
-/// What is said of a document that is skipped, where it is of another group by mistake.
+/// Judgement of a skipped document whose group is wrong by mistake.
 pub fn skipped(document: &Document) -> Option<Judgement> {
     let Document { file, object, .. } = document;
     kinds().find(|kind| object["kind"] == kind.as_str())?;
@@ -228,7 +228,7 @@ fn is_same(one: &Document, another: &Document) -> bool {
         && identity == self::identity(&another.object)
 }
 
-/// What makes two documents the same object; nothing, where it is yet to be named.
+/// Identity of an object; none if it has no name yet.
 fn identity(object: &Value) -> Option<[&Value; 3]> {
     let name = &object["metadata"]["name"];
     name.is_string().then(|| [&object["kind"], &object["metadata"]["namespace"], name])

@@ -1,5 +1,5 @@
-//! What metadata may say, where there is no cluster: within one the API server sees to its fields, and the protection of
-//! children to what is the operator's.
+//! Rules for metadata without a cluster. In a cluster the API server checks its fields, and the protection of children
+//! the operator's own.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! What findings are known by, and what each of these names stands for.
+//! Identifiers of findings, and their meaning.
 
 use multigres_webhooks::validate::{GUARDS, RULES, WARNINGS};
 
@@ -15,7 +15,7 @@ pub const PROTECTED: &str = "U12";
 
 const MANUAL: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/");
 
-/// What a name stands for, in one line.
+/// Meaning of an identifier, in one line.
 pub fn summary(id: &str) -> &'static str {
     if let Some(summary) = of_admission(id) {
         return summary;
@@ -29,7 +29,7 @@ pub fn summary(id: &str) -> &'static str {
     }
 }
 
-/// Where more is said of it.
+/// Link to its documentation.
 pub fn help(id: &str) -> String {
     if of_admission(id).is_some() {
         format!("{MANUAL}admission.md#{}", id.to_lowercase())
@@ -38,7 +38,7 @@ pub fn help(id: &str) -> String {
     }
 }
 
-/// What a rule of admission demands, or a guard.
+/// Text of a rule of admission, or of a guard.
 fn of_admission(id: &str) -> Option<&'static str> {
     let rules = RULES.iter().chain(WARNINGS).map(|rule| (rule.id, rule.summary()));
     let mut all = rules.chain(GUARDS.iter().map(|guard| (guard.id, guard.summary())));

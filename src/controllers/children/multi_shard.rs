@@ -122,7 +122,7 @@ impl Child for MultiShard {
     }
 }
 
-/// Whether it is about to change who leads, or who follows: pods say nothing of it.
+/// True if it is about to change who leads, or who follows: pods say nothing of it.
 fn is_passing(serving: &Gate, following: &Gate, expected: &rollout::Expected, roles: &Roles) -> bool {
     match (serving.open, following.open) {
         (Truth::True, Truth::True) => false,
@@ -132,7 +132,7 @@ fn is_passing(serving: &Gate, following: &Gate, expected: &rollout::Expected, ro
     }
 }
 
-/// Whether everybody who should follow the primary does: copies that are missing are missed when it fails.
+/// True if everybody who should follow the primary does: copies that are missing are missed when it fails.
 fn following(roles: &Roles, expected: &BTreeSet<String>) -> Gate {
     let behind = expected.iter().find(|pod| !roles.has_joined(pod)).filter(|_| roles.primary.is_some());
     let message = behind.map(|pod| format!("Pod {pod} does not follow the primary.")).unwrap_or_default();
@@ -157,7 +157,7 @@ fn locked_out(spec: &MultiShardSpec, roles: &Roles, expected: &BTreeSet<String>)
     Some(Trouble { reason: Reason::PasswordMismatch, message, lasting: true })
 }
 
-/// Where the platform gives pods other images than they ask for, replacing them would change nothing.
+/// Reports images that the platform rewrites: replacing such pods would change nothing.
 fn rewritten(containers: &[String]) -> Option<Fact> {
     let first = containers.first()?;
     let message = match containers.len() - 1 {
@@ -167,7 +167,7 @@ fn rewritten(containers: &[String]) -> Option<Fact> {
     Some(Fact::new("ImageRewritten", true, Reason::ImageRewritten, message))
 }
 
-/// Whether the shard takes writes: known from the poolers alone.
+/// True if the shard takes writes: known from the poolers alone.
 fn serving(roles: &Roles) -> Gate {
     let (reason, message) = match roles.serving_writes {
         Truth::Unknown if roles.unseen.is_empty() => {

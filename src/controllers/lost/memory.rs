@@ -1,4 +1,4 @@
-//! What is remembered of instances that do not follow.
+//! Memory of instances that do not follow.
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard};
@@ -36,7 +36,7 @@ struct Trace {
     rewind: Option<(Outcome, Instant)>,
 }
 
-/// What became of a rewind.
+/// Outcome of a rewind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It came to its end, whatever that was.
@@ -63,7 +63,7 @@ impl LostInstances {
         self.shards.lock()
     }
 
-    /// What to do about a shard that is seen like this, with what is remembered of it.
+    /// Plans the remedy of a shard from the observations and the memory of it.
     pub fn plan(&self, uid: &str, mut seen: Situation, now: Instant) -> Option<Remedy> {
         let mut shards = self.shards();
         let is_remembered = shards.contains_key(uid);

@@ -23,11 +23,11 @@ pub struct Instances {
     /// Objects of pools that are no longer wanted.
     leftovers: Vec<ObjectKey>,
     rewritten: Vec<String>,
-    /// Whether the account of every pool is of its current template: as long as one is not, it looks up to date.
+    /// True if the account of every pool is of its current template: as long as one is not, it looks up to date.
     settled: bool,
 }
 
-/// What the pods of a pool should be.
+/// Expected pods of a pool.
 struct Wanted<'a> {
     /// The revision of the current template, where that is known.
     revision: Option<&'a str>,
@@ -120,7 +120,7 @@ impl Instances {
         });
     }
 
-    /// What a pool that is being turned down still needs.
+    /// Objects that a pool still needs while it is turned down.
     fn leftovers(&self, controlled: &[(ObjectKey, Observed)], owner: &MultiShard) -> Vec<ObjectKey> {
         let wanted = |pool: &str| owner.spec.pools.iter().any(|wanted| wanted.name == pool);
         let populated = |pool: &str| {
@@ -191,7 +191,7 @@ impl Wanted<'_> {
 pub struct Expected {
     /// Their names.
     pub names: BTreeSet<String>,
-    /// How many of them are ready.
+    /// Number of those that are ready.
     pub ready: usize,
 }
 
@@ -225,7 +225,7 @@ pub fn is_led(roles: &Roles) -> bool {
     roles.primary.is_some() && roles.serving_writes == Truth::True
 }
 
-/// What a pod is. One that has not registered has no part; one that does not answer may have any.
+/// Standing of a pod. A pod that has not registered is detached; one that does not answer may have any role.
 fn standing(pod: &str, roles: &Roles, known: bool) -> Standing {
     let Some(member) = roles.members.get(pod) else {
         return if known { Standing::Apart } else { Standing::Unknown };

@@ -78,7 +78,7 @@ fn only(uid: &str) -> DeleteParams {
     DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }
 }
 
-/// Whether the pod ends now because of this.
+/// True if the pod ends now because of this.
 fn ended(cx: &Context, uid: &str, pod: &str, result: kube::Result<()>) -> Result<bool, Trouble> {
     let trouble = |reason, message| Trouble { reason, message, lasting: false };
     match result {

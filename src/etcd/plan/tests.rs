@@ -90,7 +90,7 @@ fn a_member_that_somebody_else_added_counts_and_is_left_alone() {
     assert_eq!(with(&states, &members).step, change(1, MemberChange::Remove(1)));
 }
 
-/// What happens to a member.
+/// Event of a member.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     /// Its volume is replaced by an empty one.

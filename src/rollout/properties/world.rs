@@ -1,7 +1,7 @@
 //! A shard, what Kubernetes and Multigres would do about it, and what harm may come to it.
 //!
-//! What is so and what is seen are two things here: the planner is shown pods as the API server would have them and roles
-//! as the topology tells them, and is judged by what is so.
+//! State and observation differ here: the planner sees pods as the API server has them and roles as the topology
+//! reports them, and is judged by the true state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub enum Event {
     Force(bool),
 }
 
-/// What pods are made from.
+/// Template of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Template {
     Works,
@@ -417,7 +417,7 @@ impl World {
         }
     }
 
-    /// What goes for good leaves a primary and as many copies as are needed.
+    /// A removal leaves a primary and as many copies as the policy needs.
     fn assert_removable(&self, shard: &Shard, leaving: Option<&Instance>) {
         assert!(shard.roles_known, "removed on unknown roles: {leaving:?}");
         self.assert_enough_without(leaving);

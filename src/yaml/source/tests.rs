@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::yaml;
 
-/// What a path of a text points at: `line:column text`.
+/// The target of a path in a text, as `line:column text`.
 fn pointed_at(text: &str, path: &str) -> String {
     let documents = read(text).unwrap();
     let span = documents[0].follow(&FieldPath::parse(path)).span();
@@ -76,7 +76,7 @@ fn json_has_positions_too() {
     }
 }
 
-/// What comes from elsewhere is shown where it is defined.
+/// Values from anchors are shown at their definition.
 #[test]
 fn anchors_aliases_and_merge_keys() {
     const SHARED: &str = "\

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::served::Served;
 
-/// What is sent, and what is expected.
+/// A request, and the expected answer.
 #[derive(Clone)]
 pub struct Call {
     pub path: &'static str,

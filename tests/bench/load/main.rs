@@ -29,7 +29,7 @@ struct Args {
     /// Measures; without it everything is tried once
     #[arg(long)]
     bench: bool,
-    /// How often each measurement is made; the table holds medians
+    /// Interval at which to each measurement is made; the table holds medians
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Measure only subjects whose name contains this

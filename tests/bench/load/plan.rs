@@ -1,4 +1,4 @@
-//! What is measured, in which order and how often.
+//! Plan of the measurements.
 
 use std::fmt;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::client::{Call, load};
 use crate::reviews::{Subject, subjects};
 use crate::served::{CLIENT_CORE, Served, UNSEEN_PATH, pin};
 
-/// What is asked for, where, and of which review.
+/// A request: name, path and phase.
 type Request = (&'static str, &'static str, Phase);
 
 const REQUESTS: [Request; 3] = [
@@ -19,7 +19,7 @@ const REQUESTS: [Request; 3] = [
     (Phase::Validate.as_str(), VALIDATE_PATH, Phase::Validate),
 ];
 
-/// How much is measured.
+/// Extent of the measurements.
 pub struct Plan {
     runs: usize,
     /// Bytes that are sent in each measurement, so that each takes about as long.

@@ -23,14 +23,15 @@ use crate::listening::Listening;
 use crate::reviews::admission;
 use crate::usage::Usage;
 
-/// Where the server runs, and where its clients do. One core serves both on machines that have no more.
+/// Cores of the server and of its clients. One core serves both on machines that have no more.
 const SERVER_CORE: usize = 0;
 pub const CLIENT_CORE: usize = 1;
 
-/// Where a review is taken in and allowed without a look: what TLS, HTTP and the body cost on this very machine.
+/// Path at which reviews are read and allowed without inspection: the baseline of TLS, HTTP and the body on this
+/// machine.
 pub const UNSEEN_PATH: &str = "/unseen";
 
-/// What a client has to know of a server.
+/// Facts about a server that its clients need.
 #[derive(Deserialize, Serialize)]
 struct Hello {
     address: SocketAddr,
@@ -94,7 +95,7 @@ impl Served {
         Ok(Self { process, address: hello.address, authority })
     }
 
-    /// What it has used so far.
+    /// Its usage so far.
     pub fn usage(&self) -> anyhow::Result<Usage> {
         Usage::of(self.process.id())
     }

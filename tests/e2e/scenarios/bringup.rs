@@ -50,7 +50,7 @@ fn rows(times: &[Duration], rewinds: &[usize]) -> String {
     format!("| bring-up | seconds to Ready | rewinds attempted |\n|---|---|---|\n{rows}")
 }
 
-/// What the orchestrators say of their repairs.
+/// Repairs in the logs of the orchestrators.
 async fn rewinds(cluster: &Cluster) -> anyhow::Result<usize> {
     let logs = ["logs", "-l", "multigres.com/component=multiorch", "--tail=-1"];
     let said = cluster.kubectl(&logs).await?;

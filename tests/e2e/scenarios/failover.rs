@@ -87,8 +87,8 @@ async fn data_volume(cluster: &Cluster, pod: &Pod) -> anyhow::Result<Option<Stri
     Ok(cluster.api::<PersistentVolumeClaim>().get(&data_claim(pod)?).await?.uid())
 }
 
-/// What `kubectl drain` asks for. The disruption budget admits one instance, whichever it is, and refuses the next
-/// until the first is back.
+/// Evictions as `kubectl drain` requests them. The disruption budget admits one instance and refuses the next until the
+/// first is back.
 pub async fn a_drain_takes_one_instance_at_a_time(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
     let seen = cluster.see().await?;

@@ -1,4 +1,4 @@
-//! What else fails around a database, and what is said meanwhile.
+//! Failures around a database, and the status meanwhile.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is proved, one after another.
+//! The scenarios, in their order.
 
 pub mod bringup;
 pub mod etcd;
@@ -22,7 +22,7 @@ pub struct Scenario {
     pub name: &'static str,
     /// For readers.
     pub title: &'static str,
-    /// Whether it is made for long runs as well.
+    /// True if it is made for long runs as well.
     pub soaks: bool,
     pub play: Play,
 }

@@ -18,8 +18,8 @@ const A_MINUTE: Duration = Duration::from_mins(1);
 /// In base64.
 const WRONG: &str = "d3Jvbmc=";
 
-/// What runs goes on; an instance that is started again is shut out of its own PostgreSQL, and the status says so. With
-/// the right password it takes part again.
+/// Running instances go on. A restarted instance is locked out of its own PostgreSQL, and the status says so. With the
+/// right password it takes part again.
 pub async fn a_wrong_password_stops_nothing_that_runs(bench: &mut Bench) -> anyhow::Result<()> {
     let (cluster, _) = bench.cluster().await?;
     let standby = cluster.see().await?.standby().context("there is a standby")?;
@@ -76,7 +76,7 @@ pub async fn a_lost_password_is_restored(bench: &mut Bench) -> anyhow::Result<()
     episode.end(cluster).await
 }
 
-/// Whether the status says that instances are shut out.
+/// True if the status says that instances are shut out.
 fn blames(seen: &Seen, pods: &[&str]) -> bool {
     let says = |(status, reason, message): (&str, &str, &str)| {
         (status, reason) == ("True", "PasswordMismatch") && pods.iter().all(|pod| message.contains(pod))

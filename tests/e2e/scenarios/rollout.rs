@@ -107,7 +107,7 @@ fn waiting(seen: &Seen) -> Option<String> {
     seen.pods.iter().find(waits).map(ResourceExt::name_any)
 }
 
-/// Whether a person who looks at the cluster's status learns which pod it is.
+/// True if a person who looks at the cluster's status learns which pod it is.
 fn tells_of(seen: &Seen, pod: &str) -> bool {
     let status = seen.cluster.status.as_ref();
     let waiting_for = status.and_then(|status| status.rollout.as_ref()?.waiting_for.clone());

@@ -54,7 +54,7 @@ async fn registered(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     Ok(poolers.map(|pooler| pooler["id"]["name"].to_string()).collect())
 }
 
-/// How many instances have to stay.
+/// Number of instances have to stay.
 async fn budget(cluster: &Cluster) -> anyhow::Result<i32> {
     let shard = ListParams::default().labels(labels::SHARD);
     let budgets = cluster.api::<PodDisruptionBudget>().list(&shard).await?;

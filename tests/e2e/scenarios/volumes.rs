@@ -129,7 +129,7 @@ async fn member(cluster: &Cluster, seen: &Seen) -> anyhow::Result<String> {
     bail!("no standby has promised anything")
 }
 
-/// What the volume for data of a pod is claimed by.
+/// The claim of a pod's data volume.
 pub fn data_claim(pod: &Pod) -> anyhow::Result<String> {
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     let mut claims = volumes.filter(|volume| volume.name == DATA);

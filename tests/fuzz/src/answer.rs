@@ -1,4 +1,4 @@
-//! What every answer to a review must be.
+//! Properties of every answer to a review.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 /// Bytes of an answer that are not the request's own.
 const MAX_OWN: usize = 64 << 10;
-/// How often what is in the request may come back: fields stand in the message and in the causes.
+/// Interval at which to what is in the request may come back: fields stand in the message and in the causes.
 const MAX_ECHOES: usize = 8;
 
-/// Whether the API server understands an answer to a body of that length, and clients can show it.
+/// True if the API server understands an answer to a body of that length, and clients can show it.
 pub fn is_understood(answer: &Value, length: usize) {
     assert_eq!(answer["apiVersion"], review::API_VERSION);
     assert_eq!(answer["kind"], review::KIND);

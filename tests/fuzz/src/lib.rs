@@ -1,4 +1,4 @@
-//! What must hold for every input from outside, as functions of bytes.
+//! Properties that hold for every input from outside, as functions of bytes.
 //!
 //! A target panics where something does not hold. `make test` calls each with a committed corpus and a fixed number of
 //! [`mutated`] neighbours of it; `make fuzz` has libFuzzer drive the same functions with the same mutations.

@@ -29,7 +29,7 @@ pub fn review(operation: &str, kind: Kind, new: Option<&Value>, old: Option<&Val
     })
 }
 
-/// What any JSON reader makes of a body: enough to know that it wants an answer, and under which uid.
+/// A body as any JSON reader sees it: enough to know that it needs an answer, and the uid.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Outline {
@@ -72,7 +72,7 @@ pub fn codec(body: &[u8]) {
     });
 }
 
-/// Whether two readers made the same of a text: `-0` is an integer to one, and the last bit of a fraction is rounded.
+/// True if two readers made the same of a text: `-0` is an integer to one, and the last bit of a fraction is rounded.
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
@@ -142,7 +142,7 @@ fn a_dry_run_is_judged_alike(body: &[u8], validation: &Value, admission: &Admiss
     assert_eq!(other.as_ref(), Some(validation));
 }
 
-/// What passes both webhooks reaches the controllers, which must make something of it.
+/// Objects that pass both webhooks reach the controllers, which must be able to build them.
 fn what_is_admitted_can_be_built(body: &[u8], mutation: &Value, validation: &Value) {
     if !is_allowed(mutation) || !is_allowed(validation) {
         return;

@@ -1,4 +1,4 @@
-//! What admission knows of other objects while it is held to its promises.
+//! Other objects as admission knows them in these checks.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};

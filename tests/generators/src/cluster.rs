@@ -53,7 +53,7 @@ fn spec() -> impl Strategy<Value = Value> {
     )
 }
 
-/// What holds for everything.
+/// Fields that all sections share.
 fn common() -> impl Strategy<Value = Value> {
     let policies = || maybe(one_of(&["Retain", "Delete"]));
     let retention = (policies(), policies())

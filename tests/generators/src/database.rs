@@ -61,7 +61,7 @@ fn pooler_field(proposal: bool) -> &'static str {
     if proposal { "multipooler" } else { "multiPooler" }
 }
 
-/// What a pool is made of, but for its instances and their volume.
+/// A pool without its instances and their volume.
 fn member() -> impl Strategy<Value = Value> {
     (maybe(container()), maybe(container()), any::<bool>(), maybe(placement()), maybe(keys()), maybe(keys()))
         .prop_map(|(postgres, pooler, spelling, placement, labels, annotations)| {
@@ -154,7 +154,7 @@ fn pools(cells: Vec<&'static str>) -> impl Strategy<Value = Value> {
     })
 }
 
-/// What all databases have in common.
+/// Settings that all databases share.
 pub fn section(cells: Vec<&'static str>) -> impl Strategy<Value = Value> {
     (maybe(one_of(&[true])), maybe(images()), databases(cells)).prop_map(|(managed, images, templates)| {
         object([("managed", managed), ("images", images), ("templates", Some(templates))])

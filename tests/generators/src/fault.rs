@@ -1,4 +1,4 @@
-//! What people and programs get wrong.
+//! Mistakes of people and programs.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -261,7 +261,7 @@ fn data(object: &Value, all: &Objects) -> Value {
     Value::Object(fields.collect())
 }
 
-/// Where two values differ, by paths.
+/// Differences of two values, by path.
 fn differ(at: &str, live: &Value, expected: &Value, differences: &mut Vec<(String, String)>) {
     match (live, expected) {
         (Value::Object(one), Value::Object(other)) => {

@@ -120,7 +120,7 @@ impl Operator {
         self.applied.lock().unwrap().extend(hits);
     }
 
-    /// How often each fault applied since this was asked last.
+    /// Interval at which to each fault applied since this was asked last.
     pub fn applied(&self) -> Vec<(Fault, usize)> {
         self.forget_faults();
         std::mem::take(&mut *self.applied.lock().unwrap())

@@ -1,4 +1,4 @@
-//! What is told of all rounds.
+//! Report on all rounds.
 
 use strum::VariantArray;
 
@@ -8,7 +8,7 @@ use super::edits::Edit;
 use super::faults::Fault;
 use super::world::{Counts, World};
 
-/// What is told of all rounds.
+/// Report on all rounds.
 #[derive(Default)]
 pub struct Report {
     pub counts: Counts,

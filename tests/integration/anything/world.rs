@@ -18,7 +18,7 @@ use crate::installation::{Namespace, eventually};
 /// Name of the cluster of every sequence.
 pub const CLUSTER: &str = "any";
 
-/// How often each sort of step was done, refused and of no avail.
+/// Interval at which to each sort of step was done, refused and of no avail.
 #[derive(Default)]
 pub struct Counts(pub BTreeMap<(&'static str, &'static str), [usize; 3]>);
 
@@ -42,7 +42,7 @@ pub struct World {
     pub seed: u64,
     pub namespace: String,
     rng: StdRng,
-    /// What every spec that was ever stored leads to.
+    /// Objects that any stored spec led to.
     pub explained: BTreeSet<Key>,
     /// True once a spec that was stored let data be deleted.
     pub lets_data_go: bool,

@@ -19,7 +19,7 @@ use crate::samples::PROPOSAL;
 /// Clusters of any shape, beside the samples.
 const GENERATED: usize = 20;
 
-/// What one sample has only to show that builders do not believe it; admission refuses that.
+/// Fields of one sample that admission refuses; they show that builders ignore them.
 const REFUSED: [(&str, &str); 3] = [
     (", app.kubernetes.io/name: overridden", ""),
     (", multigres.com/restarted-at: never", ""),
@@ -99,7 +99,7 @@ fn moved(mut object: Value, namespace: &str) -> Value {
     object
 }
 
-/// What a repository might hold, in namespaces whose names begin alike.
+/// Manifests of a repository, in namespaces with a common prefix.
 fn manifests(prefix: &str) -> Vec<Value> {
     let mut runner = TestRunner::deterministic();
     let mut namespaces = (0..).map(|i| format!("{prefix}-{i}"));

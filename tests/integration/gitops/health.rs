@@ -23,7 +23,7 @@ fn script() -> String {
     fs::read_to_string(folder().join("health.lua")).unwrap()
 }
 
-/// What kstatus and Argo CD make of some objects.
+/// Health of some objects by kstatus and Argo CD.
 async fn healths(objects: &[Value]) -> Vec<(Answer, Answer)> {
     let kubectl = Installation::shared().await.control_plane.kubectl();
     let script = folder().join("health.lua");
@@ -73,7 +73,7 @@ async fn cases() -> Vec<(PathBuf, String)> {
     files
 }
 
-/// What has Argo CD use the script, beside whatever else its settings hold.
+/// Settings by which Argo CD uses the script, beside its others.
 fn settings() -> String {
     let key = |kind| format!("resource.customizations.health.multigres.com_{kind}");
     let data: serde_json::Map<String, Value> =
@@ -136,7 +136,7 @@ async fn healths_in(namespace: &Namespace<'_>, kinds: &str) -> Vec<(String, Stri
     .collect()
 }
 
-/// What the tools make of the one cluster of a namespace.
+/// Health of the one cluster of a namespace, by each tool.
 async fn health_in(namespace: &Namespace<'_>) -> (String, String) {
     let (_, kstatus, argo_cd) = healths_in(namespace, "multigrescluster").await.remove(0);
     (kstatus, argo_cd)

@@ -1,5 +1,5 @@
-//! What the operator makes is not mistaken for what a GitOps tool made, and pruned: nothing by which such tools know
-//! their own objects is handed on from the cluster.
+//! Objects of the operator are not mistaken for a GitOps tool's own and pruned: no tracking label or annotation is
+//! copied from the cluster.
 
 use serde_json::Value;
 

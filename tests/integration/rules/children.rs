@@ -153,7 +153,7 @@ pub const CHANGED: &[Case] = &[
 /// A kind and its resource, an edit, what is told of it, and an edit after which it is not.
 type Warned = (&'static str, (&'static str, &'static str), fn(&mut Value), &'static str, fn(&mut Value));
 
-/// What should be known of a child that is made.
+/// Warnings about children that are created.
 pub const WARNED: &[Warned] = &[
     (
         "W17",

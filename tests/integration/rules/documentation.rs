@@ -1,4 +1,4 @@
-//! What people read of the rules is made of the rules, with what `kubectl` really prints.
+//! The documentation of the rules is generated from the rules, with real output of `kubectl`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,10 +24,10 @@ into. What stands alone, without a cluster that manages it, is held to those of 
 under.
 ";
 
-/// What stands in the document for namespaces that are called otherwise each time.
+/// Name in the document for namespaces whose names differ each time.
 const NAMESPACE: &str = "prod";
 
-/// What kubectl prints, by the rule that it is an example of.
+/// Output of kubectl, by the rule that it illustrates.
 type Examples = BTreeMap<&'static str, String>;
 
 /// The case of each rule that is refused for the fewest reasons.
@@ -57,7 +57,7 @@ impl<'a> Shell<'a> {
         printed.unwrap_or_else(|error| error).replace(&self.0.name, NAMESPACE)
     }
 
-    /// Why a manifest is refused.
+    /// Reason why a manifest is refused.
     async fn refusal(&self, verb: &str, manifest: &Value) -> String {
         let printed = self.print(&[verb, "--dry-run=server", "-f", "-"], manifest).await;
         let lines: Vec<&str> = printed.lines().filter(|line| !line.starts_with("Warning: ")).collect();

@@ -1,4 +1,4 @@
-//! What is named: clusters, paths, addresses, cells, databases, table groups.
+//! Cases of names: clusters, paths, addresses, cells, databases, table groups.
 
 use super::*;
 

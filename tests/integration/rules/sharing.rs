@@ -1,4 +1,4 @@
-//! What no two clusters share: parts of topologies, names of objects.
+//! Cases of shared topologies and names of objects.
 
 use super::*;
 use crate::installation::eventually;
@@ -40,7 +40,7 @@ pub async fn settle_etcd_volume(namespace: &Namespace<'_>) {
 /// A cluster that is gone, of which a volume is left.
 const LEFT: &str = "left";
 
-/// Where the neighbour's topology is, spelled in another way.
+/// Address of the neighbor's topology, in another spelling.
 const SHARED: &str = "other:2379,ETCD.shared.svc.cluster.local.:2379";
 
 pub const CASES: &[Case] = &[

@@ -1,4 +1,4 @@
-//! What is admitted but should be known.
+//! Cases of warnings.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What was asked of the API server, read from its audit log.
+//! Requests to the API server, read from its audit log.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -25,7 +25,7 @@ pub struct Marker(u64);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "Event")]
 pub struct AuditEntry {
-    /// Who asked.
+    /// The user.
     pub user: String,
     /// With what program.
     pub user_agent: String,
@@ -45,7 +45,7 @@ pub struct AuditEntry {
     pub code: u16,
     /// When it was answered, as RFC 3339.
     pub stage_timestamp: String,
-    /// What was sent, of Events and of the statuses of custom resources; of anything else null.
+    /// The body, for Events and statuses of custom resources; null for others.
     pub request: Value,
 }
 
@@ -77,7 +77,7 @@ impl AuditLog {
         complete.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
     }
 
-    /// What a user changed, or tried to, after a marker.
+    /// Writes of a user after a marker, refused ones included.
     pub fn writes_since(&self, marker: Marker, user: &str) -> anyhow::Result<Vec<AuditEntry>> {
         let mut entries = self.since(marker)?;
         entries.retain(|entry| entry.is_write() && entry.user == user);
@@ -86,7 +86,7 @@ impl AuditLog {
 }
 
 impl AuditEntry {
-    /// Whether it was a request to change something.
+    /// True if it was a request to change something.
     pub fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }

@@ -104,14 +104,14 @@ pub static MULTIGRES: Tool = Tool::multigres("multigres", "github.com/multigres/
 /// Runs a PostgreSQL instance.
 pub static PGCTLD: Tool = Tool::multigres("pgctld", "github.com/multigres/multigres/go/cmd/pgctld");
 
-/// What control planes with fake nodes are made of, in the order in which it is built.
+/// Programs of control planes with fake nodes, in build order.
 pub static CONTROL_PLANE: [&Tool; 6] =
     [&ETCD, &KUBE_APISERVER, &KUBE_CONTROLLER_MANAGER, &KUBE_SCHEDULER, &KUBECTL, &KWOK];
 
-/// What tests do to control planes, beside `kubectl`.
+/// Clients that tests use beside `kubectl`.
 pub static CLIENTS: [&Tool; 1] = [&GITOPS];
 
-/// What a real node is made of, beside what it has in common with a control plane.
+/// Programs of a real node, beside those of a control plane.
 pub static NODE: [&Tool; 3] = [&KUBELET, &KUBE_PROXY, &COREDNS];
 
 /// Builds what is missing of some tools; blocks meanwhile.
@@ -133,7 +133,7 @@ impl Tool {
         self.name
     }
 
-    /// Where the program is, once it has been built; blocks while it is being built.
+    /// Path of the program. Blocks while it is being built.
     pub fn path(&self) -> anyhow::Result<PathBuf> {
         if let Some(supplied) = self.supplied() {
             return Ok(supplied);

@@ -1,4 +1,4 @@
-//! What is made once and kept: programs and image layers.
+//! Cache of programs and image layers.
 //!
 //! The directories of the cache are named after everything that goes into what they hold: what changes is made beside
 //! the old, and nothing is ever made anew in place.

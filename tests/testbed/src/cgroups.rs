@@ -29,7 +29,7 @@ impl Cgroups {
         Ok(created)
     }
 
-    /// Where they are.
+    /// Their paths.
     pub fn paths(&self) -> &[PathBuf] {
         &self.0
     }
@@ -51,7 +51,7 @@ impl Drop for Cgroups {
     }
 }
 
-/// Where the hierarchies of control groups are mounted, of the first version or the second.
+/// Mount points of the cgroup hierarchies, of version 1 or 2.
 fn hierarchies(mounts: &str) -> impl Iterator<Item = &str> {
     mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(1);

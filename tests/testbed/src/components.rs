@@ -72,8 +72,8 @@ pub fn write_inputs(state: &State, server: &str, more: &[User]) -> anyhow::Resul
     Ok(())
 }
 
-/// Who did what, once per request. Of objects only what people are told: Events, and statuses of custom resources.
-/// Probes are noise.
+/// Writes the audit policy: each request once, with the bodies of Events and statuses of custom resources only, and
+/// without probes.
 fn write_audit_policy(state: &State) -> io::Result<()> {
     let policy = json!({
         "apiVersion": "audit.k8s.io/v1",
@@ -169,7 +169,7 @@ pub fn scheduler(state: &State) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// What every client of the API server is started with; port 0 stands for "do not serve".
+/// Flags of every client of the API server. Port 0 means "do not serve".
 fn client_flags(user: &str) -> [String; 8] {
     let kubeconfig = format!("kubeconfigs/{user}");
     [

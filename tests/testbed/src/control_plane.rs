@@ -38,7 +38,7 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(50);
 const START_ATTEMPTS: usize = 5;
 const TOKEN_LIFETIME_SECONDS: i64 = 24 * 60 * 60;
 
-/// What a control plane consists of.
+/// Options of a control plane.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Run the built-in controllers (garbage collection, namespaces, stateful sets and the like), and provision
@@ -47,9 +47,9 @@ pub struct Options {
     /// Custom resources to define before the controllers start. The garbage collector notices later ones only when
     /// it looks for new resources, which it does every 30 s.
     pub crds: Vec<CustomResourceDefinition>,
-    /// How many fake nodes to create, `fake-1` in zone `zone1` and so on. With any, there is a scheduler.
+    /// Number of fake nodes to create, `fake-1` in zone `zone1` and so on. With any, there is a scheduler.
     pub fake_nodes: usize,
-    /// What becomes of pods on fake nodes.
+    /// Readiness of pods on fake nodes.
     pub pod_readiness: PodReadiness,
     /// Keep everything in this directory instead of one that is removed upon drop.
     pub dir: Option<PathBuf>,
@@ -240,7 +240,7 @@ impl ControlPlane {
         Kubectl::new(kubeconfig.to_owned(), self.dir().join("home").join("kubectl"))
     }
 
-    /// What was asked of the API server, and by whom.
+    /// The audit log of the API server.
     pub fn audit_log(&self) -> AuditLog {
         AuditLog::new(self.state.log(AUDIT_LOG))
     }

@@ -16,7 +16,7 @@ use crate::binaries::KWOK;
 use crate::components::{self, FAKE_KUBELETS};
 use crate::state::State;
 
-/// What becomes of pods on fake nodes.
+/// Readiness of pods on fake nodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PodReadiness {
     /// They are ready as soon as they are scheduled.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::pki::Identity;
 
-/// Where the API server is, and the authority that vouches for it.
+/// Address of the API server, and its authority.
 #[derive(Clone)]
 pub struct Cluster {
     /// The API server's URL.

@@ -18,14 +18,14 @@ pub struct Kubectl {
     cache: PathBuf,
 }
 
-/// What a run of `kubectl` gave.
+/// Result of a run of `kubectl`.
 #[derive(Debug, Clone)]
 pub struct KubectlOutput {
-    /// How it ended.
+    /// Exit status.
     pub status: ExitStatus,
-    /// What it wrote to standard output.
+    /// Standard output.
     pub stdout: String,
-    /// What it wrote to standard error: refusals and warnings.
+    /// Standard error: refusals and warnings.
     pub stderr: String,
 }
 

@@ -14,7 +14,7 @@ use testbed::{ControlPlane, Image, Node, NodeOptions, Options, binaries, detache
 enum Cli {
     /// Build every program that is not yet in the cache.
     Build {
-        /// What real nodes need, too: further programs, images, and Debian packages.
+        /// Also build for real nodes: further programs, images, and Debian packages.
         #[arg(long)]
         real: bool,
     },
@@ -47,10 +47,10 @@ enum Cli {
 
 #[derive(Args)]
 struct Up {
-    /// Where to keep its state, kubeconfig and logs.
+    /// Folder of its state, kubeconfig and logs.
     #[arg(long)]
     dir: PathBuf,
-    /// How many fake nodes to give it.
+    /// Number of fake nodes to give it.
     #[arg(long, default_value_t = 0, conflicts_with = "real")]
     fake_nodes: usize,
     /// Give it a real node, which needs root rights.

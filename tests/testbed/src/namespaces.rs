@@ -44,7 +44,7 @@ pub fn create(state: &State, address: Ipv4Addr) -> (&'static str, Command) {
     ("namespaces", command)
 }
 
-/// Where the id of the first process is, as seen from outside.
+/// File with the id of the first process, as seen from outside.
 pub fn pid_file(state: &Path) -> PathBuf {
     state.join("namespaces.pid")
 }

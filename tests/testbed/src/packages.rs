@@ -1,4 +1,4 @@
-//! What a real node needs of Debian: a container runtime and some programs of the administration.
+//! Debian packages of a real node: a container runtime and some administration programs.
 
 use std::path::Path;
 use std::process::Command;
@@ -39,7 +39,7 @@ pub fn install() -> anyhow::Result<()> {
         .with_context(|| format!("a real node needs the Debian packages {}", missing.join(", ")))
 }
 
-/// Where Debian packages come from on this machine.
+/// Mirror of Debian packages on this machine.
 pub fn mirror() -> anyhow::Result<String> {
     let sites = run(Command::new("apt-get").args([
         "indextargets",

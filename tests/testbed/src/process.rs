@@ -64,7 +64,7 @@ pub struct ProcessEnded {
 }
 
 impl ProcessEnded {
-    /// Whether it ended because somebody else listens on its port.
+    /// True if it ended because somebody else listens on its port.
     pub fn port_was_taken(&self) -> bool {
         self.log.to_lowercase().contains("address already in use")
     }

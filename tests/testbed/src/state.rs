@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// Where everything is within a directory that somebody else chose, so that nothing else in it is touched.
+/// Subfolder in a directory that somebody else chose, so that nothing else in it is touched.
 const ROOT: &str = "control-plane";
 
 const SUBDIRECTORIES: [&str; 6] = ["config", "etcd", "home", "kubeconfigs", "logs", "pki"];
@@ -44,7 +44,7 @@ impl State {
         Ok(Self { path, temporary })
     }
 
-    /// Where the state is within a directory that somebody chose.
+    /// Folder of the state in a directory that somebody chose.
     pub fn root(path: &Path) -> PathBuf {
         path.join(ROOT)
     }

@@ -34,7 +34,7 @@ pub const LIMITED_STORAGE_CLASS: &str = "limited";
 
 const STORAGE: &str = "storage";
 
-/// Where the contents of volumes are.
+/// Location of the contents of volumes.
 #[derive(Debug, Clone)]
 pub enum Storage {
     /// Nowhere: no pod runs that could look at them.
@@ -176,7 +176,7 @@ async fn create(
     }
 }
 
-/// What a storage driver's resizer reports: first that the volume has grown, then that its claim has.
+/// Reports growth as a storage driver's resizer does: first of the volume, then of its claim.
 async fn grow(
     client: &Client,
     claim: &PersistentVolumeClaim,
@@ -213,7 +213,7 @@ async fn remove_if_released(
 }
 
 impl Storage {
-    /// Where the contents of a volume are, in the words of the API.
+    /// Location of a volume's contents, as the API describes it.
     ///
     /// On a real node it is a `local` volume: the kubelet gives it to the group of the pod, which it does not do with
     /// a `hostPath`.

@@ -1,4 +1,4 @@
-//! What takes a kubelet and a network happens on a real node, and nothing of it stays behind.
+//! A real node does what needs a kubelet and a network, and leaves nothing behind.
 
 mod common;
 mod conditions;
@@ -155,7 +155,7 @@ async fn pods_are_reached_by_name_and_own_their_volumes() -> anyhow::Result<()> 
     Ok(())
 }
 
-/// How many MiB a volume has, as its pod sees it.
+/// Number of MiB a volume has, as its pod sees it.
 async fn room(node: &Node, volume: &Path) -> anyhow::Result<String> {
     let sizes = node.exec(Command::new("df").args(["--block-size=M", "--output=size"]).arg(volume)).await?;
     Ok(sizes.lines().last().unwrap_or_default().trim().to_owned())
@@ -293,7 +293,7 @@ fn killing_the_owner_ends_everything() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What `killing_the_owner_ends_everything` runs in a process of its own; not a test otherwise.
+/// Runs for `killing_the_owner_ends_everything`, in a process of its own; not a test otherwise.
 #[tokio::test]
 async fn own_a_node() -> anyhow::Result<()> {
     if !is_owner() {

@@ -37,7 +37,7 @@ fn killing_the_owner_ends_everything() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What `killing_the_owner_ends_everything` runs in a process of its own; not a test otherwise.
+/// Runs for `killing_the_owner_ends_everything`, in a process of its own; not a test otherwise.
 #[tokio::test]
 async fn own_a_control_plane() -> anyhow::Result<()> {
     if !is_owner() {

@@ -26,11 +26,11 @@ struct State {
     version: u64,
     /// By resource, namespace and name.
     objects: BTreeMap<Key, Value>,
-    /// What has become of objects since they were listed, by resource.
+    /// Changes of objects since they were listed, by resource.
     events: HashMap<String, (UnboundedSender<Bytes>, Option<UnboundedReceiver<Bytes>>)>,
 }
 
-/// What a request is about.
+/// Target of a request.
 struct Target {
     resource: String,
     namespace: String,

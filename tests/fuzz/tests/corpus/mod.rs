@@ -1,4 +1,4 @@
-//! Where inputs start from: reviews of every kind, what the fields' parsers know, and what no parser expects.
+//! Seeds of inputs: reviews of every kind, texts that the fields' parsers know, and texts that no parser expects.
 
 mod nasty;
 mod texts;

@@ -21,7 +21,7 @@ const ROOTFS: &str = include_str!("rootfs.sh");
 pub struct Layer {
     /// Its tar archive, uncompressed.
     pub tar: File,
-    /// How many bytes that is.
+    /// Number of bytes that is.
     pub size: u64,
     /// The SHA-256 of it, in hexadecimal digits.
     pub digest: String,

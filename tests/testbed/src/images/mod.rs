@@ -18,7 +18,7 @@ use layer::Layer;
 /// Runs nothing; holds the namespaces of a pod.
 pub const PAUSE: &str = "localhost/multigres/pause:1";
 
-/// What an image is made from.
+/// Source of an image.
 #[derive(Debug, Clone)]
 pub struct Image {
     name: &'static str,
@@ -36,7 +36,7 @@ enum Source {
     Binary(PathBuf),
 }
 
-/// How containers of an image are run; the `config` of the OCI image specification.
+/// Settings of an image's containers: the `config` of the OCI image specification.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Settings {
@@ -149,7 +149,7 @@ impl Source {
         }
     }
 
-    /// What is being developed changes too often to be kept.
+    /// Images under development change too often to be cached.
     fn is_pinned(&self) -> bool {
         !matches!(self, Self::Binary(_))
     }

@@ -14,7 +14,7 @@ use crate::state::State;
 
 const POD_NETWORK: &str = "10.89.0.0/16";
 const CLUSTER_DOMAIN: &str = "cluster.local";
-/// Where everybody expects it.
+/// The conventional path of containerd's socket.
 pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 
 const KUBELET_USER: &str = "system:node:node";

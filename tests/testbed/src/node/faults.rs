@@ -1,4 +1,4 @@
-//! What goes wrong on nodes, on purpose.
+//! Faults that tests cause on nodes.
 
 use std::net::IpAddr;
 use std::process::Command;
@@ -29,7 +29,7 @@ pub struct Process {
     pub pid: u32,
     /// The one that started it.
     pub parent: u32,
-    /// What it runs.
+    /// Name of its program.
     pub name: String,
 }
 

@@ -42,7 +42,7 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 10);
 const CONTAINERD: &str = "containerd";
 const PROBE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a node has.
+/// Options of a node.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
     /// The images that its pods can use; nothing is ever pulled.
@@ -80,7 +80,7 @@ pub struct Node {
     labels: Vec<(String, String)>,
 }
 
-/// Whether tests on real nodes are asked for and possible. If not, it says so, past the test runner: a test that was
+/// True if tests on real nodes are asked for and possible. If not, it says so, past the test runner: a test that was
 /// not run must not look like one that was.
 pub fn is_wanted() -> bool {
     let Some(reason) = why_not() else { return true };
@@ -89,7 +89,8 @@ pub fn is_wanted() -> bool {
     false
 }
 
-/// Why no test on a real node is to be run: nobody asked for it, by the environment variable `TESTBED_REAL`, or it is
+/// Reason why no test on a real node is to be run: nobody asked for it, by the environment variable `TESTBED_REAL`, or
+/// it is
 /// not possible.
 pub fn why_not() -> Option<&'static str> {
     if std::env::var_os("TESTBED_REAL").is_none_or(|asked| asked.is_empty()) {

@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Tells a test binary that it is to be the process that is killed.
 const OWNER: &str = "TESTBED_OWNER";
 
-/// Whether this process is such a one.
+/// True if this process is such a one.
 pub fn is_owner() -> bool {
     std::env::var_os(OWNER).is_some()
 }

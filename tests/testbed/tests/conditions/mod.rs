@@ -1,4 +1,4 @@
-//! What tests wait for, and look at.
+//! Conditions that tests wait for.
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
