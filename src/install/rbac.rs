@@ -73,9 +73,9 @@ fn cluster_rules() -> Vec<Value> {
         rule(GROUP, &subresource("status"), &["patch"]),
         // Owner references that block deletion, where OwnerReferencesPermissionEnforcement is on.
         rule(GROUP, &subresource("finalizers"), &["update"]),
-        rule("apps", &["deployments", "statefulsets"], KEEP_AND_PRUNE),
-        rule("", &["services"], KEEP_AND_PRUNE),
-        rule("", &["configmaps"], KEEP),
+        rule("apps", &["deployments"], KEEP),
+        rule("apps", &["statefulsets"], KEEP_AND_PRUNE),
+        rule("", &["services", "configmaps"], KEEP_AND_PRUNE),
         // The claim of a lost instance is deleted where the user allows it (`replaceLostInstances`); no other claim is.
         rule("", &["persistentvolumeclaims"], &["get", "list", "watch", "create", "patch", "delete"]),
         rule("policy", &["poddisruptionbudgets"], KEEP),

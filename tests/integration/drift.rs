@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::installation::{Installation, Namespace};
+use crate::installation::{Installation, Namespace, eventually};
 use crate::samples::{SMALL, condition, converged};
 
 /// The part of an object that says what it is to be.
@@ -102,7 +102,24 @@ async fn config_maps_and_disruption_budgets() {
     ] {
         put_back(&namespace, "configmap", "small-app-default-0-inf-pg-hba", patch).await;
     }
-    put_back(&namespace, "pdb", "small-app-default-0-inf", ("merge", r#"{"spec":{"minAvailable":0}}"#)).await;
+    for patch in
+        [r#"{"spec":{"minAvailable":0}}"#, r#"{"spec":{"selector":{"matchLabels":{"extra":"label"}}}}"#]
+    {
+        put_back(&namespace, "pdb", "small-app-default-0-inf", ("merge", patch)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lower_revision_removes_the_objects_that_only_the_higher_one_has() {
+    let namespace = small("drift-revision").await;
+    let settings = async || {
+        namespace.must(&["get", "configmap", "small-etcd-settings", "--ignore-not-found", "-o", "name"]).await
+    };
+    assert_eq!(settings().await.trim_end(), "configmap/small-etcd-settings");
+    let lower = r#"{"spec":{"workloadRevision":1}}"#;
+    namespace.must(&["patch", "multigrescluster", "small", "--type", "merge", "-p", lower]).await;
+    let gone = || async { settings().await.is_empty().then_some(()) };
+    eventually("the settings of etcd are gone", gone).await.unwrap();
 }
 
 /// Secrets are not watched: an edit is put back when the shard is looked at next, and keeps nothing else of it from

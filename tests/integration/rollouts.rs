@@ -72,9 +72,11 @@ async fn a_pod_that_only_bears_the_labels_of_an_instance_is_none() {
     namespace.apply(&SMALL.replace("replicas: 2", "replicas: 3")).await.unwrap();
     converged(&namespace, "small").await;
     assert_eq!(namespace.must(&["get", "pdb", SHARD, "-o", BUDGET]).await, "3");
-    let shard = namespace.get("multishard", SHARD).await.unwrap();
-    assert_eq!(shard["status"]["desiredInstances"], 4, "{}", shard["status"]);
-    assert_eq!(condition(&shard, "Progressing").unwrap().0, "False");
+    let rests = |shard: &Value| {
+        let progressing = condition(shard, "Progressing").map(|(status, _)| status.to_owned());
+        shard["status"]["desiredInstances"] == 4 && progressing.as_deref() == Some("False")
+    };
+    namespace.until("multishard", SHARD, "at rest with the instances that were asked for", rests).await;
 }
 
 /// The cluster's value reaches the shard, and an invalid time does not reach the cluster.
